@@ -1,0 +1,1 @@
+"""Records in, pages out: the static site. Imports neither torch nor openai."""
