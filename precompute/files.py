@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,13 +62,13 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def to_json(record: Any, *, indent: int | None = None) -> str:
+def to_json(record: object, *, indent: int | None = None) -> str:
     """Encode a record (dataclasses, tuples, mappings, plain values) as JSON."""
     plain = TypeAdapter(Any).dump_python(record, mode="json")
     return json.dumps(plain, ensure_ascii=False, indent=indent, allow_nan=False)
 
 
-def write_json(path: Path, record: Any) -> None:
+def write_json(path: Path, record: object) -> None:
     """Write a record as an indented JSON file."""
     write_text(path, to_json(record, indent=1) + "\n")
 
@@ -89,7 +89,7 @@ def read_json(path: Path, kind: type[T]) -> T:
         raise StoreError(f"{path} is damaged: {_first(error)}. Delete it and run the same command again.") from error
 
 
-def write_jsonl(path: Path, records: list[Any]) -> None:
+def write_jsonl(path: Path, records: Sequence[object]) -> None:
     """Write records as JSON lines, whole or not at all."""
     write_text(path, "".join(to_json(record) + "\n" for record in records))
 

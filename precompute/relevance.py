@@ -136,7 +136,11 @@ class Engine(Protocol):
         ...
 
     def attribute_concepts(
-        self, image: torch.Tensor, target: int, concepts: Sequence[tuple[str, int]], inputs: Mapping[str, Sequence[str]]
+        self,
+        image: torch.Tensor,
+        target: int,
+        concepts: Sequence[tuple[str, int]],
+        inputs: Mapping[str, Sequence[str]],
     ) -> list[ConditionalAttribution]:
         """Attribute one class of one image through each of the (layer, channel) concepts, in their order.
 

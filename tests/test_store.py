@@ -1,0 +1,162 @@
+"""The store: round trips, and one clear message for every file that cannot be used."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from precompute.errors import OutputError, StoreError
+from precompute.files import write_bytes
+from precompute.records import (
+    Atlas,
+    Box,
+    Concept,
+    LayerInfo,
+    LayerTables,
+    RankingTable,
+    ReceptiveField,
+    Reference,
+    SampleTable,
+)
+from precompute.store import ReferenceReader, read_atlas, write_atlas, write_references
+
+
+def make_atlas():
+    rng = np.random.default_rng(0)
+
+    def table():
+        return RankingTable(rng.integers(0, 9, (4, 3)), rng.normal(size=(4, 3)), rng.integers(0, 9, (4, 3)))
+
+    info = LayerInfo("features.2", "Conv2d", 3, 5, 6, ReceptiveField(14, 4, -5), ("features.0",))
+    layers = {
+        name: LayerTables(
+            LayerInfo(name, "Conv2d", 3, 5, 6, info.receptive_field, info.inputs),
+            table(),
+            table(),
+            *(rng.normal(size=(2, 3)) for _ in range(2)),
+            *(rng.integers(0, 5, (3, 8)) for _ in range(2)),
+        )
+        for name in ("features.10", "features.2")
+    }
+    samples = SampleTable(
+        ("a/b.jpg", "<script>\n/ü.png"),
+        np.array([0, -1]),
+        np.array([1, -1]),
+        np.array([0, -1]),
+        np.array([0.5, np.nan]),
+        {1: "truncated JPEG"},
+    )
+    edges = np.linspace(-1, 1, 9)
+    return Atlas("test", ("cat", "dög"), np.array([1, 0]), samples, edges, edges * 2, layers, {"seed": 1})
+
+
+def make_references():
+    return [
+        Reference(
+            Concept(layer, channel),
+            ranking,
+            rank,
+            3,
+            7,
+            0.5,
+            Box(0, 1, 2, 3),
+            b"same",
+            bytes([channel]),
+            b"",
+            b"h",
+            0.25,
+        )
+        for layer in ("features.10", "features.2")
+        for channel in (1, 0)
+        for ranking in ("actmax", "relmax")
+        for rank in (1, 0)
+    ]
+
+
+def assert_same(left, right):
+    for key, value in vars(left).items():
+        other = getattr(right, key)
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(value, other, strict=True)
+        elif isinstance(value, RankingTable | SampleTable | LayerTables):
+            assert_same(value, other)
+        elif key == "layers":
+            assert list(value) == list(other)
+            for name in value:
+                assert_same(value[name], other[name])
+        else:
+            assert value == other
+
+
+def test_atlas_comes_back_as_it_went(tmp_path):
+    atlas = make_atlas()
+    write_atlas(tmp_path / "atlas.h5", atlas)
+    assert_same(atlas, read_atlas(tmp_path / "atlas.h5"))
+
+
+def test_equal_atlases_are_equal_bytes(tmp_path):
+    for name in ("a.h5", "b.h5"):
+        write_atlas(tmp_path / name, make_atlas())
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_references_come_back_sorted_and_shared_pictures_are_stored_once(tmp_path):
+    path = tmp_path / "references.h5"
+    write_references(path, make_references(), {"seed": 1})
+    with ReferenceReader(path) as reader:
+        assert reader.provenance == {"seed": 1}
+        expected = [Concept(layer, channel) for layer in ("features.10", "features.2") for channel in (0, 1)]
+        assert reader.concepts() == expected
+        read = reader.read(Concept("features.2", 1), "actmax")
+        assert [reference.rank for reference in read] == [0, 1]
+        assert all(reference in make_references() for reference in read)
+        assert reader.read(Concept("features.2", 9), "actmax") == []
+    with h5py.File(path) as file:
+        assert file["full/data"].size == len(b"same")
+
+
+def test_no_references_at_all_is_a_valid_file(tmp_path):
+    write_references(tmp_path / "references.h5", [], {})
+    with ReferenceReader(tmp_path / "references.h5") as reader:
+        assert reader.concepts() == []
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_atlas_is_told(tmp_path, keep):
+    path = tmp_path / "atlas.h5"
+    write_atlas(path, make_atlas())
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    with pytest.raises(StoreError, match="truncated or damaged"):
+        read_atlas(path)
+
+
+def test_another_version_and_another_kind_are_told(tmp_path):
+    path = tmp_path / "atlas.h5"
+    write_atlas(path, make_atlas())
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 99
+    with pytest.raises(StoreError, match="format version 99, this program reads version 1"):
+        read_atlas(path)
+    write_references(path, [], {})
+    with pytest.raises(StoreError, match="not a concept-atlas file"):
+        read_atlas(path)
+
+
+def test_a_missing_atlas_is_told(tmp_path):
+    with pytest.raises(StoreError, match="there is no"):
+        read_atlas(tmp_path / "atlas.h5")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
