@@ -5,9 +5,20 @@ Owns the keys, their types and defaults, and what an unknown key is answered wit
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from . import toml_records
+from .errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -227,3 +238,133 @@ class Config:
     explaining: ExplainingConfig = field(default_factory=ExplainingConfig)
     llm: LlmConfig = field(default_factory=LlmConfig)
     site: SiteConfig = field(default_factory=SiteConfig)
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**63 - 1),
+    "dataset.limit": (0, math.inf),
+    "dataset.max_megapixels": (0.001, math.inf),
+    "dataset.n_samples": (0, math.inf),
+    "preprocessing.resize": (1, 16384),
+    "preprocessing.crop": (1, 16384),
+    "preprocessing.std": (1e-12, math.inf),
+    "mining.top_k": (1, 100_000),
+    "mining.shard_size": (1, math.inf),
+    "mining.batch_size": (1, math.inf),
+    "mining.n_workers": (0, 1024),
+    "references.per_ranking": (1, 100_000),
+    "references.tile": (16, 16384),
+    "explaining.n_photos": (0, math.inf),
+    "explaining.min_probability": (0, 1),
+    "explaining.max_targets": (1, math.inf),
+    "explaining.n_concepts": (1, math.inf),
+    "explaining.n_sub_concepts": (0, math.inf),
+    "llm.concurrency": (1, 4096),
+    "llm.timeout": (0.001, math.inf),
+    "llm.max_retries": (0, 1000),
+    "llm.price_input": (0, math.inf),
+    "llm.price_output": (0, math.inf),
+    "llm.max_cost": (0, math.inf),
+    "site.n_gallery": (0, math.inf),
+}
+"""Inclusive bounds of the numbers; of each element where the value is an array."""
+
+_WITHOUT_EFFECT = frozenset(
+    "mining.batch_size mining.n_workers mining.cache_images relevance.device llm.key_variable llm.concurrency "
+    "llm.timeout llm.max_retries llm.price_input llm.price_output llm.max_cost".split()
+)
+"""Keys that say how the work is done but do not change its result, so that no digest contains them."""
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read the TOML of one atlas.
+
+    Parameters
+    ----------
+    path : Path
+    overrides : sequence of str
+        ``section.key=value``, the value in TOML; a bare word is taken as text. They win over the file.
+
+    Returns
+    -------
+    Config
+        Its `name` is the file's stem where the file gives none.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or no TOML; a key is unknown; a value has the wrong type, is not among the allowed
+        ones or out of range. Says where (file and line, or command line) and what would be right.
+    """
+    schema = toml_records.Schema(Config, _RANGES, hidden=frozenset({"path"}))
+    text = _read_text(path)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    values: dict[str, Any] = {"name": path.stem}
+    toml_records.merge(values, schema.check(document, toml_records.FileOrigin(path, text)))
+    for override in overrides:
+        changed = toml_records.parse_override(override)
+        toml_records.merge(values, schema.check(changed, toml_records.CommandLineOrigin(override)))
+    config: Config = toml_records.construct(Config, {**values, "path": path.resolve()})
+    _check_name(config)
+    return config
+
+
+def config_digest(config: Config, *sections: str) -> str:
+    """Compute the SHA-256 (hexadecimal) of the seed and the named sections.
+
+    Keys that do not change results (batch size, workers, device, caches, prices) are left out; paths count as they
+    are written in the file, so that a moved project keeps its digests.
+
+    Raises
+    ------
+    ConfigError
+        There is no such section.
+    """
+    content: dict[str, Any] = {"seed": config.seed}
+    for section in sections:
+        record = getattr(config, section, None)
+        if not dataclasses.is_dataclass(record) or isinstance(record, type):
+            raise ConfigError(f"no config section {section!r}")
+        values = dataclasses.asdict(record)
+        content[section] = {key: values[key] for key in values if f"{section}.{key}" not in _WITHOUT_EFFECT}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def resolve_path(config: Config, text: str) -> Path:
+    """Resolve a path written in the config: ``$NAME`` from the environment, ``~``, relative to the config's folder.
+
+    Raises
+    ------
+    ConfigError
+        An environment variable that it names is not set.
+    """
+    expanded = os.path.expandvars(text)
+    unset = re.search(r"\$\{?(\w+)\}?", expanded)
+    if unset:
+        raise ConfigError(
+            f"{config.path}: the path {text!r} needs the environment variable {unset[1]}, which is not set. "
+            f"Run `export {unset[1]}=<folder>` first, or give the path itself in the config or on the command line."
+        )
+    return config.path.parent / Path(expanded).expanduser()
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a UTF-8 text file: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        shipped = sorted(str(found) for folder in (path.parent, Path("data")) for found in folder.glob("*.toml"))
+        known = f" Existing configs: {', '.join(dict.fromkeys(shipped))}." if shipped else ""
+        raise ConfigError(f"cannot read the config {path}: {error.strerror}.{known}") from error
+
+
+def _check_name(config: Config) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", config.name):
+        raise ConfigError(
+            f"{config.path}: 'name' must be 1 to 100 letters, digits, '-', '_' or '.', not starting with '.', "
+            f"because it names folders; found {config.name!r}"
+        )
