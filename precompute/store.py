@@ -203,12 +203,12 @@ _STATISTICS = ("class_relevance", "class_activation", "relevance_histogram", "ac
 
 
 def _read_layer(group: h5py.Group) -> LayerTables:
-    rankings = [
+    relmax, actmax = (
         RankingTable(*(group[f"{ranking}/{column}"][()] for column in ("sample_index", "score", "neuron")))
         for ranking in RANKINGS
-    ]
+    )
     statistics = {statistic: group[statistic][()] for statistic in _STATISTICS}
-    return LayerTables(_read_info(group), *rankings, **statistics)
+    return LayerTables(_read_info(group), relmax, actmax, **statistics)
 
 
 def _read_info(group: h5py.Group) -> LayerInfo:
