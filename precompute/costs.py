@@ -1,0 +1,129 @@
+"""What calls cost: the price table, the estimate before a run, and the hard limit while it runs.
+
+Owns money and token counts. Must not know requests' content, HTTP or files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .config import LlmConfig
+from .errors import NamerError
+
+BATCH_DISCOUNT = 0.5
+"""The batch API costs half."""
+
+TYPICAL_OUTPUT_TOKENS = 400
+"""Of one reply, for the estimate; the limit reserves the most that a reply can cost."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """US dollars for a million tokens, and for one run at most."""
+
+    input: float
+    output: float
+    max_cost: float
+
+    @classmethod
+    def of(cls, config: LlmConfig) -> Prices:
+        """Take the price table out of the config."""
+        return cls(config.price_input, config.price_output, config.max_cost)
+
+    def cost(self, input_tokens: int, output_tokens: int, *, batch: bool = False) -> float:
+        """Return US dollars for the given tokens."""
+        cost = (input_tokens * self.input + output_tokens * self.output) / 1e6
+        return cost * BATCH_DISCOUNT if batch else cost
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take, known before its first call.
+
+    Attributes
+    ----------
+    n_requests, n_kept : int
+        Questions, and those of them whose reply is kept already.
+    input_tokens, output_tokens : int
+        Of the calls to be made; the output is `TYPICAL_OUTPUT_TOKENS` each.
+    cost, cost_at_most : float
+        US dollars: expected, and if every reply is as long as it may be. Repeated asks are not in them.
+    """
+
+    n_requests: int
+    n_kept: int
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    cost_at_most: float
+
+    @property
+    def n_calls(self) -> int:
+        """Calls to be made."""
+        return self.n_requests - self.n_kept
+
+    def __str__(self) -> str:
+        """Say it in one line for people."""
+        return (
+            f"{self.n_calls:,} calls ({self.n_kept:,} replies kept from before), "
+            f"about {self.input_tokens:,} input and {self.output_tokens:,} output tokens, "
+            f"about ${self.cost:.2f} (at most ${self.cost_at_most:.2f} without repeated asks)"
+        )
+
+
+class Budget:
+    """The hard limit: every call reserves the most it can cost, and pays what it did cost.
+
+    Parameters
+    ----------
+    prices : Prices
+
+    Attributes
+    ----------
+    spent : float
+        US dollars, earlier runs of the same atlas included.
+    input_tokens, output_tokens, n_calls : int
+    """
+
+    def __init__(self, prices: Prices) -> None:
+        self.prices = prices
+        self.spent = 0.0
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.n_calls = 0
+        self._reserved = 0.0
+
+    def reserve(self, input_tokens: int, max_output_tokens: int) -> float | None:
+        """Hold back the most that a call can cost; None where running calls have to end first.
+
+        Raises
+        ------
+        NamerError
+            Even alone, the call could exceed the limit: it must not be made.
+        """
+        most = self.prices.cost(input_tokens, max_output_tokens)
+        if self.spent + self._reserved + most <= self.prices.max_cost:
+            self._reserved += most
+            return most
+        if self.spent + most <= self.prices.max_cost:
+            return None
+        raise self.exceeded(most)
+
+    def release(self, reserved: float) -> None:
+        """Let go of what `reserve` held back."""
+        self._reserved -= reserved
+
+    def exceeded(self, cost: float) -> NamerError:
+        """Make the error that says why the next call is not made."""
+        return NamerError(
+            f"stopped before the cost limit: ${self.spent:.4f} spent in this atlas, and the next call may cost "
+            f"${cost:.4f}; the limit is ${self.prices.max_cost:.2f}. All replies so far are kept: raise "
+            "llm.max_cost and run the same command again to go on."
+        )
+
+    def pay(self, input_tokens: int, output_tokens: int, *, batch: bool = False) -> None:
+        """Count what a call did cost."""
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+        self.n_calls += 1
+        self.spent += self.prices.cost(input_tokens, output_tokens, batch=batch)

@@ -1,0 +1,377 @@
+"""The language model behind an OpenAI-compatible server: the only module that imports openai.
+
+Owns the key, concurrency, time limits, retries, the fallbacks of structured output, and the order "kept reply, cost
+limit, call, journal". Must not know what prompts mean or what a reply says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+
+from .config import LlmConfig
+from .costs import TYPICAL_OUTPUT_TOKENS, Budget, Estimate, Prices
+from .errors import NamerError, ReplyError
+from .journal import Entry, Journal, spent_tokens
+from .llm_reply import Reply, parse_completion, retry_after, scrubber
+from .llm_request import DEFAULT_BASE_URL, STRUCTURED_OUTPUTS, Request, StructuredOutput, checked_url
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 256 * 1024
+"""Of one reply; a model that loops is cut off there."""
+MAX_WAIT = 300.0
+"""Seconds; a server that asks for a longer pause ends the run."""
+MAX_FAILED_IN_A_ROW = 5
+"""Requests without any answer, retries included, after which the server counts as gone."""
+
+_RETRIED_STATUSES = frozenset({408, 409, 425, 429})
+_FORMAT_WORDS = ("response_format", "json_schema", "json_object", "structured", "grammar", "guided", "schema")
+
+
+class _Transient(Exception):
+    """A fault that may be gone next time; `billed` where the server may have charged for the input."""
+
+    def __init__(self, reason: str, *, wait: float | None = None, billed: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.wait, self.billed = reason, wait, billed
+
+
+class LlmClient:
+    """A language model that answers each request once and remembers it.
+
+    Parameters
+    ----------
+    config : LlmConfig
+    cache_dir : Path
+        Holds ``replies.jsonl``, the journal and reply cache.
+    seed : int
+        Of the jitter between retries.
+    dry_run : bool
+        Refuse every call; `estimate` still works.
+    asking : int
+        Raise it to ask again what has a kept reply (for concepts recorded as failed).
+    environment : mapping
+        Where the key is looked up.
+    backoff : float
+        Seconds before the first retry; doubles each time.
+
+    Raises
+    ------
+    NamerError
+        No key in the environment although OpenAI's own server is meant.
+    ConfigError
+        A key or password inside `base_url`.
+    """
+
+    def __init__(
+        self,
+        config: LlmConfig,
+        cache_dir: Path,
+        *,
+        seed: int = 0,
+        dry_run: bool = False,
+        asking: int = 0,
+        environment: Mapping[str, str] = os.environ,
+        backoff: float = 0.5,
+    ) -> None:
+        self.model = config.model
+        self.config = config
+        self.base_url = checked_url(config.base_url)
+        self.journal = Journal(cache_dir / "replies.jsonl")
+        self.budget = Budget(Prices.of(config))
+        self._key = environment.get(config.key_variable, "").strip()
+        self._scrub = scrubber(self._key)
+        self._seed, self._dry_run, self._asking, self._backoff = seed, dry_run, asking, backoff
+        self._mode: StructuredOutput = "json_schema" if config.structured_output == "auto" else config.structured_output
+        self._mode_works = config.structured_output != "auto"
+        self._limit_key = "max_completion_tokens"
+        self._failed_in_a_row = 0
+        self._counted_entries = 0
+        self._session: _Session | None = None
+
+    def __repr__(self) -> str:
+        """Show the server and the model, never the key."""
+        return f"LlmClient(model={self.model!r}, base_url={self.base_url!r})"
+
+    async def complete(
+        self,
+        *,
+        task: str,
+        system: str,
+        user: str,
+        images: Sequence[bytes] = (),
+        schema: Mapping[str, Any],
+        max_output_tokens: int = 4096,
+    ) -> str:
+        """Ask once; the text of the reply, JSON by `schema` where the model obeyed.
+
+        Raises
+        ------
+        ReplyError
+            This request has no usable reply; others may have.
+        NamerError
+            No request can be answered: key, model, server or cost limit.
+        """
+        return await self.answer(Request(task, system, user, tuple(images), schema, max_output_tokens))
+
+    async def answer(self, request: Request) -> str:
+        """Like `complete`, for a request made before."""
+        digest = self.digest(request)
+        reply = self.kept(digest)
+        if reply is None:
+            reply = await self._ask(request, digest)
+        if reply.failure:
+            raise ReplyError(reply.failure)
+        return reply.text
+
+    def digest(self, request: Request) -> str:
+        """Digest by which the reply to a request is kept."""
+        return request.digest(self.model, self.base_url, self._asking)
+
+    def kept(self, digest: str) -> Reply | None:
+        """Return the complete reply of an earlier call, None where there is none."""
+        reply = self.journal.get(digest)
+        self._count_earlier_spending()
+        return reply
+
+    def keep(self, digest: str, task: str, reply: Reply) -> None:
+        """Put a complete reply into the journal and pay for it; an empty digest pays for a call without one."""
+        self._count_earlier_spending()
+        entry = Entry(digest, task, self.model, reply)
+        self.journal.append(entry)
+        self._counted_entries = len(self.journal.entries)
+        self.budget.pay(*spent_tokens(entry), batch=reply.batch)
+
+    def estimate(self, requests: Iterable[Request]) -> Estimate:
+        """Count calls, tokens and cost; makes no call."""
+        n_requests = n_kept = n_input = n_most = 0
+        for request in requests:
+            n_requests += 1
+            if self.kept(self.digest(request)) is not None:
+                n_kept += 1
+                continue
+            n_input += request.input_tokens()
+            n_most += request.max_output_tokens
+        n_output = TYPICAL_OUTPUT_TOKENS * (n_requests - n_kept)
+        prices = self.budget.prices
+        return Estimate(
+            n_requests, n_kept, n_input, n_output, prices.cost(n_input, n_output), prices.cost(n_input, n_most)
+        )
+
+    async def close(self) -> None:
+        """Close connections and the journal; the client may be used again afterwards, in another event loop too."""
+        session, self._session = self._session, None
+        if session is not None:
+            for running in session.running.values():
+                running.cancel()
+            await asyncio.gather(*session.running.values(), return_exceptions=True)
+            await session.http.close()
+        self.journal.close()
+
+    def require_calls(self) -> None:
+        """Refuse to go on where no call may be made."""
+        if self._dry_run:
+            raise NamerError("a dry run makes no call to the language model; leave --dry-run out to run it")
+        if not self._key and self.base_url == DEFAULT_BASE_URL:
+            raise NamerError(
+                f"no key for the language model: the environment variable {self.config.key_variable} is empty. "
+                "Set it, or set llm.base_url to a server of your own, or set llm.enabled = false for the offline namer."
+            )
+
+    def session(self) -> _Session:
+        """Return the connections of the running event loop."""
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._session.loop is not loop:
+            self.require_calls()
+            http = openai.AsyncOpenAI(
+                api_key=self._key or "none", base_url=self.base_url, timeout=self.config.timeout, max_retries=0
+            )
+            self._session = _Session(loop, http, asyncio.Semaphore(self.config.concurrency), asyncio.Condition(), {})
+        return self._session
+
+    def scrub(self, text: str) -> str:
+        """Take the key, and all that looks like one, out of a text."""
+        return self._scrub(text)
+
+    async def _ask(self, request: Request, digest: str) -> Reply:
+        session = self.session()
+        running = session.running.get(digest)
+        if running is None:
+            running = asyncio.ensure_future(self._ask_server(session, request, digest))
+            session.running[digest] = running
+            running.add_done_callback(lambda _: session.running.pop(digest, None))
+        return await asyncio.shield(running)
+
+    async def _ask_server(self, session: _Session, request: Request, digest: str) -> Reply:
+        async with session.slots:
+            reserved = await self._reserve(session, request)
+            try:
+                reply = await self._with_retries(session, request, digest)
+                self.keep(digest, request.task, reply)
+                return reply
+            finally:
+                self.budget.release(reserved)
+                async with session.paid:
+                    session.paid.notify_all()
+
+    async def _reserve(self, session: _Session, request: Request) -> float:
+        n_input = request.input_tokens()
+        while (reserved := self.budget.reserve(n_input, request.max_output_tokens)) is None:
+            async with session.paid:
+                await session.paid.wait()
+        return reserved
+
+    async def _with_retries(self, session: _Session, request: Request, digest: str) -> Reply:
+        jitter = random.Random(f"{self._seed}:{digest}")
+        reason = ""
+        for attempt in range(self.config.max_retries + 1):
+            if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
+                raise self._server_gone(reason or "no answer")
+            try:
+                reply = await self._call(session, request)
+            except _Transient as fault:
+                reason = fault.reason
+                logger.debug("%s, attempt %d: %s", request.task, attempt, reason)
+                if fault.billed:
+                    self.keep("", request.task, Reply("", request.input_tokens(), 0, reason))
+                if attempt < self.config.max_retries:
+                    await asyncio.sleep(self._pause(attempt, fault.wait, jitter))
+            else:
+                self._failed_in_a_row = 0
+                return self._counted(request, reply)
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
+            raise self._server_gone(reason)
+        raise ReplyError(f"no answer after {self.config.max_retries + 1} attempts: {reason}")
+
+    def _pause(self, attempt: int, wait: float | None, jitter: random.Random) -> float:
+        pause = min(self._backoff * float(2**attempt), 30.0) * (0.5 + jitter.random() / 2)
+        if wait is None:
+            return pause
+        if wait > MAX_WAIT:
+            raise NamerError(
+                f"the server at {self.base_url} asks to wait {wait:.0f} s. All replies so far are kept: run the same "
+                "command again later."
+            )
+        return wait + pause / 4
+
+    async def _call(self, session: _Session, request: Request) -> Reply:
+        """Make one call, again at once where the server lacks a way of structured output."""
+        for _ in range(len(STRUCTURED_OUTPUTS) + 1):
+            mode, limit_key = self._mode, self._limit_key
+            try:
+                reply = await self._post(session, request.body(self.model, mode, limit_key))
+            except openai.APIStatusError as error:
+                if not self._fell_back(error, mode, limit_key):
+                    raise self._refusal(error) from None
+            else:
+                self._mode_works = True
+                return reply
+        raise ReplyError("the server refused every way of asking for structured output")
+
+    async def _post(self, session: _Session, body: dict[str, Any]) -> Reply:
+        try:
+            async with (
+                asyncio.timeout(self.config.timeout),
+                session.http.chat.completions.with_streaming_response.create(**body) as response,
+            ):
+                content = bytearray()
+                async for chunk in response.iter_bytes():
+                    content += chunk
+                    if len(content) > MAX_BYTES:
+                        return Reply("", failure=f"the reply is longer than {MAX_BYTES // 1024} kB")
+        except (TimeoutError, openai.APITimeoutError):
+            raise _Transient(f"no answer within {self.config.timeout:g} s", billed=True) from None
+        except openai.APIConnectionError as error:
+            raise _Transient(f"cannot reach the server: {self._scrub(_cause(error))}") from None
+        except openai.APIStatusError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the transport's own errors are not part of openai's interface
+            raise _Transient(f"the connection broke: {type(error).__name__}", billed=True) from None
+        try:
+            return parse_completion(bytes(content), self._scrub)
+        except ReplyError as error:
+            raise _Transient(str(error), billed=True) from None
+
+    def _fell_back(self, error: openai.APIStatusError, mode: StructuredOutput, limit_key: str) -> bool:
+        """Change what the server does not know, and say whether asking again makes sense."""
+        if error.status_code not in {400, 422, 501}:
+            return False
+        text = _message(error).lower()
+        if "max_completion_tokens" in text and limit_key == "max_completion_tokens":
+            self._limit_key = "max_tokens"
+            return True
+        names_format = any(word in text for word in _FORMAT_WORDS)
+        if self.config.structured_output != "auto" or mode == "prompt" or (self._mode_works and not names_format):
+            return False
+        if self._mode == mode:
+            self._mode = STRUCTURED_OUTPUTS[STRUCTURED_OUTPUTS.index(mode) + 1]
+            self._mode_works = False
+            logger.info("%s does not take %s; using %s from now on", self.base_url, mode, self._mode)
+        return True
+
+    def _refusal(self, error: openai.APIStatusError) -> Exception:
+        """Tell what may pass, what concerns one request, and what ends the run."""
+        status, detail = error.status_code, self._scrub(_message(error))[:300]
+        if status == 429 and "insufficient_quota" in detail:
+            return NamerError(f"the account at {self.base_url} has no quota left: {detail}")
+        if status in _RETRIED_STATUSES or status >= 500:
+            return _Transient(f"the server answered {status}: {detail}", wait=retry_after(error.response.headers))
+        if status in {401, 403}:
+            return NamerError(
+                f"{self.base_url} refused the key ({status}). Check the environment variable "
+                f"{self.config.key_variable}."
+            )
+        if status == 404:
+            return NamerError(
+                f"{self.base_url} does not know the model {self.model!r} or the address (404): {detail}. "
+                "Check llm.model and llm.base_url."
+            )
+        return ReplyError(f"the server refused the request ({status}): {detail}")
+
+    def _counted(self, request: Request, reply: Reply) -> Reply:
+        """Fill in the tokens that the server did not count."""
+        n_input = reply.input_tokens if reply.input_tokens >= 0 else request.input_tokens()
+        n_output = reply.output_tokens if reply.output_tokens >= 0 else min(len(reply.text), request.max_output_tokens)
+        return Reply(reply.text, n_input, n_output, reply.failure, reply.batch)
+
+    def _count_earlier_spending(self) -> None:
+        for entry in self.journal.entries[self._counted_entries :]:
+            n_input, n_output = spent_tokens(entry)
+            self.budget.spent += self.budget.prices.cost(n_input, n_output, batch=entry.reply.batch)
+        self._counted_entries = len(self.journal.entries)
+
+    def _server_gone(self, reason: str) -> NamerError:
+        return NamerError(
+            f"the server at {self.base_url} does not answer ({reason}). All replies so far are kept: run the same "
+            "command again when it does."
+        )
+
+
+@dataclass
+class _Session:
+    """What belongs to one event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    http: openai.AsyncOpenAI
+    slots: asyncio.Semaphore
+    paid: asyncio.Condition
+    running: dict[str, asyncio.Future[Reply]]
+
+
+def _message(error: openai.APIStatusError) -> str:
+    body = error.body
+    return f"{error.message} {body}" if body is not None and str(body) not in error.message else str(error.message)
+
+
+def _cause(error: Exception) -> str:
+    return str(error.__cause__ or error) or type(error).__name__
