@@ -37,7 +37,7 @@ _RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 _FORMAT_WORDS = ("response_format", "json_schema", "json_object", "structured", "grammar", "guided", "schema")
 
 
-class _Transient(Exception):
+class _TransientError(Exception):
     """A fault that may be gone next time; `billed` where the server may have charged for the input."""
 
     def __init__(self, reason: str, *, wait: float | None = None, billed: bool = False) -> None:
@@ -238,7 +238,7 @@ class LlmClient:
                 raise self._server_gone(reason or "no answer")
             try:
                 reply = await self._call(session, request)
-            except _Transient as fault:
+            except _TransientError as fault:
                 reason = fault.reason
                 logger.debug("%s, attempt %d: %s", request.task, attempt, reason)
                 if fault.billed:
@@ -290,17 +290,17 @@ class LlmClient:
                     if len(content) > MAX_BYTES:
                         return Reply("", failure=f"the reply is longer than {MAX_BYTES // 1024} kB")
         except (TimeoutError, openai.APITimeoutError):
-            raise _Transient(f"no answer within {self.config.timeout:g} s", billed=True) from None
+            raise _TransientError(f"no answer within {self.config.timeout:g} s", billed=True) from None
         except openai.APIConnectionError as error:
-            raise _Transient(f"cannot reach the server: {self._scrub(_cause(error))}") from None
+            raise _TransientError(f"cannot reach the server: {self._scrub(_cause(error))}") from None
         except openai.APIStatusError:
             raise
         except Exception as error:  # noqa: BLE001 - the transport's own errors are not part of openai's interface
-            raise _Transient(f"the connection broke: {type(error).__name__}", billed=True) from None
+            raise _TransientError(f"the connection broke: {type(error).__name__}", billed=True) from None
         try:
             return parse_completion(bytes(content), self._scrub)
         except ReplyError as error:
-            raise _Transient(str(error), billed=True) from None
+            raise _TransientError(str(error), billed=True) from None
 
     def _fell_back(self, error: openai.APIStatusError, mode: StructuredOutput, limit_key: str) -> bool:
         """Change what the server does not know, and say whether asking again makes sense."""
@@ -325,7 +325,7 @@ class LlmClient:
         if status == 429 and "insufficient_quota" in detail:
             return NamerError(f"the account at {self.base_url} has no quota left: {detail}")
         if status in _RETRIED_STATUSES or status >= 500:
-            return _Transient(f"the server answered {status}: {detail}", wait=retry_after(error.response.headers))
+            return _TransientError(f"the server answered {status}: {detail}", wait=retry_after(error.response.headers))
         if status in {401, 403}:
             return NamerError(
                 f"{self.base_url} refused the key ({status}). Check the environment variable "
