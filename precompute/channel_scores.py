@@ -20,7 +20,7 @@ def reduce_channels(
 
     Parameters
     ----------
-    maps : (n, n_channels, ...) float
+    maps : (n, n_channels, height, width) or (n, n_channels) float
         Relevance or pre-ReLU output; a linear layer's have no space.
     max_target : {"sum", "max"}
         Sum over space, or the value at the arg-max neuron.
@@ -29,16 +29,36 @@ def reduce_channels(
 
     Returns
     -------
-    scores : (n, n_channels) float, in the precision of `maps`
+    scores : (n, n_channels) float, in the precision of `maps`, but at least float32
     neurons : (n, n_channels) int64
         Flat index h * width + w; the lowest among equals.
     """
-    flat = maps.flatten(start_dim=2) if maps.dim() > 2 else maps.unsqueeze(-1)
-    neurons = flat.argmax(dim=-1)
-    scores = flat.sum(dim=-1) if max_target == "sum" else flat.gather(-1, neurons.unsqueeze(-1)).squeeze(-1)
+    precise = torch.float64 if maps.dtype == torch.float64 else torch.float32
+    if maps.dim() == 4:
+        largest, neurons = _largest(maps)
+        scores = maps.sum(dim=(2, 3), dtype=precise) if max_target == "sum" else largest.to(precise)
+    else:
+        scores, neurons = maps.to(precise), torch.zeros_like(maps, dtype=torch.int64)
     if normalised:
         scores = scores / (scores.abs().sum(dim=-1, keepdim=True) + NORMALISATION_FLOOR)
     return scores, neurons
+
+
+def _largest(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each channel's maximum over space and its lowest flat index.
+
+    In two rounds, first the row and then the column, with the channels last: an arg-max over all of a frame at once
+    costs as much as a convolution. `argmax` gives the first among equals, and the first row that holds the maximum
+    holds its lowest flat index.
+    """
+    frame = maps.permute(0, 2, 3, 1)
+    n, _, width, n_channels = frame.shape
+    row = frame.amax(dim=2).argmax(dim=1)
+    index = row.view(n, 1, 1, n_channels).expand(n, 1, width, n_channels)
+    in_row = frame.gather(1, index).squeeze(1)
+    column = in_row.argmax(dim=1)
+    largest = in_row.gather(1, column.unsqueeze(1)).squeeze(1)
+    return largest, row * width + column
 
 
 def choose_targets(logits: torch.Tensor, labels: torch.Tensor, target: Literal["label", "prediction"]) -> torch.Tensor:
