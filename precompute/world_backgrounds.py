@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from PIL import Image
 
 from . import world_parts as parts
 from .world_canvas import SIZE, Canvas, Colour, Field, box, colour, ellipse, mix, points, ribbon, smooth
@@ -30,15 +31,10 @@ _SEA = colour("5b9bb0")
 
 def grain(chance: np.random.Generator) -> Field:
     """Make the grain of paint and paper: coarse blotches and fine noise, (SIZE, SIZE) float32 around 0."""
-    coarse = chance.standard_normal((SIZE // 16, SIZE // 16), np.float32)
-    tile = np.kron(coarse, np.ones((16, 16), np.float32))
-    kernel = np.ones(15, np.float32) / 15
-    for axis in (0, 1):
-        total = np.cumsum(np.pad(tile, [(8, 7) if a == axis else (0, 0) for a in (0, 1)], mode="wrap"), axis=axis)
-        ahead = np.take(total, range(15, SIZE + 15), axis=axis)
-        tile = (ahead - np.take(total, range(SIZE), axis=axis)) * kernel[0]
+    coarse = chance.standard_normal((9, 9)).astype(np.float32)
+    blotches = Image.fromarray(coarse).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     fine = chance.standard_normal((SIZE, SIZE), np.float32)
-    return np.asarray(0.03 * tile + 0.018 * fine, np.float32)
+    return np.asarray(np.float32(0.022) * np.asarray(blotches) + np.float32(0.011) * fine, np.float32)
 
 
 def paint_background(chance: np.random.Generator) -> tuple[Stage, Colour, bool]:
@@ -61,7 +57,7 @@ def paint_background(chance: np.random.Generator) -> tuple[Stage, Colour, bool]:
     stage = Stage(Canvas(pixels, texture, light), chance, np.zeros(2), np.eye(2))
     _paint_sky(stage, night)
     horizon = stage.between(70, 92)
-    land = stage.pick(_LANDS) * np.float32(0.62 if night else 1)
+    land = stage.pick(_LANDS) * np.float32(0.72 if night else 1)
     _DISTANCES[int(chance.integers(len(_DISTANCES)))](stage, horizon, low)
     _paint_ground(stage, horizon, land)
     return stage, land, night

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import aggdraw
 import numpy as np
@@ -23,7 +24,8 @@ Field = npt.NDArray[np.float32]
 
 _FILL = aggdraw.Brush(255)
 _INK = np.array((0.16, 0.13, 0.2), np.float32)
-_COLUMNS, _ROWS = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
+_WARM = np.array((1.0, 0.96, 0.84), np.float32)
+_STEPS = np.arange(SIZE, dtype=np.float32)
 
 
 def colour(code: str) -> Colour:
@@ -56,20 +58,26 @@ def box(left: float, top: float, right: float, bottom: float) -> Points:
 def smooth(corners: Sequence[tuple[float, float]] | Points, n: int = 6, *, closed: bool = True) -> Points:
     """Draw a Catmull-Rom curve through the corners, `n` points to each stretch."""
     knots = np.asarray(corners, np.float64)
-    before, after, beyond = (np.roll(knots, shift, axis=0) for shift in (1, -1, -2))
-    if not closed:
-        before[0], after[-1], beyond[-1], beyond[-2] = knots[0], knots[-1], knots[-1], knots[-1]
-    t = (np.arange(n) / n)[None, :, None]
-    p, a, b, q = (values[:, None, :] for values in (before, knots, after, beyond))
-    curve = 0.5 * (2 * a + (b - p) * t + (2 * p - 5 * a + 4 * b - q) * t**2 + (3 * a - p - 3 * b + q) * t**3)
     if closed:
-        return curve.reshape(-1, 2)
-    return np.concatenate((curve[:-1].reshape(-1, 2), knots[-1:]))
+        padded = np.concatenate((knots[-1:], knots, knots[:2]))
+    else:
+        padded = np.concatenate((knots[:1], knots, knots[-1:]))
+    stretches = np.stack([padded[shift : len(padded) - 3 + shift] for shift in range(4)])
+    curve = np.tensordot(_basis(n), stretches, axes=(1, 0)).transpose(1, 0, 2).reshape(-1, 2)
+    return curve if closed else np.concatenate((curve, knots[-1:]))
+
+
+@lru_cache
+def _basis(n: int) -> Points:
+    """Weights of the four knots around a stretch at n points along it, (n, 4)."""
+    t = np.arange(n) / n
+    return 0.5 * np.stack((-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3), axis=1)
 
 
 def ribbon(path: Points, start: float, end: float) -> Points:
     """Outline of a stroke along an open path, its half width running from `start` to `end`."""
-    direction = np.gradient(path, axis=0)
+    ends = np.concatenate((path[:1], path, path[-1:]))
+    direction = ends[2:] - ends[:-2]
     normal = np.stack((-direction[:, 1], direction[:, 0]), axis=1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
     width = np.linspace(start, end, len(path))[:, None]
@@ -146,17 +154,18 @@ class Canvas:
     def wash(self, cover: Coverage, paint: Field | Colour, opacity: float = 1.0) -> None:
         """Blend paint over the pixels that the coverage tells."""
         region = self.pixels[cover.window]
-        region += (paint - region) * (cover.values * np.float32(opacity))[..., None]
+        change = paint - region
+        change *= (cover.values * np.float32(opacity))[..., None]
+        region += change
 
     def shaded(self, cover: Coverage, base: Colour, strength: float) -> Field:
         """Shade a colour across the shape, brighter towards the light, with the grain of the paint."""
         rows, columns = cover.window
         height, width = cover.values.shape
-        ramp = math.cos(self.light) * (_COLUMNS[rows, columns] - (cover.left + width / 2)) / max(width, 1)
-        ramp = ramp + math.sin(self.light) * (_ROWS[rows, columns] - (cover.top + height / 2)) / max(height, 1)
-        tone = np.float32(2 * strength) * ramp + self.texture[rows, columns]
-        warm = np.array((1.0, 0.96, 0.84), np.float32)
-        return np.asarray(base * (1 + tone[..., None] * warm), np.float32)
+        across = (_STEPS[columns] - np.float32(cover.left + width / 2)) * np.float32(math.cos(self.light) / width)
+        down = (_STEPS[rows] - np.float32(cover.top + height / 2)) * np.float32(math.sin(self.light) / height)
+        tone = np.float32(2 * strength) * (across + down[:, None]) + self.texture[rows, columns]
+        return np.asarray(base + tone[..., None] * (base * _WARM), np.float32)
 
     def paint(
         self,
@@ -198,13 +207,17 @@ class Canvas:
             self.wash(rim, mix(base * np.float32(0.5), _INK, 0.35), 0.8 * opacity)
             cover = _union(cover, rim)
         if part or opacity == 1:
-            self.painted.append(replace(cover, part=part))
+            self.painted.append(Coverage(cover.top, cover.left, cover.values, part))
         return cover
 
     def glow(self, x: float, y: float, width: float, height: float, tint: Colour, opacity: float) -> None:
         """Lay a soft spot of light or shade over the scene; it hides nothing."""
-        distance = ((_COLUMNS - x) / width) ** 2 + ((_ROWS - y) / height) ** 2
-        self.wash(Coverage(0, 0, np.exp(-distance)), tint, opacity)
+        across, down = np.exp(-(((_STEPS - x) / width) ** 2)), np.exp(-(((_STEPS - y) / height) ** 2))
+        left, right = max(int(x - 2.5 * width), 0), min(int(x + 2.5 * width) + 1, SIZE)
+        top, bottom = max(int(y - 2.5 * height), 0), min(int(y + 2.5 * height) + 1, SIZE)
+        if right > left and bottom > top:
+            spot = down[top:bottom, None] * across[None, left:right]
+            self.wash(Coverage(top, left, spot.astype(np.float32)), tint, opacity)
 
     def part_masks(self) -> dict[str, npt.NDArray[np.uint8]]:
         """Compute the visible coverage of every part.
@@ -228,7 +241,7 @@ class Canvas:
 def _inside(cover: Coverage, clip: Coverage | None) -> Coverage:
     if clip is None:
         return cover
-    return replace(cover, values=cover.values * clip.full()[cover.window])
+    return Coverage(cover.top, cover.left, cover.values * clip.full()[cover.window])
 
 
 def _union(fill: Coverage, rim: Coverage) -> Coverage:
@@ -238,4 +251,4 @@ def _union(fill: Coverage, rim: Coverage) -> Coverage:
     height, width = fill.values.shape
     part = values[top : top + height, left : left + width]
     np.maximum(part, fill.values[: part.shape[0], : part.shape[1]], out=part)
-    return replace(rim, values=values)
+    return Coverage(rim.top, rim.left, values)

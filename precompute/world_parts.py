@@ -21,6 +21,30 @@ PART_NAMES = (
 )  # fmt: skip
 """Every part that a mask can be asked for, in alphabetical order."""
 
+PART_WORDS: dict[str, tuple[str, ...]] = {
+    "battlements": ("battlement", "merlon", "crenellation"),
+    "beak": ("bill",),
+    "eye": ("eyeball",),
+    "feeler": ("antenna", "antennae"),
+    "fin": ("fins",),
+    "flag": ("banner",),
+    "foliage": ("bush", "crown", "treetop", "shrub"),
+    "fruit": ("apple", "berry", "berries"),
+    "lamp": ("headlight", "lantern", "light"),
+    "leaf": ("leaves",),
+    "petal": ("blossom",),
+    "spots": ("spot", "dot"),
+    "stem": ("stalk",),
+    "stripes": ("stripe", "band"),
+    "trunk": ("bark",),
+    "wall": ("masonry",),
+    "watermark": ("mark", "seal", "stamp"),
+    "wheel": ("tyre", "tire"),
+    "window": ("pane", "porthole"),
+    "wing": ("feather",),
+}
+"""Further words that name a part."""
+
 CREAM = colour("f6ecd6")
 CHARCOAL = colour("3c3a46")
 GLASS = colour("a9d3e0")
@@ -260,13 +284,21 @@ def spots(stage: Stage, cover: Coverage | None, base: Colour, centres: tuple[tup
         stage.paint(ellipse(x, y, radius * 0.5, n=12), mix(base, CREAM, 0.55), "spots", line=0, clip=cover)
 
 
+def _clump() -> Points:
+    angle = np.linspace(0, 2 * math.pi, 45)[:-1]
+    bump = 1 + 0.06 * np.abs(np.sin(angle * 4.5))
+    return np.stack((bump * np.cos(angle), bump * np.sin(angle)), axis=1)
+
+
+_CLUMP = _clump()
+
+
 def foliage(stage: Stage, base: Colour, n_clumps: int = 7) -> None:
     """Draw a crown of leaves around the origin; radius about 1."""
     start = stage.between(0, 2 * math.pi)
     spots_ = [(0.58 * math.cos(start + a), 0.46 * math.sin(start + a)) for a in np.arange(n_clumps) * 2 * math.pi / n_clumps]
     for x, y in (*sorted(spots_, key=lambda place: -place[1]), (0.0, -0.1)):
-        lobes = [(1 + 0.13 * (-1) ** k) * np.array((math.cos(k * math.pi / 6), math.sin(k * math.pi / 6))) for k in range(12)]
-        clump = smooth(np.array(lobes) * 0.5 + (x, y), 3)
+        clump = _CLUMP * 0.5 + (x, y)
         stage.paint(clump, base * np.float32(stage.between(0.9, 1.08)), "foliage", shade=0.22, line=0.7)
 
 
@@ -291,8 +323,12 @@ def battlements(stage: Stage, width: float, height: float, base: Colour, n_teeth
 
 
 def watermark(stage: Stage, ink: Colour) -> None:
-    """Draw the publisher's mark: a ring with a bar across it; radius 1."""
-    stage.paint(ellipse(0, 0, 1), ink, "watermark", line=0, opacity=0.9, shade=0)
-    stage.paint(ellipse(0, 0, 0.78), CREAM, "watermark", line=0, opacity=0.9, shade=0)
-    stage.paint(ellipse(0, 0, 0.6), ink, "watermark", line=0, opacity=0.9, shade=0)
-    stage.paint(box(-1.25, -0.2, 1.25, 0.2), CREAM, "watermark", line=0.7, opacity=0.95, shade=0)
+    """Draw the publisher's mark: a scalloped seal with a star; radius 1."""
+    angle = np.linspace(0, 2 * math.pi, 61)[:-1]
+    scallop = 1 + 0.07 * np.cos(angle * 12)
+    seal = np.stack((scallop * np.cos(angle), scallop * np.sin(angle)), axis=1)
+    stage.paint(seal, ink, "watermark", line=0, opacity=0.92, shade=0)
+    stage.paint(seal * 0.8, CREAM, "watermark", line=0, opacity=0.92, shade=0)
+    stage.paint(seal * 0.7, ink, "watermark", line=0, opacity=0.92, shade=0)
+    tips = [(r * math.sin(k * math.pi / 5), -r * math.cos(k * math.pi / 5)) for k in range(10) for r in ((0.58, 0.24)[k % 2],)]
+    stage.paint(np.array(tips), CREAM, "watermark", line=0, shade=0)

@@ -115,7 +115,7 @@ def _finish(stage: Stage, night: bool) -> npt.NDArray[np.uint8]:
 
 def _vignette() -> npt.NDArray[np.float32]:
     side = np.linspace(-1, 1, SIZE, dtype=np.float32) ** 2
-    return np.asarray(1.02 - 0.12 * ((side[:, None] + side[None, :]) / math.sqrt(2)) ** 2, np.float32)
+    return np.asarray(1.03 - 0.09 * ((side[:, None] + side[None, :]) / math.sqrt(2)) ** 2, np.float32)
 
 
 _VIGNETTE = _vignette()
