@@ -1,0 +1,64 @@
+"""The choice of a relevance engine and a device for a model.
+
+Owns the decision only. Must not know data sets or files.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from .chain import qualifies
+from .config import Config
+from .errors import ConfigError, UnsupportedModel
+from .model import LoadedModel
+from .relevance import Engine
+from .sequential_engine import SequentialEngine
+from .soundness import check_sound
+from .zennit_engine import ZennitEngine
+
+log = logging.getLogger(__name__)
+
+
+def choose_device(name: str) -> torch.device:
+    """Choose the device: ``auto`` takes CUDA where there is one.
+
+    Raises
+    ------
+    ConfigError
+        The name is no device, or not one of this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"relevance.device is {name!r}, which this machine does not have ({str(error).splitlines()[0]}). "
+            "Use auto, cpu, cuda or cuda:<n>"
+        ) from error
+    return device
+
+
+def make_engine(config: Config, model: LoadedModel, layer_names: tuple[str, ...]) -> Engine:
+    """Make the engine that the config asks for; ``auto`` takes the sequential one where the model qualifies.
+
+    Raises
+    ------
+    UnsupportedModel
+        The chosen engine cannot treat the model correctly.
+    """
+    device = choose_device(config.relevance.device)
+    size = config.preprocessing.crop
+    reason = qualifies(model.module, (3, size, size)) if config.relevance.engine != "zennit" else "not asked for"
+    if not reason:
+        return SequentialEngine(model.module, layer_names, config.relevance, (3, size, size), device)
+    if config.relevance.engine == "sequential":
+        raise UnsupportedModel(
+            f"relevance.engine is 'sequential', but {model.name} does not qualify: {reason}. Use engine = \"auto\""
+        )
+    check_sound(model.module, model.name)
+    log.info("the reference engine is used: %s", reason)
+    return ZennitEngine(model.module, layer_names, config.relevance, device)

@@ -1,0 +1,232 @@
+"""One pass over the data set: batches through an engine into the tables of shards, and shards into one atlas.
+
+Owns the accumulation of a shard and the merge of shards. Knows the engine through its interface; must not know
+configs beyond its own section, models or where shards lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .errors import ModelError, StoreError
+from .maximization import TopSamples, from_table, merge, to_table, top_of_batch
+from .records import (
+    EMPTY,
+    RANKINGS,
+    Atlas,
+    FloatArray,
+    IntArray,
+    LayerInfo,
+    LayerTables,
+    Ranking,
+    RankingTable,
+    SampleTable,
+)
+from .relevance import BatchScores, LayerScores
+from .statistics import N_BINS, QUANTUM_NORMALISED, QUANTUM_RAW, add_class_sums, add_histogram, histogram_edges
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is mined for: the shape of the tables.
+
+    Attributes
+    ----------
+    layers : tuple of LayerInfo
+        In forward order.
+    class_names : tuple of str
+    top_k : int
+    normalised : bool
+        Whether the scores are normalised; sets the bins and the quantum.
+    """
+
+    layers: tuple[LayerInfo, ...]
+    class_names: tuple[str, ...]
+    top_k: int
+    normalised: bool
+
+    @property
+    def edges(self) -> FloatArray:
+        """The (N_BINS + 1,) bin edges of both histograms."""
+        return histogram_edges(self.normalised)
+
+
+class _LayerAccumulator:
+    """The growing tables of one layer."""
+
+    def __init__(self, info: LayerInfo, tables: Tables, device: torch.device) -> None:
+        self._info, self._k = info, tables.top_k
+        self._quantum = QUANTUM_NORMALISED if tables.normalised else QUANTUM_RAW
+        self._edges = torch.from_numpy(tables.edges).to(device)
+        self._top: dict[Ranking, TopSamples | None] = dict.fromkeys(RANKINGS)
+        shape = (len(tables.class_names), info.n_channels)
+        self._sums = {name: torch.zeros(shape, dtype=torch.float64, device=device) for name in RANKINGS}
+        counts = (info.n_channels, N_BINS)
+        self._counts = {name: torch.zeros(counts, dtype=torch.int64, device=device) for name in RANKINGS}
+
+    def add(self, scores: LayerScores, index: torch.Tensor, targets: torch.Tensor) -> None:
+        by_ranking: dict[Ranking, tuple[torch.Tensor, torch.Tensor]] = {
+            "relmax": (scores.relevance, scores.relevance_neuron),
+            "actmax": (scores.activation, scores.activation_neuron),
+        }
+        for ranking, (score, neuron) in by_ranking.items():
+            self._top[ranking] = merge(self._top[ranking], top_of_batch(score, neuron, index, self._k), self._k)
+            add_class_sums(self._sums[ranking], score, targets, self._quantum)
+            add_histogram(self._counts[ranking], score, self._edges)
+
+    def tables(self) -> LayerTables:
+        relmax, actmax = (self._table(ranking) for ranking in RANKINGS)
+        relevance, activation = (self._sums[ranking].cpu().numpy() for ranking in RANKINGS)
+        relevance_counts, activation_counts = (self._counts[ranking].cpu().numpy() for ranking in RANKINGS)
+        return LayerTables(self._info, relmax, actmax, relevance, activation, relevance_counts, activation_counts)
+
+    def _table(self, ranking: Ranking) -> RankingTable:
+        top = self._top[ranking]
+        if top is None:
+            nothing = torch.zeros(self._info.n_channels, 0)
+            top = TopSamples(nothing, nothing.long(), nothing.long())
+        return to_table(top, self._k)
+
+
+class ShardAccumulator:
+    """The growing tables of one shard: the samples [start, stop) of the data set.
+
+    Parameters
+    ----------
+    tables : Tables
+    start, stop : int
+    names : sequence of str
+        Of these samples.
+    labels : (stop - start,) int64
+    device : torch.device
+        Where the merging happens.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        start: int,
+        stop: int,
+        *,
+        names: Sequence[str],
+        labels: IntArray,
+        device: torch.device,
+    ) -> None:
+        self._tables, self._start, self._device = tables, start, device
+        self._names, self._labels = tuple(names), labels
+        self._layers = {info.name: _LayerAccumulator(info, tables, device) for info in tables.layers}
+        self._prediction = np.full(stop - start, EMPTY, dtype=np.int64)
+        self._target = np.full(stop - start, EMPTY, dtype=np.int64)
+        self._probability = np.full(stop - start, np.nan)
+        self._skipped: dict[int, str] = {}
+
+    def skip(self, reasons: dict[int, str]) -> None:
+        """Note samples that cannot be used, by sample_index."""
+        self._skipped.update(reasons)
+
+    def add(self, index: torch.Tensor, scores: BatchScores) -> None:
+        """Add a scored batch; `index` (n,) int64 holds its sample indices, ascending.
+
+        Raises
+        ------
+        ModelError
+            The model gave values that are not finite.
+        """
+        self._check_finite(index, scores.logits)
+        rows = index.numpy() - self._start
+        probability, prediction = scores.logits.double().softmax(dim=-1).max(dim=-1)
+        self._prediction[rows] = prediction.cpu().numpy()
+        self._probability[rows] = probability.cpu().numpy()
+        self._target[rows] = scores.targets.cpu().numpy()
+        index = index.to(self._device)
+        for name, layer in self._layers.items():
+            layer.add(scores.layers[name], index, scores.targets)
+
+    def finish(self, name: str, provenance: dict[str, object]) -> Atlas:
+        """Return the shard as an atlas of its own samples."""
+        used = self._target[self._target != EMPTY]
+        return Atlas(
+            name=name,
+            class_names=self._tables.class_names,
+            class_counts=np.bincount(used, minlength=len(self._tables.class_names)).astype(np.int64),
+            samples=SampleTable(
+                self._names, self._labels, self._prediction, self._target, self._probability, dict(self._skipped)
+            ),
+            relevance_edges=self._tables.edges,
+            activation_edges=self._tables.edges,
+            layers={name: layer.tables() for name, layer in self._layers.items()},
+            provenance=provenance,
+        )
+
+    def _check_finite(self, index: torch.Tensor, logits: torch.Tensor) -> None:
+        finite = torch.isfinite(logits).all(dim=-1).cpu()
+        if not bool(finite.all()):
+            sample = self._names[int(index[~finite][0]) - self._start]
+            raise ModelError(
+                f"the model's output for sample {sample!r} is not finite. Its weights may be damaged or may need "
+                "another preprocessing or precision: check model.weights, preprocessing and relevance.precision"
+            )
+
+
+def merge_shards(shards: Sequence[Atlas], provenance: dict[str, object]) -> Atlas:
+    """Merge shards, given in the order of their samples, into one atlas.
+
+    Raises
+    ------
+    StoreError
+        No shard at all, or the shards do not have the same layers and classes.
+    """
+    if not shards:
+        raise StoreError("there are no shards to merge: run `atlas mine` first")
+    first = shards[0]
+    for shard in shards:
+        if list(shard.layers) != list(first.layers) or shard.class_names != first.class_names:
+            raise StoreError("the shards were mined for different layers or classes: mine them again with one config")
+    return Atlas(
+        name=first.name,
+        class_names=first.class_names,
+        class_counts=np.sum([shard.class_counts for shard in shards], axis=0),
+        samples=_merge_samples(shards),
+        relevance_edges=first.relevance_edges,
+        activation_edges=first.activation_edges,
+        layers={name: _merge_layer([shard.layers[name] for shard in shards]) for name in first.layers},
+        provenance=provenance,
+    )
+
+
+def _merge_samples(shards: Sequence[Atlas]) -> SampleTable:
+    samples = [shard.samples for shard in shards]
+    skipped = {index: reason for part in samples for index, reason in part.skipped.items()}
+    return SampleTable(
+        name=tuple(name for part in samples for name in part.name),
+        label=np.concatenate([part.label for part in samples]),
+        prediction=np.concatenate([part.prediction for part in samples]),
+        target=np.concatenate([part.target for part in samples]),
+        probability=np.concatenate([part.probability for part in samples]),
+        skipped=skipped,
+    )
+
+
+def _merge_layer(parts: Sequence[LayerTables]) -> LayerTables:
+    return LayerTables(
+        info=parts[0].info,
+        relmax=_merge_tables([part.relmax for part in parts]),
+        actmax=_merge_tables([part.actmax for part in parts]),
+        class_relevance=np.sum([part.class_relevance for part in parts], axis=0),
+        class_activation=np.sum([part.class_activation for part in parts], axis=0),
+        relevance_histogram=np.sum([part.relevance_histogram for part in parts], axis=0),
+        activation_histogram=np.sum([part.activation_histogram for part in parts], axis=0),
+    )
+
+
+def _merge_tables(parts: Sequence[RankingTable]) -> RankingTable:
+    k = len(parts[0].sample_index)
+    top: TopSamples | None = None
+    for part in parts:
+        top = merge(top, from_table(part), k)
+    assert top is not None, "there is at least one shard"
+    return to_table(top, k)
