@@ -84,6 +84,7 @@ class LlmClient:
         backoff: float = 0.5,
     ) -> None:
         self.model = config.model
+        self.concurrency = config.concurrency
         self.config = config
         self.base_url = checked_url(config.base_url)
         self.journal = Journal(cache_dir / "replies.jsonl")

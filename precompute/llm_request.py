@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from PIL import Image
@@ -159,3 +159,29 @@ def checked_url(base_url: str) -> str:
     if parts.username or parts.password or parts.query:
         raise ConfigError("llm.base_url must not hold a user, password or query: it is written into the provenance")
     return url
+
+
+class LanguageModel(Protocol):
+    """Anything that answers requests: a client of a server, or a stand-in that knows the truth.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model, for the author of what it writes.
+    concurrency : int
+        Requests worth asking at the same time.
+    """
+
+    @property
+    def model(self) -> str: ...  # noqa: D102
+
+    @property
+    def concurrency(self) -> int: ...  # noqa: D102
+
+    async def answer(self, request: Request) -> str:
+        """Return the text of the reply; raises ReplyError for this one, NamerError for all."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; asking again opens them again."""
+        ...
