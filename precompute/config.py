@@ -270,8 +270,11 @@ _RANGES: dict[str, tuple[float, float]] = {
 """Inclusive bounds of the numbers; of each element where the value is an array."""
 
 _WITHOUT_EFFECT = frozenset(
-    "mining.batch_size mining.n_workers mining.cache_images relevance.device llm.key_variable llm.concurrency "
-    "llm.timeout llm.max_retries llm.price_input llm.price_output llm.max_cost".split()
+    [
+        *("mining.batch_size", "mining.n_workers", "mining.cache_images", "relevance.device"),
+        *("llm.key_variable", "llm.concurrency", "llm.timeout", "llm.max_retries"),
+        *("llm.price_input", "llm.price_output", "llm.max_cost"),
+    ]
 )
 """Keys that say how the work is done but do not change its result, so that no digest contains them."""
 
@@ -307,7 +310,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         changed = toml_records.parse_override(override)
         toml_records.merge(values, schema.check(changed, toml_records.CommandLineOrigin(override)))
-    config: Config = toml_records.construct(Config, {**values, "path": path.resolve()})
+    config: Config = toml_records.construct(Config, {**values, "path": path.absolute()})
     _check_name(config)
     return config
 

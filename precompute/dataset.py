@@ -13,7 +13,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -234,8 +234,9 @@ def _make_cache(dataset: Dataset, config: Config) -> ImageCache:
     return cache
 
 
-def _pass_on(batch: Batch) -> Batch:
-    return batch
+def _pass_on(batch: list[Any]) -> Batch:
+    # Fetching already makes a batch, whatever the annotation of collating functions expects.
+    return cast("Batch", batch)
 
 
 def _n_cpus() -> int:
@@ -287,8 +288,7 @@ def _open_folders(config: Config) -> Dataset:
 
 def _open_class_folders(config: Config, root: Path, classes: ClassList | None) -> Dataset:
     listed = samples.list_folder(root)
-    folders = [entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    labels, class_names = samples.label_by_folder(listed, folders, classes, root)
+    labels, class_names = samples.label_by_folder(listed, samples.list_class_folders(root), classes, root)
     return _finish(config, listed, labels, class_names, root)
 
 
@@ -336,6 +336,7 @@ def _open_imagenette(config: Config) -> Dataset:
             Imagenette(root, split="val", size="320px", download=True)
         except (OSError, RuntimeError, EOFError) as error:
             raise DataError(
-                f"cannot download Imagenette into {root}: {error}. Check the network, or unpack imagenette2-320.tgz there."
+                f"cannot download Imagenette into {root}: {error}. Check the network, or unpack imagenette2-320.tgz "
+                "there."
             ) from error
     return _open_class_folders(config, place, load_classes("imagenet"))

@@ -7,6 +7,7 @@ or models.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -120,7 +121,8 @@ def _check_size(image: PIL.Image.Image, max_megapixels: float) -> None:
 def _oriented(image: PIL.Image.Image) -> PIL.Image.Image:
     try:
         return PIL.ImageOps.exif_transpose(image)
-    except Exception:  # damaged metadata does not make the pixels worse
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, struct.error):
+        # Damaged metadata does not make the pixels worse.
         return image
 
 

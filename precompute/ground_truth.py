@@ -19,7 +19,7 @@ from .samples import find_class
 
 IdKind = Literal["auto", "torchvision", "ilsvrc"]
 
-_META_FILES = ("map_clsloc.txt", "synsets.txt", "meta.mat", "../data/meta.mat")
+_META_FILES = ("meta.mat", "map_clsloc.txt")
 
 
 def read_ground_truth(
@@ -135,16 +135,15 @@ def _read_meta(folder: Path) -> dict[int, str]:
     if path is None:
         raise DataError(
             f"numbers in the devkit's order need its class list beside the ground truth: {folder} has none of "
-            f"{', '.join(_META_FILES)}. Copy meta.mat from the devkit there (or a text of lines 'wnid id')."
+            f"{', '.join(_META_FILES)}. Copy one from the devkit there (map_clsloc.txt has lines 'wnid id name')."
         )
     if path.suffix == ".mat":
         return _read_mat(path)
     wnids = {}
-    for position, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        parts = line.split()
-        wnid = next((part for part in parts if part[0] == "n" and part[1:].isdecimal()), None)
-        if wnid:
-            wnids[int(next((part for part in parts if part.isdecimal()), position))] = wnid
+    for line in path.read_text(encoding="utf-8").splitlines():
+        wnid, _, rest = line.strip().partition(" ")
+        if rest.split() and rest.split()[0].isdecimal():
+            wnids[int(rest.split()[0])] = wnid
     return wnids
 
 

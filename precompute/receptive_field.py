@@ -6,12 +6,15 @@ models by name: it reads the operations that autograd recorded, so that branches
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import torch
 
 from .records import Box, ReceptiveField
+
+Node: TypeAlias = Any
+"""A recorded operation; what autograd saves with it is not in the type that torch declares."""
 
 _POINTWISE = frozenset(
     f"{name}Backward"
@@ -52,7 +55,7 @@ def trace(images: torch.Tensor, outputs: dict[str, torch.Tensor]) -> dict[str, R
     dict of str to ReceptiveField or None
         None where the whole input can affect a neuron or an operation has no known window.
     """
-    fields: dict[Any, ReceptiveField | None] = {}
+    fields: dict[Node, ReceptiveField | None] = {}
     found: dict[str, ReceptiveField | None] = {}
     for name, output in outputs.items():
         for node in _inputs_first(output.grad_fn, fields):
@@ -91,7 +94,7 @@ def box(field: ReceptiveField | None, neuron: int, width: int, input_height: int
     )
 
 
-def _inputs_first(node: Any, done: dict[Any, ReceptiveField | None]) -> Iterator[Any]:
+def _inputs_first(node: Node, done: dict[Node, ReceptiveField | None]) -> Iterator[Any]:
     """Walk the recorded operations below `node`, each after its inputs, without those already done."""
     stack = [(node, False)]
     while stack:
@@ -105,7 +108,7 @@ def _inputs_first(node: Any, done: dict[Any, ReceptiveField | None]) -> Iterator
             stack += [(lower, False) for lower, _ in node.next_functions]
 
 
-def _field_of(node: Any, fields: dict[Any, ReceptiveField | None], images: torch.Tensor) -> ReceptiveField | None:
+def _field_of(node: Node, fields: dict[Node, ReceptiveField | None], images: torch.Tensor) -> ReceptiveField | None:
     name = node.name().rstrip("0123456789")
     if name == "torch::autograd::AccumulateGrad":
         return ReceptiveField(size=1, stride=1, start=0) if node.variable is images else None
@@ -124,7 +127,7 @@ def _field_of(node: Any, fields: dict[Any, ReceptiveField | None], images: torch
     return None
 
 
-def _from_images(node: Any, images: torch.Tensor) -> bool:
+def _from_images(node: Node, images: torch.Tensor) -> bool:
     """Tell whether an operation is more than a parameter of the model."""
     return not (node.name() == "torch::autograd::AccumulateGrad" and node.variable is not images)
 
@@ -138,7 +141,7 @@ def _union(fields: list[ReceptiveField]) -> ReceptiveField | None:
     return ReceptiveField(size=end - start, stride=fields[0].stride, start=start)
 
 
-def _widened(field: ReceptiveField, node: Any) -> ReceptiveField | None:
+def _widened(field: ReceptiveField, node: Node) -> ReceptiveField | None:
     """Send a field through a convolution or pooling; of an oblong kernel the bounding square counts."""
     if getattr(node, "_saved_transposed", False):
         return None
@@ -161,7 +164,7 @@ def _widened(field: ReceptiveField, node: Any) -> ReceptiveField | None:
     )
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
     if isinstance(value, int):
         return value, value
     values = tuple(int(item) for item in value)

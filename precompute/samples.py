@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol, cast
 
 import numpy as np
 import PIL.Image
@@ -28,6 +28,10 @@ from .files import replacing
 from .records import EMPTY, IntArray
 
 IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"])
+
+
+_CODECS = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
+"""What reads a compressed file, by its first bytes."""
 
 
 class Sample(NamedTuple):
@@ -124,6 +128,16 @@ def list_folder(root: Path) -> list[Sample]:
             "Set dataset.root to the folder that holds the images."
         )
     return samples
+
+
+def list_class_folders(root: Path) -> list[str]:
+    """List the folders in a folder, but hidden ones and links back to where it lies itself."""
+    above = {root.resolve(), *root.resolve().parents}
+    return sorted(
+        entry.name
+        for entry in root.iterdir()
+        if not entry.name.startswith(".") and entry.is_dir() and entry.resolve() not in above
+    )
 
 
 def list_tar(path: Path, cache: Path) -> tuple[Path, list[Sample]]:
@@ -257,9 +271,9 @@ def _walk(root: Path, below: PurePosixPath, above: frozenset[tuple[int, int]]) -
             name = below / entry.name
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if Path(entry).is_dir():
                 yield from _walk(root, name, above | {here})
-            elif _is_image(entry.name) and entry.is_file():
+            elif _is_image(entry.name) and Path(entry).is_file():
                 yield Sample(str(name), entry.stat().st_size)
 
 
@@ -276,20 +290,14 @@ def _uncompressed(path: Path, cache: Path) -> Path:
         status = path.stat()
     except OSError as error:
         raise DataError(f"cannot read the archive {path}: {error.strerror} (dataset.root)") from error
-    opened: IO[bytes]
-    if magic.startswith(b"\x1f\x8b"):
-        opened = gzip.open(path)
-    elif magic.startswith(b"BZh"):
-        opened = bz2.open(path)
-    elif magic.startswith(b"\xfd7zXZ"):
-        opened = lzma.open(path)
-    else:
+    codec = next((codec for start, codec in _CODECS.items() if magic.startswith(start)), None)
+    if codec is None:
         return path
     key = hashlib.sha256(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:16]
     plain = cache / f"{path.name.partition('.')[0]}-{key}.tar"
     if not plain.exists():
-        with opened as packed, replacing(plain) as partial, partial.open("wb") as file:
-            _unpack(packed, file, path)
+        with codec.open(path) as packed, replacing(plain) as partial, partial.open("wb") as file:
+            _unpack(cast("IO[bytes]", packed), file, path)
     return plain
 
 

@@ -14,9 +14,11 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from .errors import ConfigError
+
+T = TypeVar("T")
 
 _TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -86,7 +88,7 @@ def parse_override(override: str) -> dict[str, Any]:
         value = text
     for key in reversed(name.split(".")):
         value = {key: value}
-    return typing.cast("dict[str, Any]", value)
+    return cast("dict[str, Any]", value)
 
 
 def merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -98,7 +100,7 @@ def merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
             values[key] = value
 
 
-def construct(kind: Any, values: Mapping[str, Any]) -> Any:
+def construct(kind: type[T], values: Mapping[str, Any]) -> T:
     """Make the dataclass `kind` of checked nested values."""
     hints = typing.get_type_hints(kind)
     return kind(
@@ -142,7 +144,7 @@ class Schema:
         """
         return self._check_table(self.kind, document, "", origin)
 
-    def _check_table(self, kind: Any, table: Mapping[str, Any], prefix: str, origin: Origin) -> dict[str, Any]:
+    def _check_table(self, kind: type, table: Mapping[str, Any], prefix: str, origin: Origin) -> dict[str, Any]:
         hints = typing.get_type_hints(kind)
         values: dict[str, Any] = {}
         for key, value in table.items():
@@ -157,7 +159,7 @@ class Schema:
                 raise ConfigError(f"{origin.describe(name)}: {name!r} is a section, write [{name}] and its keys below")
         return values
 
-    def _convert(self, hint: Any, value: Any, name: str, origin: Origin) -> Any:
+    def _convert(self, hint: object, value: object, name: str, origin: Origin) -> object:
         kind = typing.get_origin(hint)
         if kind is Literal:
             allowed = typing.get_args(hint)
@@ -175,20 +177,20 @@ class Schema:
         kinds = typing.get_args(hint) if kind is types.UnionType else (hint,)
         return self._convert_scalar(kinds, value, name, origin)
 
-    def _convert_array(self, elements: Sequence[Any], value: Any, name: str, origin: Origin) -> tuple[Any, ...]:
+    def _convert_array(self, elements: Sequence[Any], value: object, name: str, origin: Origin) -> tuple[object, ...]:
         length = None if elements[-1] is Ellipsis else len(elements)
         expected = f"an array of {_TYPE_NAMES[elements[0]]}" + (f" with {length} elements" if length else "")
         if not isinstance(value, list) or (length is not None and len(value) != length):
             raise _wrong(name, origin, expected, value)
         return tuple(self._convert(elements[0], item, name, origin) for item in value)
 
-    def _convert_scalar(self, kinds: Sequence[type], value: Any, name: str, origin: Origin) -> Any:
+    def _convert_scalar(self, kinds: Sequence[type], value: object, name: str, origin: Origin) -> object:
         # Compared by exact type because bool is a kind of int in Python but never a number in a config.
         if type(value) is int and float in kinds and int not in kinds:
             value = float(value)
         if type(value) not in kinds:
             raise _wrong(name, origin, " or ".join(_TYPE_NAMES[kind] for kind in kinds), value)
-        if type(value) in (int, float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
             low, high = self.ranges.get(name, (-math.inf, math.inf))
             if not (math.isfinite(value) and low <= value <= high):
                 raise _wrong(name, origin, _describe_range(low, high), value)
@@ -205,13 +207,13 @@ class Schema:
             return f"; did you mean {by_last[nearest[0]]!r}?"
         return f"; known keys: {', '.join(key for key in keys if key.rpartition('.')[0] == section)}"
 
-    def _names(self, kind: Any, prefix: str) -> list[str]:
+    def _names(self, kind: type, prefix: str) -> list[str]:
         names = []
         for key, hint in typing.get_type_hints(kind).items():
             name = prefix + key
             if name not in self.hidden:
                 names.append(name)
-                names += self._names(hint, f"{name}.") if dataclasses.is_dataclass(hint) else []
+                names += self._names(cast("type", hint), f"{name}.") if dataclasses.is_dataclass(hint) else []
         return names
 
 
@@ -221,10 +223,10 @@ def _describe_range(low: float, high: float) -> str:
     return f"a number of at least {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
 
 
-def _wrong(name: str, origin: Origin, expected: str, value: Any, hint: str = "") -> ConfigError:
+def _wrong(name: str, origin: Origin, expected: str, value: object, hint: str = "") -> ConfigError:
     return ConfigError(f"{origin.describe(name)}: {name!r} must be {expected}, found {value!r}{hint}")
 
 
-def _nearest(value: Any, allowed: Sequence[Any]) -> str:
+def _nearest(value: object, allowed: Sequence[Any]) -> str:
     found = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else ""
