@@ -1,0 +1,96 @@
+/* Small comforts: the search page, the remembered view of the tiles, a labelled menu. Every page works without it. */
+(function () {
+  "use strict";
+
+  var KINDS = { c: "concept", k: "class", e: "explanation" };
+  var LIMIT = 200;
+
+  function element(name, className, text) {
+    var node = document.createElement(name);
+    if (className) node.className = className;
+    if (text) node.textContent = text;
+    return node;
+  }
+
+  function score(row, words) {
+    var title = row[2].toLowerCase();
+    var rest = (row[3] + " " + row[4]).toLowerCase();
+    var total = 0;
+    for (var i = 0; i < words.length; i++) {
+      var at = title.indexOf(words[i]);
+      if (at === 0) total += 8;
+      else if (at > 0) total += title[at - 1] === " " ? 6 : 3;
+      else if (rest.indexOf(words[i]) >= 0) total += 1;
+      else return 0;
+    }
+    return total + (row[0] === "k" ? 0.5 : 0);
+  }
+
+  function search(text) {
+    var words = text.toLowerCase().split(/\s+/).filter(Boolean);
+    if (!words.length) return [];
+    return window.atlasIndex
+      .map(function (row, index) { return [score(row, words), index, row]; })
+      .filter(function (hit) { return hit[0] > 0; })
+      .sort(function (a, b) { return b[0] - a[0] || a[1] - b[1]; })
+      .map(function (hit) { return hit[2]; });
+  }
+
+  function show(text) {
+    var hits = search(text);
+    var list = document.getElementById("search-hits");
+    var status = document.getElementById("search-count");
+    list.replaceChildren();
+    hits.slice(0, LIMIT).forEach(function (row) {
+      var item = element("li");
+      var link = element("a", "", row[2]);
+      link.setAttribute("href", row[1]);
+      item.append(link, element("span", "mark", KINDS[row[0]]), element("span", "where", row[3]));
+      if (row[4]) item.append(element("p", "quiet", row[4]));
+      list.append(item);
+    });
+    var more = hits.length > LIMIT ? ", the first " + LIMIT + " are shown" : "";
+    status.textContent = text.trim() ? (hits.length === 1 ? "1 hit" : hits.length + " hits") + more : "";
+  }
+
+  function startSearch() {
+    var field = document.getElementById("search-words");
+    if (!field || !window.atlasIndex) return;
+    field.value = new URLSearchParams(location.search).get("q") || "";
+    field.addEventListener("input", function () { show(field.value); });
+    document.getElementById("search-form").addEventListener("submit", function (event) {
+      event.preventDefault();
+      show(field.value);
+    });
+    show(field.value);
+    field.focus();
+  }
+
+  function rememberView() {
+    var chosen;
+    try { chosen = localStorage.getItem("atlas.view"); } catch (error) { chosen = null; }
+    document.querySelectorAll('.views input[name="view"]').forEach(function (input) {
+      if (input.value === chosen) input.checked = true;
+      input.addEventListener("change", function () {
+        try { localStorage.setItem("atlas.view", input.value); } catch (error) { /* private mode: forget it */ }
+      });
+    });
+  }
+
+  function operable(label, text) {
+    if (!label) return;
+    label.setAttribute("role", "button");
+    label.setAttribute("tabindex", "0");
+    label.setAttribute("aria-label", text);
+    label.addEventListener("keydown", function (event) {
+      if (event.key === "Enter" || event.key === " ") {
+        event.preventDefault();
+        label.click();
+      }
+    });
+  }
+
+  startSearch();
+  rememberView();
+  operable(document.querySelector('label.md-header__button[for="__drawer"]'), "Menu");
+})();

@@ -1,0 +1,157 @@
+"""Contexts of the start, truth and provenance pages. Pure: records in, dictionaries out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from . import links
+from .catalogue import Catalogue, author_words
+from .concept_pages import sample_cards
+from .explanation_pages import explanation_card
+
+N_SKIPPED_SHOWN = 200
+
+
+def start_context(
+    catalogue: Catalogue, photos: dict[str, str], overlays: Mapping[str, str], title: str, description: str
+) -> dict[str, Any]:
+    """Gather the start page.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    photos : dict of str to str
+        Address of each explanation's photo by id.
+    overlays : mapping of str to str
+        Address of the picture of each leading concept of the first explanation, by concept key.
+    title, description : str
+    """
+    explanations = catalogue.source.explanations
+    last = next(reversed(catalogue.atlas.layers), "")
+    cards = [explanation_card(catalogue, item, photos) for item in explanations[:8]]
+    example = choose_example(catalogue)
+    return {
+        "title": title,
+        "description": description,
+        "example": explanation_card(catalogue, explanations[example], photos) if explanations else None,
+        "overlays": overlays,
+        "explanations": cards,
+        "concepts": sample_cards(catalogue, last, 8) if last else [],
+        "classes": [catalogue.class_name(index) for index in catalogue.class_indices[:6]],
+        "figures": _figures(catalogue),
+        "authors": _authors(catalogue),
+        "without_model": not uses_language_model(catalogue),
+        "has_truth": catalogue.source.truth is not None,
+        "shortcut": catalogue.source.truth.shortcut if catalogue.source.truth else None,
+        "catalogue": catalogue,
+        "n_named": sum(1 for key in catalogue.source.names if catalogue.card(key).named),
+        "doors": (links.EXPLANATIONS, links.CONCEPTS, links.CLASSES),
+    }
+
+
+def choose_example(catalogue: Catalogue) -> int:
+    """Pick the explanation for the start page: right, sure, and its leading concept named; the first among equals."""
+
+    def merit(position: int) -> tuple[bool, bool, float, int]:
+        explanation = catalogue.source.explanations[position]
+        best = explanation.predictions[0] if explanation.predictions else None
+        targets = explanation.targets
+        named = bool(targets and targets[0].layers and targets[0].layers[0].concepts) and catalogue.card(
+            targets[0].layers[0].concepts[0].concept
+        ).named
+        right = bool(best and best.class_name == explanation.label)
+        return (named, right, best.probability if best else 0.0, -position)
+
+    return max(range(len(catalogue.source.explanations)), key=merit, default=0)
+
+
+def _figures(catalogue: Catalogue) -> list[tuple[int, str]]:
+    return [
+        (len(catalogue.atlas.layers), "layers"),
+        (catalogue.n_concepts, "concepts"),
+        (catalogue.n_mined, "samples looked at"),
+        (len(catalogue.class_indices), "classes"),
+        (len(catalogue.source.explanations), "explained photos"),
+    ]
+
+
+def _authors(catalogue: Catalogue) -> list[tuple[str, int]]:
+    """Count the names by who gave them, the most first."""
+    names = catalogue.source.names
+    counted = Counter(author_words(name) for key, name in names.items() if catalogue.card(key).named)
+    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+
+
+def uses_language_model(catalogue: Catalogue) -> bool:
+    """Tell whether any name or narrative came from a language model."""
+    narratives = (
+        narrative
+        for explanation in catalogue.source.explanations
+        for target in explanation.targets
+        for narrative in target.narratives
+    )
+    return any(name.author.startswith("llm") for name in catalogue.source.names.values()) or any(
+        narrative.author.startswith("llm") for narrative in narratives
+    )
+
+
+def truth_context(catalogue: Catalogue) -> dict[str, Any]:
+    """Gather the page of truth scores, the deepest layer first."""
+    report = catalogue.source.truth
+    if report is None:
+        raise ValueError("the atlas has no truth scores")
+    shortcut = report.shortcut
+    names = list(catalogue.atlas.class_names)
+    known = shortcut is not None and shortcut.class_name in names
+    shortcut_class = names.index(shortcut.class_name) if shortcut and known else -1
+    return {
+        "report": report,
+        "layers": [
+            (row, catalogue.links.layer(row.layer) if row.layer in catalogue.atlas.layers else "")
+            for row in reversed(report.layers)
+        ],
+        "parts": _parts(catalogue),
+        "shortcut_card": catalogue.card(shortcut.concept) if shortcut and shortcut.concept else None,
+        "shortcut_class_address": catalogue.class_address(shortcut_class),
+    }
+
+
+def _parts(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """List each known part with the concepts that show it most clearly."""
+    report = catalogue.source.truth
+    by_part: dict[str, list[tuple[float, str]]] = {}
+    for key, truth in report.concepts.items() if report else ():
+        if truth.part and truth.mass is not None:
+            by_part.setdefault(truth.part, []).append((truth.mass, key))
+    return [
+        {
+            "part": part,
+            "n_concepts": len(found),
+            "best": [(catalogue.card(key), mass) for mass, key in sorted(found, key=lambda x: (-x[0], x[1]))[:4]],
+        }
+        for part, found in sorted(by_part.items())
+    ]
+
+
+def provenance_context(catalogue: Catalogue) -> dict[str, Any]:
+    """Gather everything that the outputs depend on, as rows of a table."""
+    skipped = sorted(catalogue.atlas.samples.skipped.items())
+    return {
+        "rows": list(_rows(catalogue.atlas.provenance)),
+        "n_samples": len(catalogue.atlas.samples.name),
+        "n_mined": catalogue.n_mined,
+        "n_skipped": len(skipped),
+        "skipped": [(catalogue.sample_name(index), reason) for index, reason in skipped[:N_SKIPPED_SHOWN]],
+        "authors": _authors(catalogue),
+        "warnings": catalogue.source.warnings,
+    }
+
+
+def _rows(tree: Any, path: str = "") -> list[tuple[str, str]]:
+    """Flatten nested mappings to dotted keys; lists stay in one cell."""
+    if isinstance(tree, dict):
+        return [row for key in sorted(tree) for row in _rows(tree[key], f"{path}.{key}" if path else str(key))]
+    text = ", ".join(str(item) for item in tree) if isinstance(tree, list) else str(tree)
+    return [(path, text or "–")]

@@ -1,0 +1,310 @@
+"""Pictures for the pages: sheets of tiles, thumbnails, whole reference images and coloured heatmaps.
+
+Owns Pillow, tile sizes, the diverging palette and content-hashed file names; a sheet that an earlier build already made
+is taken over without being encoded again. Must not know pages or what a picture means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from precompute.errors import StoreError
+from precompute.records import RANKINGS, Box, Ranking, Reference
+
+from .links import Links
+
+TILE = 112
+HEAT_TILE = 56
+THUMB = 80
+THUMB_COLUMNS = 16
+THUMBS_PER_SHEET = 256
+QUALITY = 75
+SHEET_VERSION = b"1"
+
+HEAT_GAMMA = 0.6
+POSITIVE = (203, 58, 42)
+NEGATIVE = (43, 108, 196)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One picture on a sheet.
+
+    Attributes
+    ----------
+    address : str
+        Of the sheet, from the root of the site.
+    columns, rows : int
+        Slots of the sheet.
+    column, row : int
+        Slot of this picture.
+    width, height : float
+        The part of the slot that the picture fills, from its upper left corner, 0 to 1.
+    """
+
+    address: str
+    columns: int
+    rows: int
+    column: int
+    row: int
+    width: float = 1.0
+    height: float = 1.0
+
+    @property
+    def style(self) -> str:
+        """Custom properties from which the style sheet cuts the picture out."""
+        used = "" if self.width == self.height == 1 else f";--w:{self.width:.4f};--h:{self.height:.4f}"
+        return f"--n:{self.columns};--c:{self.column};--r:{self.row}{used}"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One reference image as it is shown; a view that there is no picture for is None or empty.
+
+    Attributes
+    ----------
+    reference : Reference
+        Without its pictures.
+    crop, masked, heatmap : Cut or None
+    whole : str
+        Address of the whole image.
+    frame : str
+        Custom properties of the crop's frame in the whole image; empty where the crop is all of it.
+    """
+
+    ranking: Ranking
+    rank: int
+    sample_index: int
+    neuron: int
+    score: float
+    box: Box
+    crop: Cut | None = None
+    masked: Cut | None = None
+    heatmap: Cut | None = None
+    whole: str = ""
+    frame: str = ""
+
+
+@dataclass
+class PictureStore:
+    """Writes pictures below the root of a new site.
+
+    Parameters
+    ----------
+    output : Path
+        Root of the site in the making.
+    previous : Path
+        Root of the site made before; need not exist.
+    links : Links
+    include_images : bool
+        False writes no pixel of the data set, only heatmaps in plain colours.
+    input_side : int
+        Side of the model's input in pixels, for the frames; 0 where unknown.
+    """
+
+    output: Path
+    previous: Path
+    links: Links
+    include_images: bool = True
+    input_side: int = 0
+    n_made: int = 0
+    n_kept: int = 0
+    _written: set[str] = field(default_factory=set)
+
+    def tiles(self, references: Sequence[Reference]) -> tuple[Tile, ...]:
+        """Write the sheets of one concept and tell where each picture lies."""
+        crops = self._sheet([reference.crop for reference in references], references, "crop")
+        masked = self._sheet([reference.masked for reference in references], references, "masked")
+        heatmaps = self._sheet([reference.heatmap for reference in references], references, "heatmap")
+        return tuple(
+            Tile(
+                **{name: getattr(reference, name) for name in _SHARED},
+                crop=crops[index],
+                masked=masked[index],
+                heatmap=heatmaps[index],
+                whole=self._whole(reference),
+                frame=self._frame(reference.box),
+            )
+            for index, reference in enumerate(references)
+        )
+
+    def thumbnails(self, best: Sequence[Reference | None]) -> list[Cut | None]:
+        """Write the gallery sheets of one layer: one thumbnail for each channel that has a reference image."""
+        cuts: list[Cut | None] = []
+        for start in range(0, len(best), THUMBS_PER_SHEET):
+            cuts += self._thumbnail_sheet(best[start : start + THUMBS_PER_SHEET])
+        return cuts
+
+    def copy(self, path: Path, address: str) -> bool:
+        """Copy a picture to an address; False where it is missing."""
+        if not path.is_file():
+            return False
+        target = self.output / address
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        return True
+
+    def coloured_heatmap(self, path: Path) -> str:
+        """Write a stored heatmap in plain colours and return its address; empty where it is missing."""
+        if not path.is_file():
+            return ""
+        content = path.read_bytes()
+        address = self.links.sheet(_digest([b"heatmap", content]))
+        if self._is_new(address):
+            self._save(colour_heatmap(_open(content).convert("L")), address)
+        return address
+
+    def _sheet(self, blobs: Sequence[bytes], references: Sequence[Reference], kind: str) -> list[Cut | None]:
+        """Lay out one kind of picture: a column for each rank, a row for each ranking."""
+        if not any(blobs) or (kind != "heatmap" and not self.include_images):
+            return [None] * len(blobs)
+        side = HEAT_TILE if kind == "heatmap" else TILE
+        rankings = [name for name in RANKINGS if any(reference.ranking == name for reference in references)]
+        columns, rows = max(reference.rank for reference in references) + 1, len(rankings)
+        slots = [(reference.rank, rankings.index(reference.ranking)) for reference in references]
+        layout = repr((kind, side, columns, rows, slots)).encode()
+        address = self.links.sheet(_digest([layout, *blobs]))
+        if self._is_new(address):
+            self._save(_compose(blobs, slots, (columns, rows), side, heat=kind == "heatmap"), address)
+        return [
+            Cut(address, columns, rows, *slot, *_used(blob)) if blob else None
+            for blob, slot in zip(blobs, slots, strict=True)
+        ]
+
+    def _thumbnail_sheet(self, best: Sequence[Reference | None]) -> list[Cut | None]:
+        heat = not self.include_images
+        blobs = [(item.heatmap if heat else item.crop) if item else b"" for item in best]
+        if not any(blobs):
+            return [None] * len(best)
+        columns = min(THUMB_COLUMNS, len(best))
+        rows = -(-len(best) // columns)
+        slots = [(index % columns, index // columns) for index in range(len(best))]
+        address = self.links.sheet(_digest([b"thumbnails", repr((heat, THUMB, columns, rows)).encode(), *blobs]))
+        if self._is_new(address):
+            self._save(_compose(blobs, slots, (columns, rows), THUMB, heat=heat), address)
+        return [
+            Cut(address, columns, rows, *slot, *_used(blob)) if blob else None
+            for blob, slot in zip(blobs, slots, strict=True)
+        ]
+
+    def _whole(self, reference: Reference) -> str:
+        """Write the whole image once, however many concepts show it: it is stored as it has to be shown."""
+        if not self.include_images or not reference.full:
+            return ""
+        address = self.links.photo(_digest([reference.full]))
+        if address not in self._written:
+            self._written.add(address)
+            target = self.output / address
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(reference.full)
+        return address
+
+    def _frame(self, box: Box) -> str:
+        side = self.input_side
+        if not side or box == (0, 0, side, side):
+            return ""
+        left, top, right, bottom = (100 * edge / side for edge in (box.left, box.top, box.right, box.bottom))
+        return f"--x:{left:.1f}%;--y:{top:.1f}%;--w:{right - left:.1f}%;--h:{bottom - top:.1f}%"
+
+    def _is_new(self, address: str) -> bool:
+        """Tell whether a picture has to be made; take it over from the previous site where it is there."""
+        if address in self._written:
+            return False
+        self._written.add(address)
+        target, known = self.output / address, self.previous / address
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not known.is_file() or known.stat().st_size == 0:
+            self.n_made += 1
+            return True
+        self.n_kept += 1
+        try:
+            os.link(known, target)
+        except OSError:  # the file system has no hard links
+            shutil.copyfile(known, target)
+        return False
+
+    def _save(self, picture: Image.Image, address: str) -> None:
+        picture.save(self.output / address, "WEBP", quality=QUALITY, method=0)
+
+
+_SHARED = ("ranking", "rank", "sample_index", "neuron", "score", "box")
+
+
+def colour_heatmap(grey: Image.Image) -> Image.Image:
+    """Colour signed relevance: red for positive, blue for negative, transparent at zero, so that any ground shows.
+
+    Parameters
+    ----------
+    grey : 8-bit image
+        128 is zero, 1 and 255 are the largest absolute relevance.
+    """
+    channels = [grey.point(table) for table in _PALETTE]
+    return Image.merge("RGBA", channels)
+
+
+def _palette() -> tuple[list[int], ...]:
+    signed = [(value - 128) / 127 for value in range(256)]
+    colours = [POSITIVE if value > 0 else NEGATIVE for value in signed]
+    alpha = [round(255 * min(1.0, abs(value)) ** HEAT_GAMMA) for value in signed]
+    return (*([colour[band] for colour in colours] for band in range(3)), alpha)
+
+
+_PALETTE = _palette()
+
+
+def _compose(
+    blobs: Sequence[bytes],
+    slots: Sequence[tuple[int, int]],
+    shape: tuple[int, int],
+    side: int,
+    *,
+    heat: bool,
+) -> Image.Image:
+    """Paste pictures into their slots, each scaled so that its longer side fills the slot."""
+    columns, rows = shape
+    sheet = Image.new("L", (columns * side, rows * side), 128) if heat else Image.new("RGB", (columns * side, rows * side))
+    for blob, (column, row) in zip(blobs, slots, strict=True):
+        if blob:
+            sheet.paste(_fitted(_open(blob), side, sheet.mode), (column * side, row * side))
+    return colour_heatmap(sheet) if heat else sheet
+
+
+def _fitted(picture: Image.Image, side: int, mode: str) -> Image.Image:
+    picture = picture.convert(mode)
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    if size == picture.size:
+        return picture
+    return picture.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
+
+
+def _used(blob: bytes) -> tuple[float, float]:
+    """Return the part of a slot that a picture fills; reads its header only."""
+    width, height = _open(blob).size
+    longer = max(width, height)
+    return width / longer, height / longer
+
+
+def _open(blob: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(blob))
+    except OSError as error:
+        raise StoreError(
+            "a picture in references.h5 or explanations/ is damaged. Delete that file and run the same command again."
+        ) from error
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256(SHEET_VERSION)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()[:20]

@@ -1,0 +1,61 @@
+"""Contexts in, HTML out: the only module that knows Jinja.
+
+Owns the template environment: autoescape always on, an undefined variable is an error. Must not know records.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import links, numbers
+
+
+def make_environment() -> Environment:
+    """Return the environment of every fragment; MkDocs' own does not escape and is never given data."""
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=PackageLoader("sitegen", "templates"),
+    )
+    environment.filters.update(
+        percent=numbers.percent,
+        significant=numbers.significant,
+        fixed=numbers.fixed,
+        count=numbers.count,
+        rank=numbers.rank,
+        width=numbers.width,
+        json_of=links.json_of,
+    )
+    environment.globals.update(plural=numbers.plural, links=links)
+    return environment
+
+
+class Renderer:
+    """Fills templates by name."""
+
+    def __init__(self) -> None:
+        self._environment = make_environment()
+
+    def fragment(self, template: str, context: dict[str, Any]) -> str:
+        """Fill one template.
+
+        Raises
+        ------
+        jinja2.UndefinedError
+            The template uses a variable that the context does not have.
+        """
+        return self._environment.get_template(template).render(context)
+
+
+def script_json(value: Any) -> Markup:
+    """Encode data so that it can stand inside a script, inline or as a file, whatever text it holds."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - every character that HTML or JavaScript could misread is escaped above

@@ -1,0 +1,162 @@
+"""The chrome of the site: MkDocs Material builds one page for each section, with marks where data go.
+
+Owns the MkDocs configuration, the marks and what is removed from Material's output. No text from records ever goes
+through MkDocs, whose templates do not escape. Must not know records or Jinja contexts.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from mkdocs.commands.build import build as mkdocs_build
+from mkdocs.config import load_config
+
+from . import links
+
+MARK = "@@atlas:{}@@"
+_MARKS = re.compile(r"@@atlas:(title|topic|site|description|content|footer)@@")
+
+SECTIONS = {
+    "Start": links.START,
+    "Explanations": links.EXPLANATIONS,
+    "Concepts": links.CONCEPTS,
+    "Classes": links.CLASSES,
+    "Truth": links.TRUTH,
+    "Method": links.METHOD,
+    "Limits": links.LIMITS,
+    "Provenance": links.PROVENANCE,
+    "Search": links.SEARCH,
+}
+HANDWRITTEN = (links.METHOD, links.LIMITS)
+
+_UNUSED = (
+    "404.html",
+    "sitemap.xml",
+    "sitemap.xml.gz",
+    "assets/javascripts/lunr",
+    "assets/javascripts/workers",
+    "assets/images/social",
+)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """One built page, cut at its marks: text and names of marks take turns."""
+
+    parts: tuple[str, ...]
+
+    def fill(self, *, title: str, topic: str, site: str, description: str, content: str, footer: str) -> str:
+        """Put values at the marks; everything but `content`, which is HTML, is escaped here."""
+        values = {
+            "title": escape(title),
+            "topic": escape(topic),
+            "site": escape(site),
+            "description": escape(description),
+            "footer": escape(footer),
+            "content": content,
+        }
+        return "".join(values[part] if index % 2 else part for index, part in enumerate(self.parts))
+
+
+def build_shells(output: Path, workspace: Path, *, with_truth: bool) -> dict[str, Shell]:
+    """Build the chrome into `output` and return the shell of every section by its address.
+
+    Parameters
+    ----------
+    output : Path
+        Root of the new site; emptied by MkDocs.
+    workspace : Path
+        Scratch folder for the sources.
+    with_truth : bool
+        Whether the site has the page of truth scores.
+    """
+    sections = {title: page for title, page in SECTIONS.items() if with_truth or page != links.TRUTH}
+    _write_sources(workspace, sections)
+    logging.getLogger("mkdocs").setLevel(logging.ERROR)
+    mkdocs_build(load_config(**_config(output, workspace, sections)))
+    for name in _UNUSED:
+        _remove(output / name)
+    for path in sorted(output.rglob("*.map")):
+        path.unlink()
+    _drop_source_map_comments(output)
+    return {page: _cut(output / page) for page in sections.values()}
+
+
+def _config(output: Path, workspace: Path, sections: dict[str, str]) -> dict[str, Any]:
+    palette = [
+        ("(prefers-color-scheme)", "default", "material/brightness-auto", "Switch to light mode"),
+        ("(prefers-color-scheme: light)", "default", "material/weather-sunny", "Switch to dark mode"),
+        ("(prefers-color-scheme: dark)", "slate", "material/weather-night", "Follow the system"),
+    ]
+    return {
+        "config_file": str(workspace / "mkdocs.yml"),
+        "site_name": MARK.format("site"),
+        "docs_dir": str(workspace / "docs"),
+        "site_dir": str(output),
+        "use_directory_urls": False,
+        "plugins": [],
+        "nav": [{title: page.removesuffix(".html") + ".md"} for title, page in sections.items()],
+        "extra_css": ["assets/atlas.css"],
+        "extra_javascript": ["assets/atlas.js"],
+        "extra": {"generator": False},
+        "copyright": MARK.format("footer"),
+        "markdown_extensions": ["toc", "tables", "attr_list", "def_list"],
+        "theme": {
+            "name": "material",
+            "font": False,
+            "custom_dir": str(workspace / "theme"),
+            "favicon": "assets/favicon.svg",
+            "features": ["navigation.tabs", "toc.follow"],
+            "icon": {"logo": "material/map-outline"},
+            "palette": [
+                {
+                    "media": media,
+                    "scheme": scheme,
+                    "primary": "custom",
+                    "accent": "custom",
+                    "toggle": {"icon": icon, "name": name},
+                }
+                for media, scheme, icon, name in palette
+            ],
+        },
+    }
+
+
+def _write_sources(workspace: Path, sections: dict[str, str]) -> None:
+    """Lay out the sources of MkDocs: the handwritten pages, and a bare page with marks for every other section."""
+    documents, theme = workspace / "docs", workspace / "theme"
+    with as_file(files("sitegen")) as package:
+        shutil.copytree(package / "templates" / "theme", theme)
+        shutil.copytree(package / "assets", documents / "assets")
+        (workspace / "mkdocs.yml").write_text("", encoding="utf-8")
+        for page in sections.values():
+            target = documents / (page.removesuffix(".html") + ".md")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            hide = "[navigation]" if page in HANDWRITTEN else "[navigation, toc]"
+            body = (package / "templates" / "handwritten" / target.name).read_text("utf-8") if page in HANDWRITTEN else ""
+            target.write_text(f'---\ntitle: "{MARK.format("topic")}"\nhide: {hide}\n---\n{body}', encoding="utf-8")
+
+
+def _cut(path: Path) -> Shell:
+    return Shell(tuple(_MARKS.split(path.read_text(encoding="utf-8"))))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _drop_source_map_comments(output: Path) -> None:
+    """Forget the source maps that were removed, so that no browser tool asks for them."""
+    for path in sorted([*output.glob("assets/**/*.min.js"), *output.glob("assets/**/*.min.css")]):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"/[/*][#@]\s*sourceMappingURL=[^\s*]+(\s*\*/)?\s*$", "", text), encoding="utf-8")
