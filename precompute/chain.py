@@ -163,9 +163,7 @@ def run_step(step: Step, values: torch.Tensor) -> torch.Tensor:
     """Compute the forward pass of one step."""
     match step:
         case Convolution():
-            return F.conv2d(
-                values, step.weight, step.bias, step.stride, step.padding, step.dilation, step.groups
-            )
+            return F.conv2d(values, step.weight, step.bias, step.stride, step.padding, step.dilation, step.groups)
         case Dense():
             return F.linear(values, step.weight, step.bias)
         case Rectifier():
@@ -173,9 +171,7 @@ def run_step(step: Step, values: torch.Tensor) -> torch.Tensor:
         case Scaling():
             return values * step.factor
         case MaxPooling():
-            return F.max_pool2d(
-                values, step.kernel, step.stride, step.padding, step.dilation, ceil_mode=step.ceil_mode
-            )
+            return F.max_pool2d(values, step.kernel, step.stride, step.padding, step.dilation, ceil_mode=step.ceil_mode)
         case AveragePooling():
             return average_pool(step, values)
         case _:
@@ -285,7 +281,9 @@ def _merge_batch_norm(links: Sequence[_Link], n_dimensions: int) -> Iterator[Ste
         n_dimensions_before, n_dimensions = n_dimensions, link.made.dim()
         if isinstance(link.leaf, nn.BatchNorm1d | nn.BatchNorm2d):
             if pending is None:
-                raise UnsupportedModel(f"{link.name} (BatchNorm) does not directly follow a convolution or linear layer")
+                raise UnsupportedModel(
+                    f"{link.name} (BatchNorm) does not directly follow a convolution or linear layer"
+                )
             yield _merged(pending, link)
             yield Scaling(link.name, (1.0 + link.leaf.eps) ** -0.5)
             pending = None
@@ -329,7 +327,9 @@ def _step(link: _Link) -> Step | None:
             return Rectifier(link.name)
         case nn.MaxPool2d:
             return MaxPooling(
-                link.name, *(_pair(v) for v in (leaf.kernel_size, leaf.stride, leaf.padding, leaf.dilation)), leaf.ceil_mode
+                link.name,
+                *(_pair(v) for v in (leaf.kernel_size, leaf.stride, leaf.padding, leaf.dilation)),
+                leaf.ceil_mode,
             )
         case nn.AvgPool2d:
             sizes = (_pair(v) for v in (leaf.kernel_size, leaf.stride, leaf.padding))

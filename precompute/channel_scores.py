@@ -38,7 +38,7 @@ def reduce_channels(
         largest, neurons = _largest(maps)
         scores = maps.sum(dim=(2, 3), dtype=precise) if max_target == "sum" else largest.to(precise)
     else:
-        scores, neurons = maps.to(precise), torch.zeros_like(maps, dtype=torch.int64)
+        scores, neurons = maps.to(precise, copy=True), torch.zeros_like(maps, dtype=torch.int64)
     if normalised:
         scores = scores / (scores.abs().sum(dim=-1, keepdim=True) + NORMALISATION_FLOOR)
     return scores, neurons

@@ -165,7 +165,14 @@ class AveragePoolingRule(Rule):
         spread: torch.Tensor
         if step.output_size is None:
             spread = torch.ops.aten.avg_pool2d_backward(
-                share, like, step.kernel, step.stride, step.padding, step.ceil_mode, step.count_include_pad, step.divisor
+                share,
+                like,
+                step.kernel,
+                step.stride,
+                step.padding,
+                step.ceil_mode,
+                step.count_include_pad,
+                step.divisor,
             )
         elif share.shape == like.shape:
             spread = share

@@ -287,9 +287,7 @@ class SequentialEngine:
 
 def _find_layers(steps: Sequence[chain.Step], layer_names: Sequence[str]) -> dict[str, int]:
     positions = {
-        step.name: position
-        for position, step in enumerate(steps)
-        if isinstance(step, chain.Convolution | chain.Dense)
+        step.name: position for position, step in enumerate(steps) if isinstance(step, chain.Convolution | chain.Dense)
     }
     unknown = [name for name in layer_names if name not in positions]
     if unknown:
@@ -316,4 +314,4 @@ def _masked(row: Row, flow: torch.Tensor, output: torch.Tensor, targets: Sequenc
 
 def _channel_sums(values: torch.Tensor) -> torch.Tensor:
     """Sum (n, n_channels, ...) over space in float64."""
-    return values.to(torch.float64).flatten(2).sum(2) if values.dim() == 4 else values.to(torch.float64)
+    return values.to(torch.float64).flatten(2).sum(2) if values.dim() == 4 else values.to(torch.float64, copy=True)
