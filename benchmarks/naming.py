@@ -45,7 +45,7 @@ class DrawnEvidence(Sequence[ConceptEvidence]):
     def __len__(self) -> int:
         return self._n_concepts
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> ConceptEvidence:  # type: ignore[override]
         if not 0 <= index < self._n_concepts:
             raise IndexError(index)
         concept, chance = Concept("features.28", index), random.Random(index)

@@ -10,7 +10,8 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from .config import LlmConfig
 from .costs import TYPICAL_OUTPUT_TOKENS, Budget, Estimate, Prices
 from .errors import NamerError, ReplyError
 from .journal import Entry, Journal, spent_tokens
+from .llm_faults import TransientError, lacks_parameter, may_lack_format, refusal
 from .llm_reply import Reply, parse_completion, retry_after, scrubber
 from .llm_request import DEFAULT_BASE_URL, STRUCTURED_OUTPUTS, Request, StructuredOutput, checked_url
 
@@ -28,21 +30,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BYTES = 256 * 1024
 """Of one reply; a model that loops is cut off there."""
-MAX_WAIT = 300.0
-"""Seconds; a server that asks for a longer pause ends the run."""
 MAX_FAILED_IN_A_ROW = 5
 """Requests without any answer, retries included, after which the server counts as gone."""
-
-_RETRIED_STATUSES = frozenset({408, 409, 425, 429})
-_FORMAT_WORDS = ("response_format", "json_schema", "json_object", "structured", "grammar", "guided", "schema")
-
-
-class _TransientError(Exception):
-    """A fault that may be gone next time; `billed` where the server may have charged for the input."""
-
-    def __init__(self, reason: str, *, wait: float | None = None, billed: bool = False) -> None:
-        super().__init__(reason)
-        self.reason, self.wait, self.billed = reason, wait, billed
 
 
 class LlmClient:
@@ -203,6 +192,44 @@ class LlmClient:
         """Take the key, and all that looks like one, out of a text."""
         return self._scrub(text)
 
+    @property
+    def structured_output(self) -> StructuredOutput:
+        """The way of asking for structured output that is in use."""
+        return self._mode
+
+    async def submit_batch(self, content: bytes) -> str:
+        """Upload a file of requests and submit it as a batch; returns the batch's id."""
+        http = self.session().http.with_options(max_retries=self.config.max_retries)
+        with self._fatal():
+            file = await http.files.create(file=("requests.jsonl", content), purpose="batch")
+            batch = await http.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+            )
+        return batch.id
+
+    async def batch_status(self, batch_id: str) -> tuple[str, tuple[str, ...]]:
+        """Return a batch's status and the ids of its result files."""
+        http = self.session().http.with_options(max_retries=self.config.max_retries)
+        with self._fatal():
+            batch = await http.batches.retrieve(batch_id)
+        return batch.status, tuple(file for file in (batch.output_file_id, batch.error_file_id) if file)
+
+    async def download(self, file_id: str) -> bytes:
+        """Return the content of a result file."""
+        http = self.session().http.with_options(max_retries=self.config.max_retries)
+        with self._fatal():
+            return (await http.files.content(file_id)).content
+
+    @contextmanager
+    def _fatal(self) -> Iterator[None]:
+        """Turn what openai raises into an error that ends the run."""
+        try:
+            yield
+        except openai.APIStatusError as error:
+            raise NamerError(str(self._refusal(error))) from None
+        except openai.OpenAIError as error:
+            raise NamerError(f"cannot use the server at {self.base_url}: {self._scrub(_cause(error))}") from None
+
     async def _ask(self, request: Request, digest: str) -> Reply:
         session = self.session()
         running = session.running.get(digest)
@@ -239,7 +266,7 @@ class LlmClient:
                 raise self._server_gone(reason or "no answer")
             try:
                 reply = await self._call(session, request)
-            except _TransientError as fault:
+            except TransientError as fault:
                 reason = fault.reason
                 logger.debug("%s, attempt %d: %s", request.task, attempt, reason)
                 if fault.billed:
@@ -256,14 +283,7 @@ class LlmClient:
 
     def _pause(self, attempt: int, wait: float | None, jitter: random.Random) -> float:
         pause = min(self._backoff * float(2**attempt), 30.0) * (0.5 + jitter.random() / 2)
-        if wait is None:
-            return pause
-        if wait > MAX_WAIT:
-            raise NamerError(
-                f"the server at {self.base_url} asks to wait {wait:.0f} s. All replies so far are kept: run the same "
-                "command again later."
-            )
-        return wait + pause / 4
+        return pause if wait is None else wait + pause / 4
 
     async def _call(self, session: _Session, request: Request) -> Reply:
         """Make one call, again at once where the server lacks a way of structured output."""
@@ -291,28 +311,27 @@ class LlmClient:
                     if len(content) > MAX_BYTES:
                         return Reply("", failure=f"the reply is longer than {MAX_BYTES // 1024} kB")
         except (TimeoutError, openai.APITimeoutError):
-            raise _TransientError(f"no answer within {self.config.timeout:g} s", billed=True) from None
+            raise TransientError(f"no answer within {self.config.timeout:g} s", billed=True) from None
         except openai.APIConnectionError as error:
-            raise _TransientError(f"cannot reach the server: {self._scrub(_cause(error))}") from None
+            raise TransientError(f"cannot reach the server: {self._scrub(_cause(error))}") from None
         except openai.APIStatusError:
             raise
         except Exception as error:  # noqa: BLE001 - the transport's own errors are not part of openai's interface
-            raise _TransientError(f"the connection broke: {type(error).__name__}", billed=True) from None
+            raise TransientError(f"the connection broke: {type(error).__name__}", billed=True) from None
         try:
             return parse_completion(bytes(content), self._scrub)
         except ReplyError as error:
-            raise _TransientError(str(error), billed=True) from None
+            raise TransientError(str(error), billed=True) from None
 
     def _fell_back(self, error: openai.APIStatusError, mode: StructuredOutput, limit_key: str) -> bool:
         """Change what the server does not know, and say whether asking again makes sense."""
-        if error.status_code not in {400, 422, 501}:
-            return False
-        text = _message(error).lower()
-        if "max_completion_tokens" in text and limit_key == "max_completion_tokens":
+        status, detail = error.status_code, _message(error)
+        if limit_key == "max_completion_tokens" and lacks_parameter(status, detail, limit_key):
             self._limit_key = "max_tokens"
             return True
-        names_format = any(word in text for word in _FORMAT_WORDS)
-        if self.config.structured_output != "auto" or mode == "prompt" or (self._mode_works and not names_format):
+        if self.config.structured_output != "auto" or mode == "prompt":
+            return False
+        if not may_lack_format(status, detail, format_worked=self._mode_works):
             return False
         if self._mode == mode:
             self._mode = STRUCTURED_OUTPUTS[STRUCTURED_OUTPUTS.index(mode) + 1]
@@ -321,23 +340,14 @@ class LlmClient:
         return True
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
-        """Tell what may pass, what concerns one request, and what ends the run."""
-        status, detail = error.status_code, self._scrub(_message(error))[:300]
-        if status == 429 and "insufficient_quota" in detail:
-            return NamerError(f"the account at {self.base_url} has no quota left: {detail}")
-        if status in _RETRIED_STATUSES or status >= 500:
-            return _TransientError(f"the server answered {status}: {detail}", wait=retry_after(error.response.headers))
-        if status in {401, 403}:
-            return NamerError(
-                f"{self.base_url} refused the key ({status}). Check the environment variable "
-                f"{self.config.key_variable}."
-            )
-        if status == 404:
-            return NamerError(
-                f"{self.base_url} does not know the model {self.model!r} or the address (404): {detail}. "
-                "Check llm.model and llm.base_url."
-            )
-        return ReplyError(f"the server refused the request ({status}): {detail}")
+        return refusal(
+            error.status_code,
+            self._scrub(_message(error)),
+            retry_after(error.response.headers),
+            server=self.base_url,
+            model=self.model,
+            key_variable=self.config.key_variable,
+        )
 
     def _counted(self, request: Request, reply: Reply) -> Reply:
         """Fill in the tokens that the server did not count."""
