@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from precompute.config import config_digest, load_config, resolve_path
+from precompute.errors import ConfigError
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "some.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(DATA.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_configs_load_and_are_named_after_their_file(path):
+    assert load_config(path).name == path.stem
+
+
+def test_values_are_converted_and_the_rest_is_default(tmp_path):
+    path = write(
+        tmp_path, '[preprocessing]\nmean = [0, 0.5, 1]\n[model]\nlayers = ["a", "b"]\narguments = {width = 2}\n'
+    )
+    config = load_config(path)
+    assert (config.name, config.path) == ("some", path)
+    assert config.preprocessing.mean == (0.0, 0.5, 1.0)
+    assert all(type(value) is float for value in config.preprocessing.mean)
+    assert config.model.layers == ("a", "b")
+    assert config.model.arguments == {"width": 2}
+    assert config.mining.top_k == 40
+
+
+def test_overrides_win_over_the_file_and_bare_words_are_text(tmp_path):
+    path = write(tmp_path, "[mining]\ntop_k = 3\n[model]\narguments = {a = 1}\n")
+    config = load_config(
+        path,
+        ["mining.top_k=7", "relevance.engine=zennit", "seed=5", "dataset.root=$X/a b", 'model.layers=["c"]']
+        + ["model.arguments.b=2.5", "name=other"],
+    )
+    assert (config.mining.top_k, config.relevance.engine, config.seed, config.name) == (7, "zennit", 5, "other")
+    assert config.dataset.root == "$X/a b"
+    assert config.model.layers == ("c",)
+    assert config.model.arguments == {"a": 1, "b": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "parts"),
+    [
+        ("# note\n\n[mining]\n# why\nbatch_sise = 3\n", 5, ["'mining.batch_sise'", "'mining.batch_size'"]),
+        ("[minig]\ntop_k = 3\n", 1, ["'minig'", "'mining'"]),
+        ("batch_size = 3\n", 1, ["'batch_size'", "'mining.batch_size'"]),
+        ('[mining]\ntop_k = "3"\n', 2, ["'mining.top_k'", "a whole number", "'3'"]),
+        ("[mining]\nn_workers = true\n", 2, ["a whole number", "True"]),
+        ("[mining]\nbatch_size = 0\n", 2, ["at least 1", "found 0"]),
+        ("[references]\ntile = 15\n", 2, ["from 16"]),
+        ("[explaining]\nmin_probability = 1.5\n", 2, ["from 0 to 1", "1.5"]),
+        ("[llm]\ntimeout = nan\n", 2, ["nan"]),
+        ('[relevance]\n\nengine = "zenit"\n', 3, ["'auto', 'zennit', 'sequential'", "did you mean 'zennit'"]),
+        ("[preprocessing]\nmean = [0.5,\n 0.5]\n", 2, ["3 elements"]),
+        ("[preprocessing]\nstd = [0.5, 0, 0.5]\n", 2, ["'preprocessing.std'", "found 0.0"]),
+        ("[model]\nlayers = [1]\n", 2, ["text", "found 1"]),
+        ('model = "vgg16"\n', 1, ["'model' is a section"]),
+        ('text = """\nmining = 3\n"""\n', 1, ["'text'"]),
+        ('[dataset]\nroot = """\nlimit = 3\n"""\nlimit = -1\n', 5, ["'dataset.limit'"]),
+        ("[dataset]\nroot = 2020-01-01\n", 2, ["text"]),
+        ('path = "x"\n', 1, ["'path'"]),
+    ],
+)
+def test_faults_name_file_line_key_and_what_would_be_right(tmp_path, text, line, parts):
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}, line {line}: ")
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("mining.topk=3", ["'mining.topk'", "'mining.top_k'"]),
+        ("mining.top_k=many", ["a whole number", "'many'"]),
+        ("mining", ["section.key=value"]),
+        ("=3", ["section.key=value"]),
+        ("mining..top_k=3", ["section.key=value"]),
+        ("seed.x=3", ["'seed'", "a whole number"]),
+    ],
+)
+def test_faulty_overrides_name_the_command_line(tmp_path, override, parts):
+    path = write(tmp_path, "")
+    with pytest.raises(ConfigError, match="command line") as caught:
+        load_config(path, [override])
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_broken_toml_names_its_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"some\.toml is not valid TOML: .*line 2"):
+        load_config(write(tmp_path, "a = 1\nb = = 2\n"))
+
+
+def test_a_missing_file_lists_those_there_are(tmp_path):
+    write(tmp_path, "")
+    with pytest.raises(ConfigError, match=r"no\.toml: No such file.*some\.toml"):
+        load_config(tmp_path / "no.toml")
+
+
+def test_a_binary_file_is_refused(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a b", "ü", "x" * 101, "a\n"])
+def test_names_that_cannot_be_folders_are_refused(tmp_path, name):
+    path = write(tmp_path, "")
+    with pytest.raises(ConfigError, match="'name' must be"):
+        load_config(path, [f"name='''{name}'''" if "\n" in name else f"name='{name}'"])
+
+
+def test_digest_follows_results_and_nothing_else(tmp_path):
+    path = write(tmp_path, "")
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    other = write(moved, 'name = "other"\n')
+
+    def digest(*overrides: str, file: Path = path, sections: tuple[str, ...] = ("mining", "relevance")) -> str:
+        return config_digest(load_config(file, overrides), *sections)
+
+    same = digest()
+    assert len(same) == 64
+    assert digest(file=other) == same
+    assert (
+        digest("mining.batch_size=3", "mining.n_workers=0", "mining.cache_images=true", "relevance.device=cpu") == same
+    )
+    assert digest("references.tile=64") == same
+    for change in ("mining.top_k=3", "mining.shard_size=5", "relevance.engine=zennit", "seed=1"):
+        assert digest(change) != same
+    assert digest("references.tile=64", sections=("references",)) != digest(sections=("references",))
+    with pytest.raises(ConfigError, match="no config section 'minin'"):
+        digest(sections=("minin",))
+
+
+def test_paths_start_from_the_config_and_read_the_environment(tmp_path, monkeypatch):
+    config = load_config(write(tmp_path, ""))
+    monkeypatch.setenv("SOME_FOLDER", "/there")
+    assert resolve_path(config, "a/b") == tmp_path / "a" / "b"
+    assert resolve_path(config, "$SOME_FOLDER/val") == Path("/there/val")
+    monkeypatch.delenv("SOME_FOLDER")
+    with pytest.raises(ConfigError, match="export SOME_FOLDER="):
+        resolve_path(config, "$SOME_FOLDER/val")
