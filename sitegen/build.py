@@ -5,7 +5,6 @@ Owns the order of the work and the temporary folder. Must not know what a page l
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,7 +82,9 @@ def build_site(
     """
     records = read_source(source)
     title = title or f"Concept atlas: {records.atlas.name}"
-    description = description or f"The concepts of a neural network and what they do, from the atlas {records.atlas.name}."
+    description = (
+        description or f"The concepts of a neural network and what they do, from the atlas {records.atlas.name}."
+    )
     with _replacing_folder(output) as partial:
         maker = _SiteMaker(records, partial, output, include_images, n_gallery, progress or _silent)
         return maker.make(title, description)
@@ -127,9 +128,7 @@ class _SiteMaker:
         with tempfile.TemporaryDirectory(prefix="atlas-shell-") as workspace:
             self.shells = build_shells(self.root, Path(workspace), with_truth=self.records.truth is not None)
         self.renderer = Renderer()
-        self.pictures = PictureStore(
-            self.root, self.previous, self.links, self.include_images, input_side_of(atlas)
-        )
+        self.pictures = PictureStore(self.root, self.previous, self.links, self.include_images, input_side_of(atlas))
         tiles, thumbnails = self._draw_references()
         self.catalogue = Catalogue(self.records, self.links, tiles, thumbnails)
         self._write_explanations()
@@ -168,9 +167,7 @@ class _SiteMaker:
         return tiles, thumbnails
 
     def _references(self, reader: ReferenceReader, concept: Concept) -> list[Reference]:
-        return [
-            reference for ranking in RANKINGS for reference in reader.read(concept, ranking)[: self.n_gallery]
-        ]
+        return [reference for ranking in RANKINGS for reference in reader.read(concept, ranking)[: self.n_gallery]]
 
     def _photo(self, explanation: Explanation) -> str:
         """Copy the photo of an explanation and return its address; empty where it is not to be shown."""
@@ -266,7 +263,7 @@ class _SiteMaker:
         explained = class_pages.explained_classes(catalogue)
         for done, index in enumerate(catalogue.class_indices, start=1):
             page = self.links.class_page(index)
-            context = class_pages.class_context(catalogue, index, explained)
+            context = class_pages.class_context(catalogue, index, explained, self.photos)
             self._write(page, links.CLASSES, "class.html.j2", context, catalogue.class_name(index))
             self._write_data(links.json_of(page), downloads.to_json(downloads.class_data(catalogue, index)))
             self.progress("classes", done, len(catalogue.class_indices))

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -235,7 +234,7 @@ def author_words(name: ConceptName) -> str:
     return f"named by {name.author}"
 
 
-def find(tree: Any, key: str, default: Any = None) -> Any:
+def find(tree: object, key: str, default: object = None) -> object:
     """Find a key anywhere in nested mappings, the shallowest first."""
     level = [tree]
     while level:

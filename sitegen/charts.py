@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -36,9 +37,7 @@ def histogram(counts: Sequence[int], edges: Sequence[float], title: str) -> Mark
     counts, edges = _trimmed(counts, edges, used[0], used[-1] + 1)
     tallest = max(counts)
     bars = [
-        _bar(index, math.log1p(value) / math.log1p(tallest), len(counts))
-        for index, value in enumerate(counts)
-        if value
+        _bar(index, math.log1p(value) / math.log1p(tallest), len(counts)) for index, value in enumerate(counts) if value
     ]
     label = f"{title}: {count(sum(counts))} samples between {significant(edges[0])} and {significant(edges[-1])}"
     return Markup(
@@ -56,14 +55,12 @@ def histogram_ends(counts: Sequence[int], edges: Sequence[float]) -> tuple[float
     return trimmed[0], trimmed[-1]
 
 
-def _trimmed(
-    counts: Sequence[int], edges: Sequence[float], start: int, stop: int
-) -> tuple[list[int], list[float]]:
+def _trimmed(counts: Sequence[int], edges: Sequence[float], start: int, stop: int) -> tuple[list[int], list[float]]:
     """Cut to the bins in use and join neighbours so that at most `N_BARS` remain."""
     group = max(1, math.ceil((stop - start) / N_BARS))
     stop = min(len(counts), start + group * math.ceil((stop - start) / group))
     bounds = [*range(start, stop, group), stop]
-    joined = [int(sum(counts[low:high])) for low, high in zip(bounds, bounds[1:], strict=False)]
+    joined = [int(sum(counts[low:high])) for low, high in pairwise(bounds)]
     return joined, [float(edges[bound]) for bound in bounds]
 
 

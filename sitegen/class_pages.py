@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from precompute.records import Concept, Explanation, TargetExplanation
+from precompute.records import Concept, Explanation, ShortcutTruth, TargetExplanation
 
-from .catalogue import Catalogue
+from .catalogue import Catalogue, ConceptCard
+from .explanation_pages import explanation_card
 
 N_CONCEPTS_SHOWN = 10
 
@@ -27,19 +28,21 @@ def explained_classes(catalogue: Catalogue) -> Mapping[int, list[Explained]]:
 
 
 def class_context(
-    catalogue: Catalogue, class_index: int, explained: Mapping[int, list[Explained]], n_gallery: int = N_CONCEPTS_SHOWN
+    catalogue: Catalogue, class_index: int, explained: Mapping[int, list[Explained]], photos: dict[str, str]
 ) -> dict[str, Any]:
     """Gather what one class's page shows: the deepest layer first."""
     indices = catalogue.class_indices
     place = indices.index(class_index)
-    layers = [_layer_rows(catalogue, class_index, layer, n_gallery) for layer in reversed(catalogue.atlas.layers)]
+    layers = [
+        _layer_rows(catalogue, class_index, layer, N_CONCEPTS_SHOWN) for layer in reversed(catalogue.atlas.layers)
+    ]
     return {
         "class_index": class_index,
         "name": catalogue.class_name(class_index),
         "n_samples": int(catalogue.atlas.class_counts[class_index]),
         "layers": layers,
         "flagged": [row for layer in layers for row in layer["rows"] if row["flag"]],
-        "explained": explained.get(class_index, []),
+        "explained": [explanation_card(catalogue, item, photos) for item, _ in explained.get(class_index, [])],
         "scores_are_shares": catalogue.scores_are_shares,
         "shortcut": _shortcut(catalogue, class_index),
         "catalogue": catalogue,
@@ -75,7 +78,7 @@ def _layer_rows(catalogue: Catalogue, class_index: int, layer: str, limit: int) 
     }
 
 
-def _shortcut(catalogue: Catalogue, class_index: int) -> Any:
+def _shortcut(catalogue: Catalogue, class_index: int) -> ShortcutTruth | None:
     report = catalogue.source.truth
     shortcut = report.shortcut if report else None
     return shortcut if shortcut and shortcut.class_name == catalogue.class_name(class_index) else None
@@ -98,7 +101,7 @@ def classes_context(catalogue: Catalogue, explained: Mapping[int, list[Explained
     }
 
 
-def _lead(catalogue: Catalogue, class_index: int, layer: str) -> Any:
+def _lead(catalogue: Catalogue, class_index: int, layer: str) -> ConceptCard | None:
     means = catalogue.class_means[layer][class_index]
     channel = int(np.argmax(means)) if len(means) else 0
     return catalogue.card(Concept(layer, channel).key) if len(means) and means[channel] > 0 else None

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from precompute.records import EMPTY, RANKINGS, Box, Concept, ConceptName, LayerTables, Ranking
+from precompute.records import EMPTY, RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
 
-from .catalogue import Catalogue, author_words
+from .catalogue import Catalogue, ConceptCard, author_words
 from .charts import histogram, histogram_ends
 from .pictures import Tile
 
@@ -146,7 +146,7 @@ def layer_context(catalogue: Catalogue, layer: str) -> dict[str, Any]:
     }
 
 
-def _layer_truth(catalogue: Catalogue, layer: str) -> Any:
+def _layer_truth(catalogue: Catalogue, layer: str) -> LayerTruth | None:
     report = catalogue.source.truth
     return next((row for row in report.layers if row.layer == layer), None) if report else None
 
@@ -167,7 +167,7 @@ def layers_context(catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def sample_cards(catalogue: Catalogue, layer: str, limit: int) -> list[Any]:
+def sample_cards(catalogue: Catalogue, layer: str, limit: int) -> list[ConceptCard]:
     """Pick the concepts of a layer with most relevance over all classes."""
     total = catalogue.atlas.layers[layer].class_relevance.sum(axis=0)
     order = np.argsort(-total, kind="stable")[:limit].tolist()

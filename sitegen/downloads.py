@@ -43,9 +43,7 @@ def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
     }
 
 
-def _ranking_data(
-    catalogue: Catalogue, tables: LayerTables, channel: int, ranking: Ranking
-) -> list[dict[str, Any]]:
+def _ranking_data(catalogue: Catalogue, tables: LayerTables, channel: int, ranking: Ranking) -> list[dict[str, Any]]:
     table = tables.ranking(ranking)
     columns = (table.sample_index[:, channel], table.score[:, channel], table.neuron[:, channel])
     return [
@@ -65,7 +63,7 @@ def class_data(catalogue: Catalogue, class_index: int) -> dict[str, Any]:
     }
 
 
-def to_json(value: Any) -> str:
+def to_json(value: object) -> str:
     """Encode data of a page, the same bytes every time."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
 
@@ -103,7 +101,7 @@ def _six() -> tuple[str, ...]:
     return ("",) * 6
 
 
-def harmless(value: Any) -> Any:
+def harmless(value: object) -> object:
     """Put an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are."""
     if isinstance(value, str) and value.lstrip(" \n").startswith(("=", "+", "-", "@", "\t", "\r")):
         return "'" + value

@@ -26,9 +26,7 @@ PictureAddress = Callable[[str, str], str]
 """From an explanation's id and a file name (of an overlay and of a heatmap) to the address of what is shown."""
 
 
-def explanation_context(
-    catalogue: Catalogue, position: int, picture: PictureAddress, photo: str
-) -> dict[str, Any]:
+def explanation_context(catalogue: Catalogue, position: int, picture: PictureAddress, photo: str) -> dict[str, Any]:
     """Gather what one explanation's page shows.
 
     Parameters
@@ -68,9 +66,7 @@ def _predictions(catalogue: Catalogue, explanation: Explanation) -> list[dict[st
     ]
 
 
-def _target(
-    catalogue: Catalogue, target: TargetExplanation, picture: PictureAddress, root: str
-) -> dict[str, Any]:
+def _target(catalogue: Catalogue, target: TargetExplanation, picture: PictureAddress, root: str) -> dict[str, Any]:
     return {
         "target": target,
         "address": catalogue.class_address(target.class_index),
@@ -135,9 +131,7 @@ def _layer(
     }
 
 
-def _row(
-    catalogue: Catalogue, item: ConceptAttribution, largest: float, picture: PictureAddress
-) -> dict[str, Any]:
+def _row(catalogue: Catalogue, item: ConceptAttribution, largest: float, picture: PictureAddress) -> dict[str, Any]:
     return {
         "item": item,
         "card": catalogue.card(item.concept),

@@ -58,9 +58,10 @@ def choose_example(catalogue: Catalogue) -> int:
         explanation = catalogue.source.explanations[position]
         best = explanation.predictions[0] if explanation.predictions else None
         targets = explanation.targets
-        named = bool(targets and targets[0].layers and targets[0].layers[0].concepts) and catalogue.card(
-            targets[0].layers[0].concepts[0].concept
-        ).named
+        named = (
+            bool(targets and targets[0].layers and targets[0].layers[0].concepts)
+            and catalogue.card(targets[0].layers[0].concepts[0].concept).named
+        )
         right = bool(best and best.class_name == explanation.label)
         return (named, right, best.probability if best else 0.0, -position)
 
@@ -149,7 +150,7 @@ def provenance_context(catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def _rows(tree: Any, path: str = "") -> list[tuple[str, str]]:
+def _rows(tree: object, path: str = "") -> list[tuple[str, str]]:
     """Flatten nested mappings to dotted keys; lists stay in one cell."""
     if isinstance(tree, dict):
         return [row for key in sorted(tree) for row in _rows(tree[key], f"{path}.{key}" if path else str(key))]

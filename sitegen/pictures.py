@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from precompute.errors import StoreError
 from precompute.records import RANKINGS, Box, Ranking, Reference
@@ -189,11 +189,8 @@ class PictureStore:
         slots = [(index % columns, index // columns) for index in range(len(best))]
         address = self.links.sheet(_digest([b"thumbnails", repr((heat, THUMB, columns, rows)).encode(), *blobs]))
         if self._is_new(address):
-            self._save(_compose(blobs, slots, (columns, rows), THUMB, heat=heat), address)
-        return [
-            Cut(address, columns, rows, *slot, *_used(blob)) if blob else None
-            for blob, slot in zip(blobs, slots, strict=True)
-        ]
+            self._save(_compose(blobs, slots, (columns, rows), THUMB, heat=heat, fill=True), address)
+        return [Cut(address, columns, rows, *slot) if blob else None for blob, slot in zip(blobs, slots, strict=True)]
 
     def _whole(self, reference: Reference) -> str:
         """Write the whole image once, however many concepts show it: it is stored as it has to be shown."""
@@ -267,18 +264,26 @@ def _compose(
     side: int,
     *,
     heat: bool,
+    fill: bool = False,
 ) -> Image.Image:
-    """Paste pictures into their slots, each scaled so that its longer side fills the slot."""
+    """Paste pictures into their slots, each scaled so that its longer side fits, or with `fill` its middle fills it."""
     columns, rows = shape
-    sheet = Image.new("L", (columns * side, rows * side), 128) if heat else Image.new("RGB", (columns * side, rows * side))
+    sheet = (
+        Image.new("L", (columns * side, rows * side), 128) if heat else Image.new("RGB", (columns * side, rows * side))
+    )
     for blob, (column, row) in zip(blobs, slots, strict=True):
         if blob:
-            sheet.paste(_fitted(_open(blob), side, sheet.mode), (column * side, row * side))
+            picture = _open(blob).convert(sheet.mode)
+            if fill:
+                sheet.paste(ImageOps.fit(picture, (side, side)), (column * side, row * side))
+                continue
+            if picture.width != picture.height and not heat:  # what lies beside a narrow picture must not bleed in
+                sheet.paste(picture.resize((side, side)), (column * side, row * side))
+            sheet.paste(_fitted(picture, side), (column * side, row * side))
     return colour_heatmap(sheet) if heat else sheet
 
 
-def _fitted(picture: Image.Image, side: int, mode: str) -> Image.Image:
-    picture = picture.convert(mode)
+def _fitted(picture: Image.Image, side: int) -> Image.Image:
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     if size == picture.size:

@@ -140,7 +140,9 @@ def _write_sources(workspace: Path, sections: dict[str, str]) -> None:
             target = documents / (page.removesuffix(".html") + ".md")
             target.parent.mkdir(parents=True, exist_ok=True)
             hide = "[navigation]" if page in HANDWRITTEN else "[navigation, toc]"
-            body = (package / "templates" / "handwritten" / target.name).read_text("utf-8") if page in HANDWRITTEN else ""
+            body = (
+                (package / "templates" / "handwritten" / target.name).read_text("utf-8") if page in HANDWRITTEN else ""
+            )
             target.write_text(f'---\ntitle: "{MARK.format("topic")}"\nhide: {hide}\n---\n{body}', encoding="utf-8")
 
 

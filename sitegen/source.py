@@ -63,9 +63,7 @@ def read_source(folder: Path) -> AtlasSource:
         atlas=atlas,
         names=choose_names(read_jsonl(folder / "names.jsonl", ConceptName)),
         scores={score.concept: score for score in read_jsonl(folder / "scores.jsonl", ConceptScore)},
-        explanations=tuple(
-            read_json(path, Explanation) for path in sorted((folder / "explanations").glob("*.json"))
-        ),
+        explanations=tuple(read_json(path, Explanation) for path in sorted((folder / "explanations").glob("*.json"))),
         truth=read_json(truth_path, TruthReport) if truth_path.exists() else None,
         references=references,
         warnings=tuple(warnings),

@@ -1,4 +1,4 @@
-"""A synthetic atlas for the tests of the site: drawn pictures, seeded numbers and, on demand, hostile text everywhere."""
+"""A synthetic atlas for the tests of the site: drawn pictures, seeded numbers, hostile text on demand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ from precompute.store import write_atlas, write_references
 
 SIDE = 128
 TILE = 112
-HOSTILE = """</script><script>alert("x")</script>' onmouseover=alert(1) {{ 7*7 }} & <img src=x onerror=alert(2)>\u2028"""
+HOSTILE = (
+    """</script><script>alert("x")</script>' onmouseover=alert(1) {{ 7*7 }} & <img src=x onerror=alert(2)>\u2028"""
+)
 CLASSES = ("house", "sailing boat", "tree", "fish", "bird", "flower", "car", "tent")
 PARTS = ("wheel", "window", "roof", "sail", "hull", "leaf", "trunk", "petal", "fin", "eye", "beak", "stripes")
 
@@ -158,9 +160,7 @@ def make_references(atlas: Atlas, per_ranking: int = 8, n_pictures: int = 60) ->
             crop.thumbnail((TILE, TILE))
             grey = heat(scene_index, *crop.size)
             dimmed = Image.composite(crop, crop.point(lambda v: v // 4), grey.point(lambda v: 255 if v > 150 else 0))
-            cuts[scene_index, box] = tuple(
-                encode(*item) for item in ((crop, "WEBP"), (dimmed, "WEBP"), (grey, "PNG"))
-            )
+            cuts[scene_index, box] = tuple(encode(*item) for item in ((crop, "WEBP"), (dimmed, "WEBP"), (grey, "PNG")))
     for layer, tables in atlas.layers.items():
         for channel in range(tables.info.n_channels):
             for ranking in ("relmax", "actmax"):
@@ -218,8 +218,7 @@ def make_explanation(atlas: Atlas, number: int, *, hostile: bool) -> Explanation
             probability=probability,
             logit=9.8765 - 4 * order,
             layers=tuple(
-                _layer_explanation(atlas, layer, rng, f"t{order}-{position}")
-                for position, layer in enumerate(layers)
+                _layer_explanation(atlas, layer, rng, f"t{order}-{position}") for position, layer in enumerate(layers)
             ),
             heatmap=f"t{order}-heatmap.png",
             heatmap_scale=0.1,
@@ -274,7 +273,9 @@ def _narratives(atlas: Atlas, layer: str, *, hostile: bool) -> tuple[Narrative, 
     more = Statement("Sure.", hostile_or("It is rather sure. It did not use the background.", hostile))
     refusal = Refusal(hostile_or("a digit outside a placeholder", hostile), hostile_or('{"text": "42 %"}', hostile), 0)
     return (
-        Narrative("expert", "generated", (Statement("x", f"In {layer}, {name} leads with a positive share.", (cited,)), more)),
+        Narrative(
+            "expert", "generated", (Statement("x", f"In {layer}, {name} leads with a positive share.", (cited,)), more)
+        ),
         Narrative("stakeholder", "llm:tiny-vision", (plain, more), refusals=(refusal,)),
     )
 
@@ -290,7 +291,9 @@ def write_explanation(folder: Path, explanation: Explanation, seed: int) -> None
         for number, item in enumerate(items):
             grey = heat(seed * 50 + number, SIDE, SIDE)
             (pictures / item.heatmap).write_bytes(encode(grey, "PNG"))
-            red = Image.composite(Image.new("RGB", scene.size, (203, 58, 42)), scene.convert("L").convert("RGB"), grey.point(lambda v: max(0, v - 128)))  # fmt: skip
+            ground = scene.convert("L").convert("RGB")
+            strength = grey.point(lambda value: max(0, value - 128))
+            red = Image.composite(Image.new("RGB", scene.size, (203, 58, 42)), ground, strength)
             (pictures / item.overlay).write_bytes(encode(red, "WEBP"))
     write_json(folder / f"{explanation.id}.json", explanation)
 
@@ -301,13 +304,19 @@ def make_truth(atlas: Atlas, *, hostile: bool) -> TruthReport:
     return TruthReport(
         layers=tuple(LayerTruth(name, 24, 15, 0.81, 0.22, 0.57, 0.13, 0.66) for name in atlas.layers),
         concepts={
-            f"{name}:{channel}": ConceptTruth(hostile_or(PARTS[channel % 12], hostile), 0.61, 0.14, 0.75, channel % 2 == 0)
+            f"{name}:{channel}": ConceptTruth(
+                hostile_or(PARTS[channel % 12], hostile), 0.61, 0.14, 0.75, channel % 2 == 0
+            )
             for name, tables in atlas.layers.items()
             for channel in range(tables.info.n_channels - 1)
         },
         model=ModelTruth(0.983, 0.412),
         shortcut=ShortcutTruth(
-            atlas.class_names[1], f"{last}:1", 0, 0.1834, hostile_or("Most boats carry a small mark in a corner.", hostile)
+            atlas.class_names[1],
+            f"{last}:1",
+            0,
+            0.1834,
+            hostile_or("Most boats carry a small mark in a corner.", hostile),
         ),
     )
 
@@ -333,8 +342,6 @@ def write_synthetic(
     scores = [ConceptScore(name.concept, 0.82, 0.71, 0.31, 0.3, 0.4, 0.44, 0.9, 12, 24, "offline") for name in names]
     write_jsonl(folder / "scores.jsonl", scores)
     for number in range(n_explanations):
-        write_explanation(
-            folder / "explanations", make_explanation(atlas, number, hostile=hostile), number
-        )
+        write_explanation(folder / "explanations", make_explanation(atlas, number, hostile=hostile), number)
     write_json(folder / "truth.json", make_truth(atlas, hostile=hostile))
     return atlas
