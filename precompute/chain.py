@@ -11,7 +11,7 @@ between its leaves therefore shows as a broken link.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -159,7 +159,7 @@ def flatten(module: nn.Module, input_shape: tuple[int, int, int]) -> tuple[Step,
     return steps
 
 
-def run_step(step: Step, values: torch.Tensor) -> torch.Tensor:
+def run_step(step: Step, values: torch.Tensor) -> torch.Tensor:  # noqa: PLR0911 - one line for each kind
     """Compute the forward pass of one step."""
     match step:
         case Convolution():
@@ -181,7 +181,7 @@ def run_step(step: Step, values: torch.Tensor) -> torch.Tensor:
 def average_pool(step: AveragePooling, values: torch.Tensor) -> torch.Tensor:
     """Compute a plain or an adaptive average pooling."""
     if step.output_size is not None:
-        return F.adaptive_avg_pool2d(values, step.output_size)  # type: ignore[arg-type]
+        return F.adaptive_avg_pool2d(values, step.output_size)
     return F.avg_pool2d(
         values, step.kernel, step.stride, step.padding, step.ceil_mode, step.count_include_pad, step.divisor
     )
@@ -192,10 +192,10 @@ def _trace(module: nn.Module, images: torch.Tensor) -> tuple[list[_Link], torch.
     links: list[_Link] = []
     handles = []
 
-    def before(name: str) -> Any:
+    def before(name: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
         return lambda leaf, given: links.append(_Link(name, leaf, _only_tensor(name, given).clone()))
 
-    def after(_leaf: nn.Module, _given: Any, made: Any) -> None:
+    def after(_leaf: nn.Module, _given: object, made: object) -> None:
         links[-1].made = _only_tensor(links[-1].name, (made,)).clone()
 
     try:
@@ -219,7 +219,7 @@ def _leaves(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, part
 
 
-def _only_tensor(name: str, values: tuple[Any, ...]) -> torch.Tensor:
+def _only_tensor(name: str, values: tuple[object, ...]) -> torch.Tensor:
     if len(values) == 1 and isinstance(values[0], torch.Tensor):
         return values[0]
     raise UnsupportedModel(f"{name} takes or gives something other than one tensor")
@@ -243,7 +243,7 @@ def _check_links(links: Sequence[_Link], images: torch.Tensor, output: torch.Ten
 
 
 def _check_order(module: nn.Module, links: Sequence[_Link]) -> None:
-    """The order of registration decides which layer counts as first and where BatchNorm merges, so it has to agree."""
+    """Compare with the order of registration, which decides what counts as first and where BatchNorm merges."""
     called = list(dict.fromkeys(link.name for link in links))
     registered = [name for name, _ in _leaves(module)]
     if called != registered:
@@ -314,7 +314,7 @@ def _merged(step: Convolution | Dense, link: _Link) -> Convolution | Dense:
         return replace(step, weight=weight, bias=(step.bias - norm.running_mean) * scale + shift)
 
 
-def _step(link: _Link) -> Step | None:
+def _step(link: _Link) -> Step | None:  # noqa: PLR0911 - one line for each kind
     """Read one leaf as a step; None where it does nothing when explaining."""
     leaf: Any = link.leaf
     match type(leaf):
@@ -326,18 +326,9 @@ def _step(link: _Link) -> Step | None:
         case nn.ReLU:
             return Rectifier(link.name)
         case nn.MaxPool2d:
-            return MaxPooling(
-                link.name,
-                *(_pair(v) for v in (leaf.kernel_size, leaf.stride, leaf.padding, leaf.dilation)),
-                leaf.ceil_mode,
-            )
-        case nn.AvgPool2d:
-            sizes = (_pair(v) for v in (leaf.kernel_size, leaf.stride, leaf.padding))
-            return AveragePooling(
-                link.name, None, *sizes, leaf.ceil_mode, leaf.count_include_pad, leaf.divisor_override
-            )
-        case nn.AdaptiveAvgPool2d:
-            return AveragePooling(link.name, _pair(leaf.output_size))
+            return _max_pooling(link.name, leaf)
+        case nn.AvgPool2d | nn.AdaptiveAvgPool2d:
+            return _average_pooling(link.name, leaf)
         case nn.Flatten if leaf.start_dim == 1 and leaf.end_dim == -1:
             return Flattening(link.name)
         case nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Identity:
@@ -356,9 +347,24 @@ def _convolution(name: str, leaf: nn.Conv2d) -> Convolution:
             raise UnsupportedModel(f"{name} pads 'same' with an even kernel, which is not symmetric")
         padding = (reach[0] // 2, reach[1] // 2)
     else:
-        padding = (0, 0) if leaf.padding == "valid" else _pair(leaf.padding)
+        padding = (0, 0) if isinstance(leaf.padding, str) else _pair(leaf.padding)
     weight = leaf.weight.detach()
     return Convolution(name, weight, _bias(leaf), _pair(leaf.stride), padding, dilation, leaf.groups)
+
+
+def _max_pooling(name: str, leaf: nn.MaxPool2d) -> MaxPooling:
+    kernel, stride, padding = _pair(leaf.kernel_size), _pair(leaf.stride), _pair(leaf.padding)
+    return MaxPooling(name, kernel, stride, padding, _pair(leaf.dilation), leaf.ceil_mode)
+
+
+def _average_pooling(name: str, leaf: nn.AvgPool2d | nn.AdaptiveAvgPool2d) -> AveragePooling:
+    if isinstance(leaf, nn.AdaptiveAvgPool2d):
+        size: Any = leaf.output_size
+        return AveragePooling(name, (size, size) if size is None or isinstance(size, int) else tuple(size))
+    kernel, stride, padding = _pair(leaf.kernel_size), _pair(leaf.stride), _pair(leaf.padding)
+    return AveragePooling(
+        name, None, kernel, stride, padding, leaf.ceil_mode, leaf.count_include_pad, leaf.divisor_override
+    )
 
 
 def _bias(leaf: nn.Conv2d | nn.Linear) -> torch.Tensor:
@@ -372,5 +378,5 @@ def _check_dimensions(link: _Link, n_dimensions: int) -> None:
         )
 
 
-def _pair(value: Any) -> Any:
-    return tuple(value) if isinstance(value, Sequence) else (value, value)
+def _pair(value: int | Sequence[int]) -> Pair:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

@@ -9,8 +9,10 @@ belong to that image and share the modified forward pass. It may overwrite the r
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +23,32 @@ from .config import RelevanceConfig
 
 EPSILON = 1e-6
 """Of the stabiliser and of the Epsilon rule."""
+
+
+NOTHING = torch.empty(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a rule's backward pass needs of its forward pass; what a rule does not need stays empty.
+
+    Attributes
+    ----------
+    shape : sequence of int
+        Of one image's input, without the batch axis.
+    values : (n, ...) float
+        The input.
+    total : (n, ...) float
+        The stabilised output, of the modified forward pass where the rule has one; there it may be left empty, and
+        is then computed when it is needed.
+    winners : (n, n_channels, height, width) int64
+        Of a max pooling.
+    """
+
+    shape: Sequence[int] = ()
+    values: torch.Tensor = NOTHING
+    total: torch.Tensor = NOTHING
+    winners: torch.Tensor = NOTHING
 
 
 def stabilise(values: torch.Tensor) -> torch.Tensor:
@@ -48,11 +76,11 @@ class Rule:
         """Compute the step's output."""
         return values
 
-    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Any:
+    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Kept:
         """Return what `backward` needs of the forward pass."""
-        return None
+        return Kept()
 
-    def backward(self, kept: Any, relevance: torch.Tensor) -> torch.Tensor:
+    def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
         """Return the relevance of the input from that of the output."""
         return relevance
 
@@ -76,7 +104,7 @@ class ScalingRule(Rule):
         """Multiply by the factor."""
         return values.mul_(self.factor) if self.in_place else values * self.factor
 
-    def backward(self, kept: Any, relevance: torch.Tensor) -> torch.Tensor:
+    def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
         """Multiply by the factor."""
         return relevance.mul_(self.factor)
 
@@ -88,13 +116,13 @@ class FlatteningRule(Rule):
         """Flatten all but the batch axis."""
         return values.flatten(1)
 
-    def keep(self, values: torch.Tensor, output: torch.Tensor) -> torch.Size:
+    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Kept:
         """Keep the shape."""
-        return values.shape[1:]
+        return Kept(values.shape[1:])
 
-    def backward(self, kept: torch.Size, relevance: torch.Tensor) -> torch.Tensor:
+    def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
         """Restore the shape."""
-        values = relevance.unflatten(1, kept)
+        values = relevance.view(len(relevance), *kept.shape)
         return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
 
 
@@ -105,7 +133,14 @@ class MaxPoolingRule(Rule):
         super().__init__(step.name)
         self.kernel, self.stride, self.padding, self.dilation = step.kernel, step.stride, step.padding, step.dilation
         self.ceil_mode = step.ceil_mode
-        self._winners: torch.Tensor | None = None
+        self.input_nonnegative = False
+        self._winners = NOTHING
+
+    def windowed(self) -> Self:
+        """Return the same rule for windows that hold their surroundings, so that nothing is padded."""
+        rule = copy.copy(self)
+        rule.padding = (0, 0)
+        return rule
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Compute the maxima, remembering the winners until `keep` is called."""
@@ -114,18 +149,16 @@ class MaxPoolingRule(Rule):
         )
         return output
 
-    def keep(self, values: torch.Tensor, output: torch.Tensor) -> tuple[torch.Size, torch.Tensor]:
+    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Kept:
         """Keep the shape and the winners' positions."""
-        winners, self._winners = self._winners, None
-        assert winners is not None, "keep follows forward"
-        return values.shape[1:], winners
+        winners, self._winners = self._winners, NOTHING
+        return Kept(values.shape[1:], winners=winners)
 
-    def backward(self, kept: tuple[torch.Size, torch.Tensor], relevance: torch.Tensor) -> torch.Tensor:
+    def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
         """Hand each output's relevance to its winner."""
-        shape, winners = kept
-        n_rows = len(relevance)
-        like = relevance.new_empty((n_rows, *shape)).contiguous(memory_format=torch.channels_last)
-        return torch.ops.aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
+        n_rows, winners = len(relevance), kept.winners
+        like = relevance.new_empty((n_rows, *kept.shape)).contiguous(memory_format=torch.channels_last)
+        result: torch.Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
             relevance.contiguous(memory_format=torch.channels_last),
             like,
             self.kernel,
@@ -135,6 +168,7 @@ class MaxPoolingRule(Rule):
             self.ceil_mode,
             winners.expand(n_rows, *winners.shape[1:]).contiguous(memory_format=torch.channels_last),
         )
+        return result
 
 
 class AveragePoolingRule(Rule):
@@ -149,16 +183,15 @@ class AveragePoolingRule(Rule):
         output = chain.average_pool(self.step, values)
         return output.clone() if output is values else output
 
-    def keep(self, values: torch.Tensor, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Kept:
         """Keep the input and the stabilised output."""
-        return values, stabilise(output)
+        return Kept(values=values, total=stabilise(output))
 
-    def backward(self, kept: tuple[torch.Tensor, torch.Tensor], relevance: torch.Tensor) -> torch.Tensor:
+    def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
         """Share each output's relevance out in proportion to its inputs."""
-        values, stabilised = kept
-        share = relevance / stabilised
-        like = values.expand(len(share), *values.shape[1:])
-        return self._transposed(share, like) * values
+        share = relevance / kept.total
+        like = kept.values.expand(len(share), *kept.values.shape[1:])
+        return self._transposed(share, like) * kept.values
 
     def _transposed(self, share: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         step = self.step
@@ -194,37 +227,30 @@ class EpsilonRule(Rule):
         """Compute W x + b."""
         return F.linear(values, self.weight, self.bias)
 
-    def keep(self, values: torch.Tensor, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Kept:
         """Keep the input and the stabilised output."""
-        return values, stabilise(F.linear(values, self.weight) if self.zero_params else output)
+        return Kept(values=values, total=stabilise(F.linear(values, self.weight) if self.zero_params else output))
 
-    def backward(self, kept: tuple[torch.Tensor, torch.Tensor], relevance: torch.Tensor) -> torch.Tensor:
+    def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
         """Compute x * ((R / stab(z)) W)."""
-        values, stabilised = kept
-        return (relevance / stabilised).mm(self.weight).mul_(values)
+        return (relevance / kept.total).mm(self.weight).mul_(kept.values)
 
 
 class FlatDenseRule(EpsilonRule):
     """A linear layer that comes first: the Flat rule."""
 
-    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Any:
+    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Kept:
         """Keep nothing."""
-        return None
+        return Kept()
 
-    def backward(self, kept: Any, relevance: torch.Tensor) -> torch.Tensor:
+    def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
         """Share all relevance out evenly."""
         n_inputs = self.weight.shape[1]
         return (relevance.sum(1, keepdim=True) / (n_inputs + EPSILON)).expand(-1, n_inputs)
 
 
 class ConvolutionRule(Rule):
-    """A convolution: geometry and forward pass, shared by its rules.
-
-    Attributes
-    ----------
-    padded : bool
-        False where the input already holds its surroundings, as a window cut out of a frame does.
-    """
+    """A convolution: geometry and forward pass, shared by its rules."""
 
     def __init__(self, step: chain.Convolution) -> None:
         super().__init__(step.name)
@@ -232,31 +258,29 @@ class ConvolutionRule(Rule):
         self.stride, self.padding, self.dilation, self.groups = step.stride, step.padding, step.dilation, step.groups
         self.kernel: Pair = (int(step.weight.shape[2]), int(step.weight.shape[3]))
 
-    def convolve(
-        self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, padded: bool = True
-    ) -> torch.Tensor:
+    def convolve(self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """Convolve with another weight of the same shape."""
-        padding = self.padding if padded else (0, 0)
-        return F.conv2d(values, weight, bias, self.stride, padding, self.dilation, self.groups)
+        return F.conv2d(values, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def spread(
-        self, share: torch.Tensor, weight: torch.Tensor, size: Sequence[int], *, groups: int = 0, padded: bool = True
+        self, share: torch.Tensor, weight: torch.Tensor, size: Sequence[int], groups: int | None = None
     ) -> torch.Tensor:
         """Convolve transposed, back to an input of the given height and width."""
-        padding = self.padding if padded else (0, 0)
-        geometry = zip(size, share.shape[2:], self.stride, padding, self.dilation, self.kernel, strict=True)
-        extra = tuple(n - ((m - 1) * s - 2 * p + d * (k - 1) + 1) for n, m, s, p, d, k in geometry)
+        geometry = zip(size, share.shape[2:], self.stride, self.padding, self.dilation, self.kernel, strict=True)
+        extra = [n - ((m - 1) * s - 2 * p + d * (k - 1) + 1) for n, m, s, p, d, k in geometry]
         return F.conv_transpose2d(
-            share, weight, None, self.stride, padding, extra, groups or self.groups, self.dilation
+            share, weight, None, self.stride, self.padding, extra, groups or self.groups, self.dilation
         )
 
-    def forward(self, values: torch.Tensor, *, padded: bool = True) -> torch.Tensor:
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Compute W * x + b."""
-        return self.convolve(values, self.weight, self.bias, padded=padded)
+        return self.convolve(values, self.weight, self.bias)
 
-    def keep(self, values: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """Keep the input."""
-        return values
+    def windowed(self) -> Self:
+        """Return the same rule for windows that hold their surroundings, so that nothing is padded."""
+        rule = copy.copy(self)
+        rule.padding = (0, 0)
+        return rule
 
 
 class ZPlusRule(ConvolutionRule):
@@ -276,32 +300,40 @@ class ZPlusRule(ConvolutionRule):
         if not input_nonnegative:
             self.negative = step.weight.clamp(max=0).contiguous(memory_format=layout)
 
-    def backward(self, kept: torch.Tensor, relevance: torch.Tensor, *, padded: bool = True) -> torch.Tensor:
-        """Compute x+ * convT(R / z, W+) + x- * convT(R / z, W-)."""
+    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Kept:
+        """Keep the input."""
+        return Kept(values=values)
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """Compute the stabilised modified forward pass, z+ + z-."""
         if self.input_nonnegative:
-            total = self.convolve(kept, self.positive, self.stabilised_bias, padded=padded)
-            relevance.div_(total)
-            del total
-            return self.spread(relevance, self.positive, kept.shape[2:], padded=padded).mul_(kept)
-        above, below = kept.clamp(min=0), kept.clamp(max=0)
-        total = self.convolve(above, self.positive, self.stabilised_bias, padded=padded)
-        total += self.convolve(below, self.negative, None, padded=padded)
-        relevance.div_(total)
-        result = self.spread(relevance, self.positive, kept.shape[2:], padded=padded).mul_(above)
-        return result.add_(self.spread(relevance, self.negative, kept.shape[2:], padded=padded).mul_(below))
+            return self.convolve(values, self.positive, self.stabilised_bias)
+        total = self.convolve(values.clamp(min=0), self.positive, self.stabilised_bias)
+        return total.add_(self.convolve(values.clamp(max=0), self.negative, None))
+
+    def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
+        """Compute x+ * convT(R / z, W+) + x- * convT(R / z, W-)."""
+        values = kept.values
+        share = relevance.div_(kept.total if len(kept.total) else self.total(values))
+        result = self.spread(share, self.positive, values.shape[2:])
+        if self.input_nonnegative:
+            return result.mul_(values)
+        below = self.spread(share, self.negative, values.shape[2:])
+        return result.mul_(values.clamp(min=0)).add_(below.mul_(values.clamp(max=0)))
 
 
 class FlatRule(ConvolutionRule):
     """A convolution that comes first: the Flat rule."""
 
-    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Any:
+    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Kept:
         """Keep the shape."""
-        return values.shape[1:]
+        return Kept(values.shape[1:])
 
-    def backward(self, kept: torch.Size, relevance: torch.Tensor) -> torch.Tensor:
+    def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
         """Share each output's relevance out evenly over the inputs in bounds."""
-        by_group = relevance.unflatten(1, (self.groups, -1)).sum(2)
-        return self.spread_evenly(kept, by_group).repeat_interleave(kept[0] // self.groups, dim=1)
+        n, _, height, width = relevance.shape
+        by_group = relevance.reshape(n, self.groups, -1, height, width).sum(2)
+        return self.spread_evenly(kept.shape, by_group).repeat_interleave(kept.shape[0] // self.groups, dim=1)
 
     def spread_evenly(self, shape: Sequence[int], by_group: torch.Tensor) -> torch.Tensor:
         """Spread (m, groups, h, w) relevance over an input of `shape`; returns (m, groups, height, width)."""
@@ -309,7 +341,7 @@ class FlatRule(ConvolutionRule):
         frame = by_group.new_ones((1, 1, *shape[1:]))
         n_taps = F.conv2d(frame, ones[:1], None, self.stride, self.padding, self.dilation)
         n_inputs = n_taps * (shape[0] // self.groups)
-        return self.spread(by_group / (n_inputs + EPSILON), ones, shape[1:], groups=self.groups)
+        return self.spread(by_group / (n_inputs + EPSILON), ones, shape[1:], self.groups)
 
 
 def build_rules(
@@ -324,6 +356,8 @@ def build_rules(
         # overwriting is safe only where nobody else holds the values: linear steps keep their input, not their output
         rule.in_place = owned and isinstance(step, chain.Rectifier | chain.Scaling)
         owned = linear or rule.in_place
+        if isinstance(rule, MaxPoolingRule):
+            rule.input_nonnegative = nonnegative
         nonnegative = isinstance(step, chain.Rectifier) or (nonnegative and not linear)
         first = first and not linear
         rules.append(rule)
@@ -340,7 +374,9 @@ def _moved(step: chain.Step, device: torch.device, dtype: torch.dtype) -> chain.
     return chain.Convolution(step.name, weight, bias, step.stride, step.padding, step.dilation, step.groups)
 
 
-def _rule(step: chain.Step, config: RelevanceConfig, *, first: bool, input_nonnegative: bool) -> Rule:
+def _rule(  # noqa: PLR0911 - one line for each kind
+    step: chain.Step, config: RelevanceConfig, *, first: bool, input_nonnegative: bool
+) -> Rule:
     flat = first and config.composite == "EpsilonPlusFlat"
     match step:
         case chain.Convolution():

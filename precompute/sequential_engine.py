@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,8 +16,9 @@ from torch import nn
 from . import chain
 from .channel_scores import choose_targets, reduce_channels, start_relevance
 from .config import RelevanceConfig
+from .cropped_heatmaps import CroppedHeatmaps, NeuronRequest
 from .errors import ModelError, UnsupportedModel
-from .lrp_rules import Rule, build_rules
+from .lrp_rules import Kept, build_rules
 from .relevance import BatchScores, ConditionalAttribution, LayerAttribution, LayerScores, ReferenceRequest
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -89,6 +89,7 @@ class SequentialEngine:
         self._positions = _find_layers(steps, layer_names)
         with torch.inference_mode():
             self._rules = build_rules(steps, config, device, self._dtype)
+        self._cropped = CroppedHeatmaps(self._rules, input_shape)
 
     def score(self, images: torch.Tensor, labels: torch.Tensor) -> BatchScores:
         """Score every channel of every layer on a batch; `labels` (n,) int64, negative where there is none."""
@@ -97,14 +98,14 @@ class SequentialEngine:
             names = {position: name for name, position in self._positions.items()}
             activation: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
             relevance: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-            kept: list[Any] = [None] * len(self._rules)
+            kept: list[Kept] = []
             values = self._prepared(images)
             for position, rule in enumerate(self._rules):
                 output = rule.forward(values)
                 if position in names:
                     activation[names[position]] = self._scores(output)
                 if position > lowest:
-                    kept[position] = rule.keep(values, output)
+                    kept.append(rule.keep(values, output))
                 values = output
             logits = values
             targets = choose_targets(logits, labels.to(self._device), self._config.target)
@@ -170,17 +171,26 @@ class SequentialEngine:
         ]
 
     def reference_heatmaps(self, images: torch.Tensor, requests: Sequence[ReferenceRequest]) -> torch.Tensor:
-        """Compute (n_requests, height, width) heatmaps, in the order of the requests."""
+        """Compute (n_requests, height, width) heatmaps, in the order of the requests.
+
+        Single neurons go by windows where that is less work, all others by rows over the whole frame; the requests of
+        one image share its forward pass.
+        """
         result = torch.zeros((len(requests), *self._input_shape[1:]), dtype=self._reported_dtype, device=self._device)
+        rows = [Row(self._position(r.layer), r.channel, r.neuron, r.target) for r in requests]
+        by_window = [place for place, row in enumerate(rows) if self._goes_by_window(row)]
         with self._computing():
-            for image in sorted({request.image for request in requests}):
-                chosen = [place for place, request in enumerate(requests) if request.image == image]
-                rows = [
-                    Row(self._position(requests[i].layer), requests[i].channel, requests[i].neuron, requests[i].target)
-                    for i in chosen
-                ]
-                result[chosen] = self._propagate(images[image : image + 1], rows)[0]
+            if by_window:
+                asked = [_neuron_request(requests[place].image, rows[place]) for place in by_window]
+                result[by_window] = self._reported(self._cropped.compute(self._prepared(images), asked))
+            others = sorted(set(range(len(requests))) - set(by_window))
+            for image in sorted({requests[place].image for place in others}):
+                chosen = [place for place in others if requests[place].image == image]
+                result[chosen] = self._propagate(images[image : image + 1], [rows[place] for place in chosen])[0]
         return result
+
+    def _goes_by_window(self, row: Row) -> bool:
+        return row.target is None and row.neuron is not None and self._cropped.geometry.worthwhile(row.position)
 
     def _propagate(
         self, image: torch.Tensor, rows: Sequence[Row]
@@ -202,7 +212,7 @@ class SequentialEngine:
         return heatmaps, records
 
     def _flow_down(
-        self, rows: Sequence[Row], kept: Sequence[Any], outputs: Mapping[int, torch.Tensor]
+        self, rows: Sequence[Row], kept: Sequence[Kept], outputs: Mapping[int, torch.Tensor]
     ) -> tuple[torch.Tensor, list[dict[int, torch.Tensor]]]:
         """Run rows, highest layer first, down to the input; the unmasked relevance of each target leads the batch."""
         targets = sorted({row.target for row in rows if row.target is not None})
@@ -232,9 +242,10 @@ class SequentialEngine:
             flow[place, target] = output[0, target]
         return flow
 
-    def _kept(self, image: torch.Tensor, top: int, wanted: set[int]) -> tuple[list[Any], dict[int, torch.Tensor]]:
+    def _kept(self, image: torch.Tensor, top: int, wanted: set[int]) -> tuple[list[Kept], dict[int, torch.Tensor]]:
         """Run the lowest `top` steps on one image; keep what the backward needs, and the outputs wanted."""
-        kept, outputs = [], {}
+        kept: list[Kept] = []
+        outputs: dict[int, torch.Tensor] = {}
         values = self._prepared(image)
         for position, rule in enumerate(self._rules[:top]):
             output = rule.forward(values)
@@ -298,13 +309,16 @@ def _find_layers(steps: Sequence[chain.Step], layer_names: Sequence[str]) -> dic
     return {name: positions[name] for name in layer_names}
 
 
+def _neuron_request(image: int, row: Row) -> NeuronRequest:
+    assert row.neuron is not None, "only single neurons go by window"
+    return NeuronRequest(image, row.position, row.channel, row.neuron)
+
+
 def _masked(row: Row, flow: torch.Tensor, output: torch.Tensor, targets: Sequence[int]) -> torch.Tensor:
     """Start a row at its layer: the trunk's relevance, or the layer's own activation, at one channel or neuron."""
     source = output if row.target is None else flow[targets.index(row.target), None]
     masked = torch.zeros_like(source)
-    if row.neuron is None:
-        masked[:, row.channel] = source[:, row.channel]
-    elif source.dim() == 2:
+    if row.neuron is None or source.dim() == 2:
         masked[:, row.channel] = source[:, row.channel]
     else:
         place = divmod(row.neuron, source.shape[3])

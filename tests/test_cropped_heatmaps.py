@@ -1,0 +1,125 @@
+"""A heatmap computed on windows is the heatmap computed on the whole frame."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import vgg11_bn
+
+from precompute.config import RelevanceConfig
+from precompute.cropped_heatmaps import CroppedHeatmaps
+from precompute.relevance import ReferenceRequest
+from precompute.sequential_engine import SequentialEngine
+from precompute.window_geometry import Geometry
+from tests import nets
+
+CPU = torch.device("cpu")
+
+
+def deep():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(True), nn.Conv2d(4, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ReLU(True),
+        nn.MaxPool2d(2), nn.Conv2d(5, 6, 3, padding=1), nn.ReLU(True), nn.MaxPool2d(2), nn.Conv2d(6, 6, 3, padding=1),
+        nn.ReLU(True), nn.Flatten(), nn.Linear(6 * 81, 4),
+    )  # fmt: skip
+
+
+def uneven():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, (5, 3), stride=(2, 1), padding=(2, 0)), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1),
+        nn.Conv2d(4, 6, 3, dilation=2, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 1, padding=1),
+        nn.Conv2d(6, 6, 2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 4),
+    )  # fmt: skip
+
+
+def rectified_late():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 3, padding=2), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(5, 6, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4),
+    )  # fmt: skip
+
+
+def grouped_pixels():
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, groups=3), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(6, 4),
+    )  # fmt: skip
+
+
+def engine_for(module, composite, size):
+    names = [name for name, part in module.named_modules() if isinstance(part, nn.Conv2d)]
+    return SequentialEngine(
+        module, names, RelevanceConfig(precision="float64", composite=composite), (3, size, size), CPU
+    )
+
+
+def requests_everywhere(engine, images):
+    """Ask for corners, edges and the middle of every layer, unevenly over the images."""
+    scores = engine.score(images, torch.zeros(len(images), dtype=torch.int64))
+    requests = []
+    for place, name in enumerate(engine.layer_names):
+        height, width = engine._cropped.geometry.output_frame(engine._positions[name])
+        neurons = [0, width - 1, (height - 1) * width, height * width - 1, height // 2 * width + width // 2]
+        requests += [
+            ReferenceRequest(n % (place % len(images) + 1), name, n % 3, neuron) for n, neuron in enumerate(neurons)
+        ]
+        best = scores.layers[name].activation_neuron
+        requests.append(ReferenceRequest(len(images) - 1, name, 1, int(best[-1, 1])))
+    return requests
+
+
+def check(engine, images, monkeypatch):
+    requests = requests_everywhere(engine, images)
+    cropped = engine.reference_heatmaps(images, requests)
+    monkeypatch.setattr(Geometry, "worthwhile", lambda *_: False)
+    whole = engine.reference_heatmaps(images, requests)
+    for request, ours, theirs in zip(requests, cropped, whole, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-10 * theirs.abs().max(), request
+
+
+@pytest.mark.parametrize("depth", [None, 0, 1, 3, 6, 9])
+@pytest.mark.parametrize("composite", ["EpsilonPlusFlat", "EpsilonPlus"])
+@pytest.mark.parametrize("factory", [deep, uneven, rectified_late, grouped_pixels])
+def test_windows_equal_whole_frames(factory, composite, depth, monkeypatch):
+    torch.manual_seed(0)
+    engine = engine_for(nets.randomise(factory()), composite, 37)
+    geometry = engine._cropped.geometry
+    positions = [p for p in engine._positions.values() if p < len(geometry.reaches)]
+    assert len(positions) > 1
+    monkeypatch.setattr(Geometry, "worthwhile", lambda _, layer: layer in positions)
+    if depth is not None:
+        monkeypatch.setattr(CroppedHeatmaps, "_best_depth", lambda *_: min(depth, max(positions) + 1))
+    images = torch.randn(3, 3, 37, 37, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    check(engine, images, monkeypatch)
+
+
+def test_a_deep_network_takes_windows_where_they_are_less_work(monkeypatch):
+    torch.manual_seed(0)
+    engine = engine_for(nets.randomise(vgg11_bn(num_classes=5)), "EpsilonPlusFlat", 96)
+    by_window = [name for name, p in engine._positions.items() if engine._cropped.geometry.worthwhile(p)]
+    assert len(by_window) > 3
+    images = torch.randn(2, 3, 96, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    check(engine, images, monkeypatch)
+
+
+def test_memory_limits_do_not_change_the_result(monkeypatch):
+    torch.manual_seed(0)
+    engine = engine_for(nets.randomise(deep()), "EpsilonPlusFlat", 37)
+    images = torch.randn(3, 3, 37, 37, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    requests = requests_everywhere(engine, images)
+    before = engine.reference_heatmaps(images, requests)
+    monkeypatch.setattr("precompute.cropped_heatmaps.WINDOW_ELEMENTS", 1)
+    monkeypatch.setattr("precompute.cropped_heatmaps.FRAME_ELEMENTS", 1)
+    after = engine.reference_heatmaps(images, requests)
+    assert (before - after).abs().max() <= 1e-12 * before.abs().max()
+
+
+def test_relevance_stays_inside_the_receptive_field():
+    torch.manual_seed(0)
+    engine = engine_for(nets.randomise(deep()), "EpsilonPlusFlat", 37)
+    images = torch.randn(1, 3, 37, 37, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    heatmap = engine.reference_heatmaps(images, [ReferenceRequest(0, "6", 1, 9 * 18 + 9)])[0]
+    # two convolutions, a pooling and one more convolution: 10 px from row 2 * (9 - 1) - 2
+    outside = torch.ones_like(heatmap, dtype=torch.bool)
+    outside[14:24, 14:24] = False
+    assert heatmap.abs().sum() > 0
+    assert heatmap[outside].abs().max() == 0
