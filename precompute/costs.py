@@ -5,6 +5,7 @@ Owns money and token counts. Must not know requests' content, HTTP or files.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .config import LlmConfig
@@ -92,6 +93,7 @@ class Budget:
         self.output_tokens = 0
         self.n_calls = 0
         self._reserved = 0.0
+        self._input_factor = 1.0
 
     def reserve(self, input_tokens: int, max_output_tokens: int) -> float | None:
         """Hold back the most that a call can cost; None where running calls have to end first.
@@ -101,7 +103,7 @@ class Budget:
         NamerError
             Even alone, the call could exceed the limit: it must not be made.
         """
-        most = self.prices.cost(input_tokens, max_output_tokens)
+        most = self.prices.cost(math.ceil(input_tokens * self._input_factor), max_output_tokens)
         if self.spent + self._reserved + most <= self.prices.max_cost:
             self._reserved += most
             return most
@@ -112,6 +114,10 @@ class Budget:
     def release(self, reserved: float) -> None:
         """Let go of what `reserve` held back."""
         self._reserved -= reserved
+
+    def learn(self, estimated: int, counted: int) -> None:
+        """Reserve more from now on where a server counted more input tokens than were estimated."""
+        self._input_factor = max(self._input_factor, counted / max(estimated, 1))
 
     def exceeded(self, cost: float) -> NamerError:
         """Make the error that says why the next call is not made."""

@@ -70,6 +70,10 @@ class Journal:
         self._file: int | None = None
         self._unsynced = 0
 
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
     def __contains__(self, digest: str) -> bool:
         self.open()
         return digest in self._replies

@@ -244,6 +244,7 @@ class LlmClient:
             reserved = await self._reserve(session, request)
             try:
                 reply = await self._with_retries(session, request, digest)
+                self.budget.learn(request.input_tokens(), reply.input_tokens)
                 self.keep(digest, request.task, reply)
                 return reply
             finally:
