@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from .config import Config
-from .dataset import normalise, preprocess
+from .decoding import normalise, preprocess
 from .errors import DataError, ModelError
 from .files import to_json
 from .images import Rgb, encode_heatmap, encode_webp, overlay
