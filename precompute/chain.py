@@ -40,10 +40,7 @@ class Step:
 class Convolution(Step):
     """A convolution with zero padding.
 
-    Attributes
-    ----------
-    weight : (n_out, n_in / groups, kernel height, kernel width) float
-    bias : (n_out,) float
+    `weight` is (n_out, n_in / groups, kernel height, kernel width), `bias` (n_out,).
     """
 
     weight: torch.Tensor
@@ -113,7 +110,7 @@ class _Link:
     made: torch.Tensor = field(default_factory=lambda: torch.empty(0))
 
 
-def qualifies(module: nn.Module, input_shape: tuple[int, int, int]) -> str:
+def qualifies(module: nn.Module, input_shape: tuple[int, int, int], layer_names: Sequence[str] = ()) -> str:
     """Say why the module is no chain of supported steps; empty where it is one.
 
     Parameters
@@ -121,12 +118,32 @@ def qualifies(module: nn.Module, input_shape: tuple[int, int, int]) -> str:
     module : Module
         Any network; it is run on one random input and never modified.
     input_shape : (channels, height, width)
+    layer_names : sequence of str
+        Layers that will be asked for; each has to be a convolution or a linear layer.
     """
     try:
-        flatten(module, input_shape)
+        find_layers(flatten(module, input_shape), layer_names)
     except UnsupportedModel as reason:
         return str(reason)
     return ""
+
+
+def find_layers(steps: Sequence[Step], layer_names: Sequence[str]) -> dict[str, int]:
+    """Find the place in the chain of every layer asked for.
+
+    Raises
+    ------
+    UnsupportedModel
+        A layer is no convolution or linear layer of the chain.
+    """
+    positions = {step.name: place for place, step in enumerate(steps) if isinstance(step, Convolution | Dense)}
+    for name in layer_names:
+        if name not in positions:
+            raise UnsupportedModel(
+                f"layer {name} is no convolution or linear layer of the chain, which has {', '.join(positions)}; "
+                'set relevance.engine = "zennit" to use it'
+            )
+    return {name: positions[name] for name in layer_names}
 
 
 def flatten(module: nn.Module, input_shape: tuple[int, int, int]) -> tuple[Step, ...]:

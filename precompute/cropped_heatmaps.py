@@ -234,7 +234,7 @@ class _Windows:
         if window is None:
             window = self._cut(self._frames.inputs[position], position, 0.0)
         if isinstance(rule, MaxPoolingRule):
-            return rule.backward(rule.keep(window, rule.forward(window)), flow)
+            return rule.backward(rule.forward_keeping(window)[1], flow)
         if position in self._totals:
             total = self._cut_output(self._totals[position], position)
             return rule.backward(Kept(values=window, total=total), flow)

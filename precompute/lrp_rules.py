@@ -1,10 +1,10 @@
 """The relevance rules as direct passes: each step of a chain knows its forward pass and its own backward pass.
 
-Owns the formulas of the composites EpsilonPlusFlat and EpsilonPlus and the tensors that they keep. Must not know which
-layers are asked for, batches of requests or files.
+Owns the formulas and the tensors that they keep. Must not know which step gets which rule, which layers are asked for
+or files.
 
-A rule's `backward` takes what `keep` returned for a batch of n images and relevance for m rows; where n is 1, all rows
-belong to that image and share the modified forward pass. It may overwrite the relevance handed over.
+A rule's `backward` takes what `forward_keeping` kept for a batch of n images, and relevance for m rows; where n is 1,
+all rows belong to that image and share the modified forward pass. It may overwrite the relevance handed over.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import torch.nn.functional as F
 
 from . import chain
 from .chain import Pair
-from .config import RelevanceConfig
 
 EPSILON = 1e-6
 """Of the stabiliser and of the Epsilon rule."""
@@ -80,6 +79,11 @@ class Rule:
         """Return what `backward` needs of the forward pass."""
         return Kept()
 
+    def forward_keeping(self, values: torch.Tensor) -> tuple[torch.Tensor, Kept]:
+        """Compute the step's output, and what `backward` needs."""
+        output = self.forward(values)
+        return output, self.keep(values, output)
+
     def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
         """Return the relevance of the input from that of the output."""
         return relevance
@@ -134,7 +138,6 @@ class MaxPoolingRule(Rule):
         self.kernel, self.stride, self.padding, self.dilation = step.kernel, step.stride, step.padding, step.dilation
         self.ceil_mode = step.ceil_mode
         self.input_nonnegative = False
-        self._winners = NOTHING
 
     def windowed(self) -> Self:
         """Return the same rule for windows that hold their surroundings, so that nothing is padded."""
@@ -143,30 +146,30 @@ class MaxPoolingRule(Rule):
         return rule
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Compute the maxima, remembering the winners until `keep` is called."""
-        output, self._winners = F.max_pool2d_with_indices(
+        """Compute the maxima."""
+        return F.max_pool2d(values, self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+    def forward_keeping(self, values: torch.Tensor) -> tuple[torch.Tensor, Kept]:
+        """Compute the maxima; keep the shape and the winners' positions."""
+        output, winners = F.max_pool2d_with_indices(
             values, self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode
         )
-        return output
-
-    def keep(self, values: torch.Tensor, output: torch.Tensor) -> Kept:
-        """Keep the shape and the winners' positions."""
-        winners, self._winners = self._winners, NOTHING
-        return Kept(values.shape[1:], winners=winners)
+        return output, Kept(values.shape[1:], winners=winners)
 
     def backward(self, kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
         """Hand each output's relevance to its winner."""
         n_rows, winners = len(relevance), kept.winners
-        like = relevance.new_empty((n_rows, *kept.shape)).contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last
+        like = torch.empty((n_rows, *kept.shape), dtype=relevance.dtype, device=relevance.device, memory_format=layout)
         result: torch.Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
-            relevance.contiguous(memory_format=torch.channels_last),
+            relevance.contiguous(memory_format=layout),
             like,
             self.kernel,
             self.stride,
             self.padding,
             self.dilation,
             self.ceil_mode,
-            winners.expand(n_rows, *winners.shape[1:]).contiguous(memory_format=torch.channels_last),
+            winners.expand(n_rows, *winners.shape[1:]).contiguous(memory_format=layout),
         )
         return result
 
@@ -342,56 +345,3 @@ class FlatRule(ConvolutionRule):
         n_taps = F.conv2d(frame, ones[:1], None, self.stride, self.padding, self.dilation)
         n_inputs = n_taps * (shape[0] // self.groups)
         return self.spread(by_group / (n_inputs + EPSILON), ones, shape[1:], self.groups)
-
-
-def build_rules(
-    steps: Sequence[chain.Step], config: RelevanceConfig, device: torch.device, dtype: torch.dtype
-) -> tuple[Rule, ...]:
-    """Choose the rule of every step, with weights on the device and in the precision of the computation."""
-    rules: list[Rule] = []
-    first, nonnegative, owned = True, False, False
-    for step in steps:
-        rule = _rule(_moved(step, device, dtype), config, first=first, input_nonnegative=nonnegative)
-        linear = isinstance(step, chain.Convolution | chain.Dense)
-        # overwriting is safe only where nobody else holds the values: linear steps keep their input, not their output
-        rule.in_place = owned and isinstance(step, chain.Rectifier | chain.Scaling)
-        owned = linear or rule.in_place
-        if isinstance(rule, MaxPoolingRule):
-            rule.input_nonnegative = nonnegative
-        nonnegative = isinstance(step, chain.Rectifier) or (nonnegative and not linear)
-        first = first and not linear
-        rules.append(rule)
-    return tuple(rules)
-
-
-def _moved(step: chain.Step, device: torch.device, dtype: torch.dtype) -> chain.Step:
-    if not isinstance(step, chain.Convolution | chain.Dense):
-        return step
-    weight, bias = (values.to(device=device, dtype=dtype) for values in (step.weight, step.bias))
-    if isinstance(step, chain.Dense):
-        return chain.Dense(step.name, weight, bias)
-    weight = weight.contiguous(memory_format=torch.channels_last)
-    return chain.Convolution(step.name, weight, bias, step.stride, step.padding, step.dilation, step.groups)
-
-
-def _rule(  # noqa: PLR0911 - one line for each kind
-    step: chain.Step, config: RelevanceConfig, *, first: bool, input_nonnegative: bool
-) -> Rule:
-    flat = first and config.composite == "EpsilonPlusFlat"
-    match step:
-        case chain.Convolution():
-            if flat:
-                return FlatRule(step)
-            return ZPlusRule(step, zero_params=config.zero_params, input_nonnegative=input_nonnegative)
-        case chain.Dense():
-            return (FlatDenseRule if flat else EpsilonRule)(step, zero_params=config.zero_params)
-        case chain.Rectifier():
-            return RectifierRule(step.name)
-        case chain.Scaling():
-            return ScalingRule(step)
-        case chain.MaxPooling():
-            return MaxPoolingRule(step)
-        case chain.AveragePooling():
-            return AveragePoolingRule(step)
-        case _:
-            return FlatteningRule(step.name)

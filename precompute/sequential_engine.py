@@ -15,10 +15,11 @@ from torch import nn
 
 from . import chain
 from .channel_scores import choose_targets, reduce_channels, start_relevance
+from .composites import build_rules
 from .config import RelevanceConfig
 from .cropped_heatmaps import CroppedHeatmaps, NeuronRequest
-from .errors import ModelError, UnsupportedModel
-from .lrp_rules import Kept, build_rules
+from .errors import ModelError
+from .lrp_rules import Kept
 from .relevance import BatchScores, ConditionalAttribution, LayerAttribution, LayerScores, ReferenceRequest
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -86,7 +87,7 @@ class SequentialEngine:
         self.layer_names = tuple(layer_names)
         self._config, self._input_shape, self._device = config, input_shape, device
         self._dtype = DTYPES[config.precision]
-        self._positions = _find_layers(steps, layer_names)
+        self._positions = chain.find_layers(steps, layer_names)
         with torch.inference_mode():
             self._rules = build_rules(steps, config, device, self._dtype)
         self._cropped = CroppedHeatmaps(self._rules, input_shape)
@@ -101,16 +102,17 @@ class SequentialEngine:
             kept: list[Kept] = []
             values = self._prepared(images)
             for position, rule in enumerate(self._rules):
-                output = rule.forward(values)
-                if position in names:
-                    activation[names[position]] = self._scores(output)
                 if position > lowest:
-                    kept.append(rule.keep(values, output))
-                values = output
+                    values, needed = rule.forward_keeping(values)
+                    kept.append(needed)
+                else:
+                    values = rule.forward(values)
+                if position in names:
+                    activation[names[position]] = self._scores(values)
             logits = values
             targets = choose_targets(logits, labels.to(self._device), self._config.target)
             flow = start_relevance(logits, targets)
-            del output, values
+            del values
             for position in range(len(self._rules) - 1, lowest - 1, -1):
                 if position in names:
                     relevance[names[position]] = self._scores(flow)
@@ -248,8 +250,8 @@ class SequentialEngine:
         outputs: dict[int, torch.Tensor] = {}
         values = self._prepared(image)
         for position, rule in enumerate(self._rules[:top]):
-            output = rule.forward(values)
-            kept.append(rule.keep(values, output))
+            output, needed = rule.forward_keeping(values)
+            kept.append(needed)
             if position in wanted:
                 outputs[position] = output.clone()
             values = output
@@ -294,19 +296,6 @@ class SequentialEngine:
                 yield
         finally:
             torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def _find_layers(steps: Sequence[chain.Step], layer_names: Sequence[str]) -> dict[str, int]:
-    positions = {
-        step.name: position for position, step in enumerate(steps) if isinstance(step, chain.Convolution | chain.Dense)
-    }
-    unknown = [name for name in layer_names if name not in positions]
-    if unknown:
-        raise UnsupportedModel(
-            f"layer {unknown[0]} is no convolution or linear layer of the chain, which has {', '.join(positions)}; "
-            'set engine = "zennit" to use it'
-        )
-    return {name: positions[name] for name in layer_names}
 
 
 def _neuron_request(image: int, row: Row) -> NeuronRequest:
