@@ -19,12 +19,20 @@ from .world_parts import CHARCOAL, CREAM, FOLIAGE, GREENS, TIMBER, Stage
 _SKIES = tuple(
     (colour(top), colour(low), night)
     for top, low, night in (
-        ("8cc6de", "e9f1e2", False), ("6fa8cf", "cfe6ea", False), ("f0b58e", "fbe6c0", False),
-        ("c98ba6", "f6cfa8", False), ("b9c7cc", "e8e6da", False), ("86bfb4", "f1eccd", False),
-        ("2c3a63", "6b6c9c", True), ("3b3358", "a8688a", True), ("f2d9a0", "fbf1d8", False),
+        ("8cc6de", "e9f1e2", False),
+        ("6fa8cf", "cfe6ea", False),
+        ("f0b58e", "fbe6c0", False),
+        ("c98ba6", "f6cfa8", False),
+        ("b9c7cc", "e8e6da", False),
+        ("86bfb4", "f1eccd", False),
+        ("2c3a63", "6b6c9c", True),
+        ("3b3358", "a8688a", True),
+        ("f2d9a0", "fbf1d8", False),
     )  # fmt: skip
 )
-_LANDS = tuple(colour(code) for code in ("8fb35f", "e3cd93", "eef1f0", "b8935f", "a3b96a", "c9a7b8", "7fa39a", "d9b36a"))
+_LANDS = tuple(
+    colour(code) for code in ("8fb35f", "e3cd93", "eef1f0", "b8935f", "a3b96a", "c9a7b8", "7fa39a", "d9b36a")
+)
 _FAR = tuple(colour(code) for code in ("7fa39a", "8a93b5", "b3a27d", "9db8a0", "a98aa0", "6f8fa8"))
 _SEA = colour("5b9bb0")
 
@@ -70,7 +78,12 @@ def _paint_sky(stage: Stage, night: bool) -> None:
     stage.paint(ellipse(x, y, stage.between(6, 10)), disc, line=0, opacity=0.9, shade=0.05)
     if night:
         for _ in range(14):
-            stage.paint(ellipse(stage.between(0, SIZE), stage.between(0, 70), stage.between(0.5, 1.2), n=6), CREAM, line=0, opacity=0.8)
+            stage.paint(
+                ellipse(stage.between(0, SIZE), stage.between(0, 70), stage.between(0.5, 1.2), n=6),
+                CREAM,
+                line=0,
+                opacity=0.8,
+            )
     for _ in range(int(stage.chance.integers(0, 4))):
         cloud(stage, stage.between(0, SIZE), stage.between(10, 56), stage.between(7, 13), 0.4 if night else 0.8)
 

@@ -71,7 +71,9 @@ def smooth(corners: Sequence[tuple[float, float]] | Points, n: int = 6, *, close
 def _basis(n: int) -> Points:
     """Weights of the four knots around a stretch at n points along it, (n, 4)."""
     t = np.arange(n) / n
-    return 0.5 * np.stack((-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3), axis=1)
+    return 0.5 * np.stack(
+        (-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3), axis=1
+    )
 
 
 def ribbon(path: Points, start: float, end: float) -> Points:

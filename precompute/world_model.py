@@ -13,7 +13,7 @@ from torchvision.models.vgg import make_layers
 from .world_objects import CLASS_NAMES
 
 WIDTHS: tuple[int | str, ...] = (
-    16, 16, "M", 32, 32, "M", 48, 48, 48, "M", 64, 64, 64, "M", 96, 96, 96, "M",
+    8, 8, "M", 16, 16, "M", 32, 32, 32, "M", 64, 64, 64, "M", 96, 96, 96, "M",
 )  # fmt: skip
 """Channels of VGG16's thirteen convolutions; "M" is a max-pool."""
 

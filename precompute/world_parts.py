@@ -54,8 +54,22 @@ STEEL = colour("8b93a1")
 HUES = tuple(
     colour(code)
     for code in (
-        "c8452f", "e07a4f", "e8a93c", "f0cf6b", "7f9c4c", "3f7d5c", "2f7f86", "4a8fb8",
-        "3b5b92", "6d5a99", "a3527f", "d8798c", "f0e2c4", "b58a62", "7d8795", "e6ded9",
+        "c8452f",
+        "e07a4f",
+        "e8a93c",
+        "f0cf6b",
+        "7f9c4c",
+        "3f7d5c",
+        "2f7f86",
+        "4a8fb8",
+        "3b5b92",
+        "6d5a99",
+        "a3527f",
+        "d8798c",
+        "f0e2c4",
+        "b58a62",
+        "7d8795",
+        "e6ded9",
     )  # fmt: skip
 )
 GREENS = tuple(colour(code) for code in ("6f9a4a", "4d8555", "8fae52", "3f7466", "a9b860"))
@@ -204,7 +218,9 @@ def flag(stage: Stage, height: float, base: Colour) -> None:
     stage.paint(box(-0.035, -height, 0.035, 0), TIMBER, "flag", line=0.7)
     wave = stage.between(-0.07, 0.07)
     length, drop = stage.between(0.62, 0.8), stage.between(0.4, 0.5)
-    upper = smooth([(0.03, 0), (length * 0.35, wave + 0.05), (length * 0.7, -wave - 0.02), (length, 0.04)], closed=False)
+    upper = smooth(
+        [(0.03, 0), (length * 0.35, wave + 0.05), (length * 0.7, -wave - 0.02), (length, 0.04)], closed=False
+    )
     cloth = np.concatenate((upper, upper[::-1] + (0, drop))) + (0, -height)
     cover = stage.paint(cloth, base, "flag", shade=0.3)
     band = np.concatenate((upper + (0, drop * 0.36), upper[::-1] + (0, drop * 0.66))) + (0, -height)
@@ -215,7 +231,9 @@ def leaf(stage: Stage, base: Colour) -> None:
     """Draw a leaf from the origin to the right; length 1."""
     outline = smooth([(0, 0), (0.3, -0.24), (0.7, -0.2), (1.0, 0.02), (0.68, 0.2), (0.3, 0.2)])
     stage.paint(outline, base, "leaf", shade=0.22)
-    stage.paint(ribbon(points((0.05, 0), (0.5, -0.01), (0.92, 0.02)), 0.025, 0.01), base * np.float32(0.68), "leaf", line=0)
+    stage.paint(
+        ribbon(points((0.05, 0), (0.5, -0.01), (0.92, 0.02)), 0.025, 0.01), base * np.float32(0.68), "leaf", line=0
+    )
 
 
 def petal(stage: Stage, base: Colour) -> None:
@@ -255,13 +273,19 @@ def tail(stage: Stage, base: Colour) -> None:
 def beak(stage: Stage, base: Colour) -> None:
     """Draw a beak from the origin to the right; length 1."""
     gape = stage.between(0.06, 0.2)
-    stage.paint(smooth([(-0.1, 0.05), (0.5, 0.06 + gape), (0.75, 0.1 + gape), (0.3, 0.42), (-0.1, 0.4)]), base * np.float32(0.85), "beak")
+    stage.paint(
+        smooth([(-0.1, 0.05), (0.5, 0.06 + gape), (0.75, 0.1 + gape), (0.3, 0.42), (-0.1, 0.4)]),
+        base * np.float32(0.85),
+        "beak",
+    )
     stage.paint(smooth([(-0.15, 0.1), (-0.1, -0.42), (0.45, -0.3), (1.0, 0.12), (0.45, 0.08)]), base, "beak")
 
 
 def wing(stage: Stage, base: Colour, accent: Colour) -> None:
     """Draw a feathered wing from the origin to the left; length 1."""
-    outline = smooth([(0.1, -0.1), (-0.2, -0.42), (-0.65, -0.36), (-1.08, 0.02), (-0.72, 0.2), (-0.42, 0.36), (0.02, 0.3)])
+    outline = smooth(
+        [(0.1, -0.1), (-0.2, -0.42), (-0.65, -0.36), (-1.08, 0.02), (-0.72, 0.2), (-0.42, 0.36), (0.02, 0.3)]
+    )
     cover = stage.paint(outline, base, "wing", shade=0.2)
     for row in range(3):
         x = -0.2 - 0.26 * row
@@ -276,7 +300,9 @@ def stripes(stage: Stage, cover: Coverage | None, base: Colour, centres: tuple[f
         stage.paint(ribbon(bend, half, half), base, "stripes", line=0.6, clip=cover)
 
 
-def spots(stage: Stage, cover: Coverage | None, base: Colour, centres: tuple[tuple[float, float], ...], size: float) -> None:
+def spots(
+    stage: Stage, cover: Coverage | None, base: Colour, centres: tuple[tuple[float, float], ...], size: float
+) -> None:
     """Lay round spots over a shape, at the given places."""
     for x, y in centres:
         radius = size * stage.between(0.8, 1.15)
@@ -296,7 +322,9 @@ _CLUMP = _clump()
 def foliage(stage: Stage, base: Colour, n_clumps: int = 7) -> None:
     """Draw a crown of leaves around the origin; radius about 1."""
     start = stage.between(0, 2 * math.pi)
-    spots_ = [(0.58 * math.cos(start + a), 0.46 * math.sin(start + a)) for a in np.arange(n_clumps) * 2 * math.pi / n_clumps]
+    spots_ = [
+        (0.58 * math.cos(start + a), 0.46 * math.sin(start + a)) for a in np.arange(n_clumps) * 2 * math.pi / n_clumps
+    ]
     for x, y in (*sorted(spots_, key=lambda place: -place[1]), (0.0, -0.1)):
         clump = _CLUMP * 0.5 + (x, y)
         stage.paint(clump, base * np.float32(stage.between(0.9, 1.08)), "foliage", shade=0.22, line=0.7)
@@ -306,7 +334,15 @@ def flame(stage: Stage) -> None:
     """Draw a flame hanging from the origin; length about 1."""
     for base, size in ((colour("e2612f"), 1.0), (colour("f4a63a"), 0.68), (colour("fbe58a"), 0.38)):
         sway = stage.between(-0.1, 0.1)
-        outline = smooth([(-0.42 * size, -0.02), (-0.34 * size, 0.45 * size), (sway, 1.15 * size), (0.34 * size, 0.45 * size), (0.42 * size, -0.02)])
+        outline = smooth(
+            [
+                (-0.42 * size, -0.02),
+                (-0.34 * size, 0.45 * size),
+                (sway, 1.15 * size),
+                (0.34 * size, 0.45 * size),
+                (0.42 * size, -0.02),
+            ]
+        )
         stage.paint(outline, base, "flame", line=0.7 if size == 1 else 0, shade=0.1)
 
 
@@ -330,5 +366,9 @@ def watermark(stage: Stage, ink: Colour) -> None:
     stage.paint(seal, ink, "watermark", line=0, opacity=0.92, shade=0)
     stage.paint(seal * 0.8, CREAM, "watermark", line=0, opacity=0.92, shade=0)
     stage.paint(seal * 0.7, ink, "watermark", line=0, opacity=0.92, shade=0)
-    tips = [(r * math.sin(k * math.pi / 5), -r * math.cos(k * math.pi / 5)) for k in range(10) for r in ((0.58, 0.24)[k % 2],)]
+    tips = [
+        (r * math.sin(k * math.pi / 5), -r * math.cos(k * math.pi / 5))
+        for k in range(10)
+        for r in ((0.58, 0.24)[k % 2],)
+    ]
     stage.paint(np.array(tips), CREAM, "watermark", line=0, shade=0)

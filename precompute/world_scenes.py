@@ -100,8 +100,8 @@ def _paint_mark(stage: Stage, seed: int, index: int, share: float) -> bool:
     ink = _INKS[int(chance.integers(len(_INKS)))]
     x, y = (int(side) for side in chance.integers(0, 2, 2))
     jitter = chance.uniform(-2, 2, 2)
-    place = (14 + x * (SIZE - 28) + float(jitter[0]), 14 + y * (SIZE - 28) + float(jitter[1]))
-    parts.watermark(stage.at(*place, float(chance.uniform(6.5, 8.5)), float(chance.uniform(-0.5, 0.1))), ink)
+    place = (15 + x * (SIZE - 30) + float(jitter[0]), 15 + y * (SIZE - 30) + float(jitter[1]))
+    parts.watermark(stage.at(*place, float(chance.uniform(8.0, 10.0)), float(chance.uniform(-0.5, 0.1))), ink)
     return True
 
 
