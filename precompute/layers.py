@@ -153,7 +153,7 @@ def _nearest_selected(name: str, infos: Sequence[LayerInfo], selected: set[str])
     """Find the selected ancestors that are not ancestors of another selected ancestor."""
     ancestors: dict[str, set[str]] = {}
     for info in infos:
-        ancestors[info.name] = set(info.inputs).union(*(ancestors[parent] for parent in info.inputs))
+        ancestors[info.name] = set(info.inputs).union(*(ancestors.get(parent, set()) for parent in info.inputs))
     own = ancestors[name] & selected
     hidden: Iterable[str] = set[str]().union(*(ancestors[other] for other in own))
     return tuple(info.name for info in infos if info.name in own.difference(hidden))

@@ -69,6 +69,7 @@ def load_model(config: Config) -> LoadedModel:
     # Building draws from the global generator; forking keeps the caller's random numbers as they were.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="torchvision")
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")
         torch.manual_seed(config.seed)
         module, class_names = _build(config)
     module.eval().requires_grad_(False)
@@ -220,6 +221,7 @@ def _read_weights(path: Path) -> tuple[StateDict, tuple[str, ...]]:
     """Read a state dict, and the class names where a safetensors header has them."""
     try:
         if path.suffix != ".safetensors":
+            _check_magic(path)
             return _unwrap(torch.load(path, map_location="cpu", weights_only=True), path), ()
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -233,6 +235,14 @@ def _read_weights(path: Path) -> tuple[StateDict, tuple[str, ...]]:
         ) from error
     except (safetensors.SafetensorError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} is not a readable weights file: {str(error).splitlines()[0]}") from error
+
+
+def _check_magic(path: Path) -> None:
+    """Refuse what is neither the zip file that torch.save writes nor an older pickle."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start != b"PK" and not start.startswith(b"\x80"):
+        raise ModelError(f"{path} is not a readable weights file: it begins with {start!r}")
 
 
 def _parse_classes(text: str) -> tuple[str, ...]:

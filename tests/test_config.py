@@ -38,8 +38,15 @@ def test_overrides_win_over_the_file_and_bare_words_are_text(tmp_path):
     path = write(tmp_path, "[mining]\ntop_k = 3\n[model]\narguments = {a = 1}\n")
     config = load_config(
         path,
-        ["mining.top_k=7", "relevance.engine=zennit", "seed=5", "dataset.root=$X/a b", 'model.layers=["c"]']
-        + ["model.arguments.b=2.5", "name=other"],
+        [
+            "mining.top_k=7",
+            "relevance.engine=zennit",
+            "seed=5",
+            "dataset.root=$X/a b",
+            'model.layers=["c"]',
+            "model.arguments.b=2.5",
+            "name=other",
+        ],
     )
     assert (config.mining.top_k, config.relevance.engine, config.seed, config.name) == (7, "zennit", 5, "other")
     assert config.dataset.root == "$X/a b"
