@@ -228,8 +228,12 @@ def _read_info(group: h5py.Group) -> LayerInfo:
 # --- references.h5 ---------------------------------------------------------------------------------------------
 
 
-def write_references(path: Path, references: Iterable[Reference], provenance: Mapping[str, Any]) -> None:
-    """Write rendered reference images, sorted by layer as they come, channel, ranking and rank.
+def write_references(
+    path: Path, references: Iterable[Reference], provenance: Mapping[str, Any], layer_names: Iterable[str] = ()
+) -> None:
+    """Write rendered reference images, sorted by layer, channel, ranking and rank.
+
+    The layers are in the order of `layer_names`, others behind them as they come.
 
     All encoded pictures go into one flat byte array per kind with offsets; one variable-length item each would be
     an order of magnitude slower.
@@ -240,7 +244,7 @@ def write_references(path: Path, references: Iterable[Reference], provenance: Ma
         No space or no permission.
     """
     rows = list(references)
-    layer_names = list(dict.fromkeys(row.concept.layer for row in rows))
+    layer_names = list(dict.fromkeys([*layer_names, *(row.concept.layer for row in rows)]))
     position = {name: index for index, name in enumerate(layer_names)}
     rows.sort(key=lambda row: (position[row.concept.layer], row.concept.channel, row.ranking != "relmax", row.rank))
     with writing(path, REFERENCES_KIND, provenance) as file:
@@ -295,6 +299,7 @@ class ReferenceReader:
         self._scale = self._file["heatmap_scale"][()]
         self._item = {blob: self._file[f"{blob}/item"][()] for blob in _BLOBS}
         self._offset = {blob: self._file[f"{blob}/offset"][()] for blob in _BLOBS}
+        self._data = {blob: self._file[f"{blob}/data"] for blob in _BLOBS}
         self._index: dict[tuple[Concept, int], list[int]] = {}
         for number, row in enumerate(self._rows.tolist()):
             self._index.setdefault((Concept(layer_names[row[0]], row[1]), row[2]), []).append(number)
@@ -331,4 +336,4 @@ class ReferenceReader:
     def _blob(self, blob: str, number: int) -> bytes:
         item = self._item[blob][number]
         start, stop = self._offset[blob][item : item + 2]
-        return bytes(self._file[f"{blob}/data"][start:stop].tobytes())
+        return bytes(self._data[blob][start:stop].tobytes())

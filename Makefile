@@ -1,0 +1,57 @@
+# Every target is a thin call of `atlas` (or of a tool) in .venv. `make help` lists them.
+
+CONFIG ?= data/world.toml
+ARGS ?=
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 8000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup atlas serve layers check test test-all lint bench world-model screenshots clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
+
+setup: .venv/ready  ## install everything into .venv
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+atlas: .venv/ready  ## make the whole atlas (CONFIG=data/world.toml, ARGS for more arguments)
+	$(BIN)/atlas run --config $(CONFIG) $(ARGS)
+
+serve: .venv/ready  ## serve the finished site of CONFIG on this machine (PORT=8000)
+	$(BIN)/atlas serve --config $(CONFIG) --port $(PORT)
+
+layers: .venv/ready  ## print the layers of CONFIG's model
+	$(BIN)/atlas layers --config $(CONFIG)
+
+check: lint test  ## all that must hold before a change lands: lint, types, tests, a small atlas from start to end
+	$(BIN)/atlas run --config data/world.toml --set dataset.n_samples=96 --set explaining.n_photos=4 \
+		--output build/check/atlas --site build/check/site
+
+lint: .venv/ready  ## check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: .venv/ready  ## run the tests
+	$(BIN)/pytest -m 'not slow'
+
+test-all: .venv/ready  ## run all tests, those that take minutes too
+	$(BIN)/pytest
+
+bench: .venv/ready  ## run the benchmarks (minutes to hours; see docs/benchmarks.md)
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+world-model: .venv/ready  ## train the built-in world's network again
+	$(BIN)/python -m precompute.world_training
+
+screenshots: .venv/ready  ## take the README's screenshots from the default atlas (needs Chromium)
+	$(BIN)/python docs/take_screenshots.py
+
+clean:  ## remove what was made: atlases, sites, caches (not .venv)
+	rm -rf build site/*/ data/*/ .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

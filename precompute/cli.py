@@ -1,0 +1,214 @@
+"""The command line: arguments, progress bars and exit codes.
+
+Owns what a user types and reads. Must not know science: every command is a thin call of the pipeline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import http.server
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from .config import Config, load_config
+from .errors import AtlasError
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+DEFAULT_CONFIG = "data/world.toml"
+INTERRUPTED = "interrupted: everything finished is kept, and the same command goes on from there"
+
+
+class TerminalReporter:
+    """Progress bars with an ETA on stderr, lines on stdout."""
+
+    @contextmanager
+    def track(self, label: str, total: int, *, done: int = 0, unit: str = "it") -> Iterator[Callable[[int], None]]:
+        """Open a tqdm bar."""
+        with tqdm(
+            total=total, initial=done, desc=f"{label:<12}", unit=unit, dynamic_ncols=True, mininterval=0.5
+        ) as bar:
+
+            def advance(n: int) -> None:
+                bar.update(n)
+
+            yield advance
+
+    def say(self, text: str) -> None:
+        """Write one line, above any open bar."""
+        tqdm.write(text, file=sys.stdout)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of `atlas` with all its commands."""
+    parser = argparse.ArgumentParser(
+        prog="atlas",
+        description="Find, name and explain the concepts of a convolutional network, and publish them as a site.",
+        epilog="Every command takes up where the last run stopped. Exit code 1 means a message above says what to do.",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log what the library does")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = _common_arguments()
+    for name, (function, text) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text, parents=[common])
+        command.set_defaults(function=function)
+        _add_own_arguments(name, command)
+    return parser
+
+
+def _common_arguments() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config", type=Path, default=Path(DEFAULT_CONFIG), help=f"the atlas's TOML ({DEFAULT_CONFIG})"
+    )
+    common.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a value of the config; can be given again",
+    )
+    common.add_argument("--output", type=Path, help="output folder (<name> beside the config)")
+    common.add_argument("--site", type=Path, help="folder of the site (site/<name>)")
+    return common
+
+
+def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
+    if name == "mine":
+        command.add_argument(
+            "--shard", default="1/1", metavar="I/N", help="mine only this machine's part of the shards"
+        )
+    if name == "explain":
+        command.add_argument(
+            "photos", nargs="*", type=Path, metavar="PHOTO", help="photos or folders, besides the config's"
+        )
+    if name == "serve":
+        command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
+
+
+# --- commands --------------------------------------------------------------------------------------------------
+
+
+def _pipeline(arguments: argparse.Namespace) -> Pipeline:
+    # torch takes seconds to import; --help should not wait for it
+    from .pipeline import Pipeline as Made  # noqa: PLC0415
+
+    config = load_config(arguments.config, arguments.overrides)
+    return Made(config, _workspace(config, arguments), TerminalReporter())
+
+
+def _workspace(config: Config, arguments: argparse.Namespace) -> Workspace:
+    return Workspace(
+        folder=arguments.output or config.path.parent / config.name, site=arguments.site or Path("site") / config.name
+    )
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    started = time.monotonic()
+    start = _pipeline(arguments).run()
+    minutes, seconds = divmod(round(time.monotonic() - started), 60)
+    print(f"done in {minutes}:{seconds:02d} min. Open {start.resolve().as_uri()}")  # noqa: T201
+
+
+def _layers(arguments: argparse.Namespace) -> None:
+    inputs = _pipeline(arguments).inputs
+    selected = {info.name for info in inputs.layers}
+    rows = [("layer", "kind", "channels", "output", "receptive field", "mined")]
+    for info in inputs.all_layers:
+        field = f"{info.receptive_field.size} px" if info.receptive_field else "whole image"
+        size = f"{info.height} x {info.width}"
+        rows.append((info.name, info.kind, str(info.n_channels), size, field, "yes" if info.name in selected else ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())  # noqa: T201
+
+
+def _mine(arguments: argparse.Namespace) -> None:
+    from .shards import Part  # noqa: PLC0415
+
+    _pipeline(arguments).mine(Part.parse(arguments.shard))
+
+
+def _merge(arguments: argparse.Namespace) -> None:
+    _pipeline(arguments).merge()
+
+
+def _references(arguments: argparse.Namespace) -> None:
+    _pipeline(arguments).render()
+
+
+def _name(arguments: argparse.Namespace) -> None:
+    _pipeline(arguments).name()
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    for path in _pipeline(arguments).explain(tuple(arguments.photos)):
+        print(path)  # noqa: T201
+
+
+def _site(arguments: argparse.Namespace) -> None:
+    print(_pipeline(arguments).build_site().resolve().as_uri())  # noqa: T201
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config, arguments.overrides)
+    folder = _workspace(config, arguments).site
+    if not (folder / "index.html").exists():
+        raise AtlasError(f"there is no site in {folder}: run `atlas run --config {arguments.config}` first")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", arguments.port), handler) as server:
+        print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends)", flush=True)  # noqa: T201
+        server.serve_forever()
+
+
+_COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
+    "run": (_run, "make the whole atlas: mine, render, name, explain, build the site"),
+    "layers": (_layers, "print the layers of the model: name, kind, channels, output size, receptive field"),
+    "mine": (_mine, "mine the tables of every channel into atlas.h5"),
+    "merge": (_merge, "merge the shards that several machines mined into atlas.h5"),
+    "references": (_references, "render the reference images into references.h5"),
+    "name": (_name, "name every concept into names.jsonl"),
+    "explain": (_explain, "explain the config's photos, and the given ones besides"),
+    "site": (_site, "build the site from what is there"),
+    "serve": (_serve, "serve the finished site on this machine"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns
+    -------
+    int
+        0, or 1 after an error that the user can act on or an interruption.
+    """
+    parsed = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, format="%(name)s: %(message)s")
+    try:
+        parsed.function(parsed)
+    except AtlasError as error:
+        print(f"atlas: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print(f"\natlas: {INTERRUPTED}", file=sys.stderr)  # noqa: T201
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; there is nobody to tell
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

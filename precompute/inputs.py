@@ -1,0 +1,120 @@
+"""What every stage starts from: the data set, the model, its layers, the engine, and their digests.
+
+Owns opening them once and only when asked, and checking that they fit together. Must not know the stages.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+
+from .config import Config, config_digest
+from .dataset import Dataset, open_dataset
+from .engines import choose_device, make_engine
+from .errors import DataError
+from .mining import Tables
+from .model import LoadedModel, describe_layers, load_model, select_layers
+from .provenance import digest_of
+from .records import EMPTY, LayerInfo
+from .relevance import Engine
+from .store import FORMAT_VERSION
+
+
+class Inputs:
+    """The inputs of one config, opened when first asked for.
+
+    Parameters
+    ----------
+    config : Config
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set; raises DataError where it cannot be opened."""
+        return open_dataset(self.config)
+
+    @cached_property
+    def model(self) -> LoadedModel:
+        """The model; raises ModelError where it cannot be built."""
+        return load_model(self.config)
+
+    @cached_property
+    def all_layers(self) -> tuple[LayerInfo, ...]:
+        """Every convolution and linear layer, in forward order."""
+        side = self.config.preprocessing.crop
+        return describe_layers(self.model.module, (3, side, side))
+
+    @cached_property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The layers that the config selects; raises ModelError for a pattern that matches nothing."""
+        return select_layers(self.all_layers, self.config.model.layers)
+
+    @cached_property
+    def explained_layers(self) -> tuple[LayerInfo, ...]:
+        """The layers that explanations speak of; by default the last mined one and those parallel to it."""
+        if not self.config.explaining.layers:
+            last = self.layers[-1]
+            return tuple(info for info in self.layers if info.inputs == last.inputs) if last.inputs else (last,)
+        chosen = {info.name for info in select_layers(self.layers, self.config.explaining.layers)}
+        return tuple(info for info in self.layers if info.name in chosen)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The relevance engine over the selected layers."""
+        return make_engine(self.config, self.model, tuple(info.name for info in self.layers))
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the engine computes."""
+        return choose_device(self.config.relevance.device)
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of every output of the model.
+
+        Raises
+        ------
+        DataError
+            The class list is not as long as the model's output, or a label lies beyond it.
+        """
+        n_classes = self.model.n_classes
+        names = self.dataset.class_names or self.model.class_names
+        if not names:
+            names = tuple(f"class {index}" for index in range(n_classes))
+        if len(names) != n_classes:
+            raise DataError(
+                f"the model {self.model.name} has {n_classes} classes, but the data set names {len(names)}. Set "
+                "dataset.classes to the model's own class list (a TSV or JSON file, or 'imagenet'), in its order"
+            )
+        largest = int(self.dataset.labels.max(initial=EMPTY))
+        if largest >= n_classes:
+            raise DataError(
+                f"the data set has label {largest}, but the model {self.model.name} has {n_classes} classes"
+            )
+        return names
+
+    @cached_property
+    def tables(self) -> Tables:
+        """What is mined for."""
+        return Tables(
+            layers=self.layers,
+            class_names=self.class_names,
+            top_k=self.config.mining.top_k,
+            normalised=self.config.relevance.normalised,
+        )
+
+    @cached_property
+    def mining_digest(self) -> str:
+        """SHA-256 of everything that the mined tables depend on."""
+        sections = config_digest(self.config, "dataset", "preprocessing", "model", "relevance", "mining")
+        foundation = (self.dataset.digest, self.model.weights_digest, self.class_names, self.engine.name)
+        return digest_of([FORMAT_VERSION, sections, *foundation])
+
+    @cached_property
+    def references_digest(self) -> str:
+        """SHA-256 of everything that the reference images depend on."""
+        return digest_of([FORMAT_VERSION, self.mining_digest, config_digest(self.config, "references")])

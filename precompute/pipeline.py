@@ -1,0 +1,189 @@
+"""The order of the stages: what is missing is made, what is there is kept, and everything says where it comes from.
+
+Owns stage order, resume and provenance; the only module that moves records between store and computation. Must not
+know how a stage computes.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .config import Config
+from .errors import StoreError
+from .explanations import ExplanationStage
+from .inputs import Inputs
+from .names import NameStage
+from .provenance import config_record, digest_of, digest_package, first_difference, package_versions, today
+from .records import Atlas
+from .rendering import Renderer, merge_blocks
+from .reporting import Reporter
+from .shards import ALL, Part, ShardMiner, ShardPlan, merge_plan
+from .store import ATLAS_KIND, REFERENCES_KIND, read_atlas, read_provenance, write_atlas, write_references
+from .workspace import Workspace
+
+
+class Pipeline:
+    """All stages of one atlas.
+
+    Parameters
+    ----------
+    config : Config
+    workspace : Workspace
+    reporter : Reporter
+    """
+
+    def __init__(self, config: Config, workspace: Workspace, reporter: Reporter) -> None:
+        self.config, self.workspace, self.reporter = config, workspace, reporter
+        self.inputs = Inputs(config)
+
+    @cached_property
+    def atlas(self) -> Atlas:
+        """The mined tables, read from the finished file."""
+        return read_atlas(self.workspace.atlas)
+
+    @cached_property
+    def plan(self) -> ShardPlan:
+        """How the samples are cut into shards."""
+        folder = self.workspace.shards(self.inputs.mining_digest)
+        return ShardPlan(folder, len(self.inputs.dataset), self.config.mining.shard_size)
+
+    # --- mining ------------------------------------------------------------------------------------------------
+
+    def mine(self, part: Part = ALL) -> None:
+        """Mine what is missing of a part; with all of it there, merge it into ``atlas.h5``.
+
+        Raises
+        ------
+        StoreError
+            The output folder holds an ``atlas.h5`` that cannot be read or was made with another config.
+        """
+        if self._is_mined():
+            self.reporter.say(f"kept      {self.workspace.atlas} (nothing to mine)")
+            return
+        inputs = self.inputs
+        ShardMiner(inputs.dataset, inputs.engine, inputs.tables, self.config, inputs.device).mine(
+            self.plan, part, self.reporter
+        )
+        if part.count == 1:
+            self.merge()
+        else:
+            self.reporter.say(f"mined     part {part.index + 1} of {part.count} into {self.plan.folder}")
+
+    def merge(self) -> None:
+        """Merge all shards into ``atlas.h5``; raises StoreError where one is missing."""
+        if self._is_mined():
+            self.reporter.say(f"kept      {self.workspace.atlas} (merged already)")
+            return
+        atlas = merge_plan(self.plan, self._provenance())
+        counts = {"samples": len(atlas.samples.name), "used": int(atlas.class_counts.sum())}
+        atlas.provenance["counts"] = counts | {"skipped": len(atlas.samples.skipped)}
+        write_atlas(self.workspace.atlas, atlas)
+        self.workspace.remove(self.plan.folder)
+        self.reporter.say(f"mined     {self.workspace.atlas}: {counts['used']} samples, {len(atlas.layers)} layers")
+
+    def _is_mined(self) -> bool:
+        path = self.workspace.atlas
+        if not path.exists():
+            return False
+        found = read_provenance(path, ATLAS_KIND)
+        if found.get("mining_digest") == self.inputs.mining_digest:
+            return True
+        raise StoreError(self._other_config(path, found))
+
+    def _other_config(self, path: Path, found: dict[str, Any]) -> str:
+        mined = ("dataset", "preprocessing", "model", "relevance", "mining", "seed")
+        theirs = {key: found.get("config", {}).get(key) for key in mined}
+        ours = {key: config_record(self.config).get(key) for key in mined}
+        difference = first_difference(theirs, ours) or "the images, the weights or the program differ"
+        return (
+            f"{path} was made with another config: {difference}. Choose another folder with --output, or remove "
+            f"{path.parent} to make everything again"
+        )
+
+    def _provenance(self) -> dict[str, Any]:
+        inputs = self.inputs
+        return {
+            "mining_digest": inputs.mining_digest,
+            "weights_digest": inputs.model.weights_digest,
+            "dataset_digest": inputs.dataset.digest,
+            "engine": inputs.engine.name,
+            "device": inputs.device.type,
+            "precision": self.config.relevance.precision,
+            "seed": self.config.seed,
+            "date": today(),
+            "packages": package_versions(),
+            "config": config_record(self.config),
+        }
+
+    # --- reference images --------------------------------------------------------------------------------------
+
+    def render(self) -> None:
+        """Render what is missing of the reference images and merge it into ``references.h5``."""
+        path, digest = self.workspace.references, self.inputs.references_digest
+        if path.exists() and read_provenance(path, REFERENCES_KIND).get("references_digest") == digest:
+            self.reporter.say(f"kept      {path} (nothing to render)")
+            return
+        folder = self.workspace.reference_blocks(digest)
+        renderer = Renderer(self.inputs.dataset, self.inputs.engine, self.atlas, self.config)
+        blocks = renderer.render(folder, self.reporter)
+        provenance = {"references_digest": digest, "mining_digest": self.inputs.mining_digest, "date": today()}
+        write_references(path, merge_blocks(blocks), provenance, self.atlas.layers)
+        self.workspace.remove(folder)
+        self.reporter.say(f"rendered  {path}")
+
+    # --- words -------------------------------------------------------------------------------------------------
+
+    def name(self) -> None:
+        """Name every concept that has no name yet."""
+        NameStage(self.config, self.workspace, self.reporter).run(self.atlas, self.inputs.references_digest)
+
+    def explain(self, photos: tuple[Path, ...] = ()) -> list[Path]:
+        """Explain the config's photos, or the given ones besides; returns the explanations' files."""
+        stage = ExplanationStage(self.inputs, self.workspace, self.reporter)
+        return stage.run(photos)
+
+    # --- the site ----------------------------------------------------------------------------------------------
+
+    def build_site(self) -> Path:
+        """Build the site from what is there; returns its start page."""
+        from sitegen.build import build_site  # noqa: PLC0415 - the one step from computing to pages
+
+        site, start = self.workspace.site, self.workspace.site / "index.html"
+        contents = self.workspace.digest_contents()
+        digest = digest_of([digest_package("sitegen"), contents, config_record(self.config)["site"]])
+        if start.exists() and self.workspace.recall("site") == digest:
+            self.reporter.say(f"kept      {start} (nothing changed)")
+            return start
+        with self.reporter.track("site", 1, unit="step") as advance:
+            report = build_site(
+                site,
+                self.workspace.folder,
+                title=self.config.site.title or self.config.name,
+                description=self.config.site.description,
+                include_images=self.config.site.include_images,
+                n_gallery=self.config.site.n_gallery,
+            )
+            advance(1)
+        for warning in report.warnings:
+            self.reporter.say(f"note      {warning}")
+        self.workspace.remember("site", digest)
+        self.reporter.say(f"built     {start}: {report.n_pages} pages")
+        return start
+
+    def run(self) -> Path:
+        """Run every stage; returns the start page of the site."""
+        self.mine()
+        self._report_skipped()
+        self.render()
+        self.name()
+        self.explain()
+        return self.build_site()
+
+    def _report_skipped(self) -> None:
+        skipped = self.atlas.samples.skipped
+        for index, reason in sorted(skipped.items())[:5]:
+            self.reporter.say(f"skipped   {self.atlas.samples.name[index]!r}: {reason}")
+        if len(skipped) > 5:
+            self.reporter.say(f"skipped   {len(skipped) - 5} more; the site's provenance page lists them all")
