@@ -65,17 +65,18 @@ class ExplainedLayer:
     Attributes
     ----------
     info : LayerInfo
-    attribution : LayerAttribution
     relevance, shares : (n_channels,) float64
         Signed; relevance in units of the logit.
+    activation : (n_channels,) float64
+        Sums over space of the pre-ReLU output.
     top : tuple of int
         The channels explained, by rank.
     """
 
     info: LayerInfo
-    attribution: LayerAttribution
     relevance: FloatArray
     shares: FloatArray
+    activation: FloatArray
     top: tuple[int, ...]
 
 
@@ -319,7 +320,8 @@ def _explain_layer(info: LayerInfo, attribution: LayerAttribution, n_concepts: i
     shares = compute_shares(relevance)
     if not shares.any():
         log.warning("no relevance reaches %s for class %s: all its shares are 0", info.name, class_name)
-    return ExplainedLayer(info, attribution, relevance, shares, select_concepts(shares, n_concepts))
+    activation = _finite(attribution.activation, f"activation of {info.name}")
+    return ExplainedLayer(info, relevance, shares, activation, select_concepts(shares, n_concepts))
 
 
 def _finish_layer(
@@ -369,14 +371,13 @@ def _finish_concept(
     lower = {
         name: _finite(conditional.lower_relevance[name], f"relevance of {name} through {concept.key}")
         for name in layer.info.inputs
-        if name in conditional.lower_relevance
     }
     return ConceptAttribution(
         concept=concept.key,
         rank=rank,
         share=share,
         relevance=float(layer.relevance[concept.channel]),
-        activation=float(layer.attribution.activation[concept.channel]),
+        activation=float(layer.activation[concept.channel]),
         # What speaks against a class has a negative heatmap: its place is where that is strong.
         place=locate(heatmap if share >= 0 else -heatmap),
         heatmap=drawn.heatmap,

@@ -74,7 +74,8 @@ def find_mark(appearances: Sequence[Appearance], label_rate: float) -> Trait | N
         Share of the labels that agree.
     """
     area = float(np.median([appearance.area for appearance in appearances]))
-    if len(appearances) < MARK_REFERENCES or area > MARK_AREA:
+    # Channels that see the padding fire at the frame too, but there is nothing to be seen.
+    if len(appearances) < MARK_REFERENCES or area > MARK_AREA or _mean(appearances, "contrast") <= SMOOTH:
         return None
     centres = np.array([(appearance.row, appearance.column) for appearance in appearances])
     row, column = (float(value) for value in np.median(centres, axis=0))

@@ -162,6 +162,13 @@ def test_a_small_area_in_any_corner_is_a_mark_even_of_one_class():
     assert "8 of 8 are labelled cat; chance would give 0.8." in named.evidence
 
 
+def test_an_empty_corner_is_no_mark():
+    boxes = [Box(78, 78, 96, 96)] * 8
+    named = name(evidence([plain((130, 130, 130))] * 8, VARIED[:8], boxes))
+    assert named.kind != "mark"
+    assert any("8 of 8 lie in: lower right" in sentence for sentence in named.evidence)
+
+
 def test_a_centred_object_is_no_mark():
     boxes = [Box(39, 39, 57, 57)] * 8
     assert name(evidence(MIXED, VARIED[:8], boxes)).kind != "mark"
