@@ -106,7 +106,10 @@ def read_jsonl(path: Path, kind: type[T]) -> list[T]:
         return []
     adapter = TypeAdapter(kind)
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # not splitlines(): text of a language model may hold U+2028 and its like, which JSON leaves as they are
+    for number, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
+        if not line:
+            continue
         try:
             records.append(adapter.validate_json(line))
         except ValidationError as error:

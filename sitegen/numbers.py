@@ -10,23 +10,48 @@ import math
 NO_BREAK = "\u00a0"
 MINUS = "\u2212"
 UNKNOWN = "–"
-SMALLEST_PERCENT = 0.1
+NOISE = 1e-9
+"""Sums of shares are off by rounding: 1 - 1e-16 is printed as 100 %."""
 
 
 def percent(fraction: float | None) -> str:
-    """Print a fraction as percent with one decimal; tiny ones as a bound, so that nothing reads as zero that is not.
+    """Print a fraction as percent with one decimal; a value that is neither 0 nor 100 % is never printed as that.
 
-    Examples: ``8.97e-2`` gives ``9.0 %``, ``4e-4`` gives ``< 0.1 %``, ``-4e-4`` gives ``> −0.1 %``.
+    Examples: ``0.0897`` gives ``9.0 %``, ``4e-4`` gives ``< 0.1 %``, ``-4e-4`` gives ``> −0.1 %``.
     """
+    return _percent(fraction, "")
+
+
+def signed_percent(fraction: float | None) -> str:
+    """Print a signed share as `percent` does, with a plus sign where it is positive."""
+    return _percent(fraction, "+")
+
+
+def _percent(fraction: float | None, plus: str) -> str:
     if fraction is None or not math.isfinite(fraction):
         return UNKNOWN
-    value = 100 * fraction
-    if value == 0:
+    size = abs(fraction)
+    if size <= NOISE:
         return f"0{NO_BREAK}%"
-    if abs(value) < SMALLEST_PERCENT / 2:
-        bound = f"{SMALLEST_PERCENT}{NO_BREAK}%"
-        return f"<{NO_BREAK}{bound}" if value > 0 else f">{NO_BREAK}{MINUS}{bound}"
-    return f"{_signed(f'{value:.1f}')}{NO_BREAK}%"
+    sign = MINUS if fraction < 0 else plus
+    if abs(size - 1) <= NOISE:
+        return f"{sign}100{NO_BREAK}%"
+    text, bound = f"{100 * size:.1f}", ""
+    if text == "0.0":
+        text, bound = "0.1", f"{'<' if fraction > 0 else '>'}{NO_BREAK}"
+    elif text == "100.0" and size < 1:
+        text, bound = "99.9", f"{'>' if fraction > 0 else '<'}{NO_BREAK}"
+    return f"{bound}{sign}{text}{NO_BREAK}%"
+
+
+def decimal(value: float | None) -> str:
+    """Print a relevance or a logit with two decimals, the precision of the narratives; tiny ones as a bound."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    text = f"{abs(value):.2f}"
+    if text == "0.00" and abs(value) > NOISE:
+        return f"<{NO_BREAK}0.01" if value > 0 else f">{NO_BREAK}{MINUS}0.01"
+    return "0" if text == "0.00" else _signed(f"{'-' if value < 0 else ''}{text}")
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -53,8 +78,8 @@ def count(value: int) -> str:
 
 
 def rank(value: int) -> str:
-    """Print a rank for people: the records count from 0, the pages from 1."""
-    return str(int(value) + 1)
+    """Print a rank; it counts from 0, as in the records, the narratives and the data for download."""
+    return str(int(value))
 
 
 def plural(value: int, one: str, many: str = "") -> str:

@@ -25,6 +25,8 @@ def make_environment() -> Environment:
     )
     environment.filters.update(
         percent=numbers.percent,
+        signed_percent=numbers.signed_percent,
+        decimal=numbers.decimal,
         significant=numbers.significant,
         fixed=numbers.fixed,
         count=numbers.count,

@@ -77,20 +77,24 @@
     });
   }
 
-  function operable(label, text) {
-    if (!label) return;
-    label.setAttribute("role", "button");
-    label.setAttribute("tabindex", "0");
-    label.setAttribute("aria-label", text);
-    label.addEventListener("keydown", function (event) {
-      if (event.key === "Enter" || event.key === " ") {
-        event.preventDefault();
-        label.click();
-      }
+  /* The menu is a label, which no keyboard reaches: put a button in its place. */
+  function menuButton() {
+    var label = document.querySelector('label.md-header__button[for="__drawer"]');
+    var drawer = document.getElementById("__drawer");
+    if (!label || !drawer) return;
+    var button = element("button", label.className + " menu");
+    button.type = "button";
+    button.setAttribute("aria-label", "Menu");
+    button.setAttribute("aria-expanded", "false");
+    button.append.apply(button, Array.from(label.childNodes));
+    button.addEventListener("click", function () { drawer.click(); });
+    drawer.addEventListener("change", function () {
+      button.setAttribute("aria-expanded", String(drawer.checked));
     });
+    label.replaceWith(button);
   }
 
   startSearch();
   rememberView();
-  operable(document.querySelector('label.md-header__button[for="__drawer"]'), "Menu");
+  menuButton();
 })();

@@ -1,0 +1,409 @@
+"""The built site: the same bytes every time, whole links, escaped names, true numbers, no pixel where none may be."""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+from jinja2 import UndefinedError
+from PIL import Image
+
+from precompute.errors import OutputError, StoreError
+from precompute.records import ConceptName
+from precompute.store import ReferenceReader
+from sitegen import numbers, pictures
+from sitegen.build import build_site
+from sitegen.downloads import harmless
+from sitegen.links import Links
+from sitegen.render import Renderer, script_json
+from sitegen.source import choose_names, read_source
+
+from . import site_fixture
+from .site_fixture import HOSTILE
+
+TITLE = "A world in parts"
+
+
+def build(output, source, **options):
+    return build_site(output, source, title=TITLE, description="What a network sees.", **options)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("atlas") / "synthetic"
+    site_fixture.write_synthetic(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(source, tmp_path_factory):
+    output = tmp_path_factory.mktemp("site") / "synthetic"
+    report = build(output, source)
+    return output, report
+
+
+@pytest.fixture(scope="module")
+def hostile_site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    site_fixture.write_synthetic(folder / "atlas", hostile=True, n_explanations=2)
+    build_site(folder / "site", folder / "atlas", title=f"Title {HOSTILE}", description=f"Words {HOSTILE}")
+    return folder / "site"
+
+
+def files_of(root):
+    return {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+class Page(HTMLParser):
+    """Collects what a browser would act on: tags, links, ids and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.handlers, self.links, self.ids, self.words, self.scripts = [], [], [], [], [], []
+        self.lacks_alt = []
+        self._raw = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        self.handlers += [name for name in values if name.startswith("on")]
+        self.links += [value for name, value in attributes if name in ("href", "src") and value]
+        self.ids += [values["id"]] if "id" in values else []
+        if tag == "img" and values.get("alt") is None:
+            self.lacks_alt.append(values.get("src"))
+        self._raw = tag if tag in ("script", "style") else ""
+
+    def handle_endtag(self, tag):
+        self._raw = ""
+
+    def handle_data(self, data):
+        (self.scripts if self._raw else self.words).append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split(" "))
+
+
+def read_page(path):
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def html_files(root):
+    return {name: path for name, path in files_of(root).items() if name.endswith(".html")}
+
+
+# --- whole ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_page_is_there(site, source):
+    output, report = site
+    pages = html_files(output)
+    assert (report.n_concepts, report.n_classes, report.n_explanations, report.warnings) == (21, 8, 3, ())
+    assert report.n_pages == len(pages)
+    assert {"index.html", "method.html", "limits.html", "truth.html", "provenance.html", "search.html"} <= set(pages)
+    assert sum(name.startswith("concepts/") for name in pages) == 21 + 2 + 1
+    assert sum(name.startswith("classes/") for name in pages) == 8 + 1
+    assert sum(name.startswith("explanations/") for name in pages) == 3 + 1
+    assert not any("@@" in path.read_text(encoding="utf-8") for path in pages.values())
+
+
+def test_two_builds_give_the_same_bytes(site, source, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    build(tmp_path / "elsewhere" / "again", source)
+    first, second = files_of(site[0]), files_of(tmp_path / "elsewhere" / "again")
+    assert list(first) == list(second)
+    assert [name for name in first if first[name].read_bytes() != second[name].read_bytes()] == []
+
+
+def test_no_link_is_broken(site):
+    root = site[0]
+    known = files_of(root)
+    ids = {name: set(read_page(path).ids) for name, path in html_files(root).items()}
+    broken = []
+    for name, path in html_files(root).items():
+        for link in read_page(path).links:
+            parts = urlsplit(link)
+            if parts.scheme in ("http", "https", "data", "mailto"):
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            inside = target.relative_to(root.resolve()).as_posix()
+            inside = f"{inside}/index.html" if target.is_dir() and inside != "." else inside
+            inside = "index.html" if inside == "." else inside
+            if inside not in known or (parts.fragment and parts.fragment not in ids[inside]):
+                broken.append((name, link))
+    assert broken == []
+
+
+def test_ids_are_unique_and_pictures_have_alternatives(site):
+    for path in html_files(site[0]).values():
+        page = read_page(path)
+        assert len(page.ids) == len(set(page.ids)), path.name
+        assert page.lacks_alt == [], path.name
+
+
+def test_nothing_is_left_of_a_failed_build(source, tmp_path):
+    output = tmp_path / "sites" / "one"
+    build(output, source)
+    before = {name: path.read_bytes() for name, path in files_of(output).items()}
+
+    def fail(stage, done, total):
+        if stage == "classes":
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left"):
+        build(output, source, progress=fail)
+    assert {name: path.read_bytes() for name, path in files_of(output).items()} == before
+    assert [path.name for path in output.parent.iterdir()] == ["one"]
+
+
+def test_a_missing_atlas_is_one_clear_error(tmp_path):
+    with pytest.raises(StoreError, match=r"there is no .*atlas\.h5"):
+        build(tmp_path / "site", tmp_path / "nothing")
+    assert not (tmp_path / "site").exists()
+
+
+def test_all_other_files_are_optional(tmp_path):
+    site_fixture.write_synthetic(tmp_path / "atlas", optional=False)
+    report = build(tmp_path / "site", tmp_path / "atlas")
+    assert [warning.split(":")[0] for warning in report.warnings] == [
+        "there is no references.h5",
+        "there is no names.jsonl",
+    ]
+    assert not (tmp_path / "site" / "truth.html").exists()
+    assert "channel 0" in read_page(tmp_path / "site/concepts/features-14-c0.html").text
+    assert "No photo has been explained yet" in read_page(tmp_path / "site/explanations/index.html").text
+
+
+def test_a_picture_that_is_missing_is_told_and_left_out(tmp_path):
+    site_fixture.write_synthetic(tmp_path / "atlas", n_explanations=1)
+    (tmp_path / "atlas/explanations/photo-00-abcdef/t0-0-1-overlay.webp").unlink(missing_ok=True)
+    (tmp_path / "atlas/explanations/photo-00-abcdef/photo.webp").unlink()
+    report = build(tmp_path / "site", tmp_path / "atlas")
+    assert any("'photo.webp' is missing" in warning for warning in report.warnings)
+    assert 'class="photo"' not in (tmp_path / "site/explanations/photo-00-abcdef.html").read_text()
+
+
+# --- hostile text --------------------------------------------------------------------------------------------------
+
+
+def test_hostile_text_is_escaped_in_every_page(site, hostile_site):
+    harmless_pages = html_files(site[0])
+    for name, path in html_files(hostile_site).items():
+        text = path.read_text(encoding="utf-8")
+        page = Page(text)
+        assert "<script>alert" not in text, name
+        assert "<img src=x" not in text, name
+        assert page.handlers == [], name
+        assert page.tags.count("script") == read_page(harmless_pages[name]).tags.count("script"), name
+        assert not any("alert(" in script for script in page.scripts), name
+    shown = read_page(hostile_site / "concepts/features-14-c0.html").text
+    assert '<script>alert("x")</script>' in shown
+    assert "{{ 7*7 }}" in shown
+
+
+def test_addresses_hold_no_names(hostile_site):
+    assert all(re.fullmatch(r"[A-Za-z0-9_./-]+", name) for name in files_of(hostile_site))
+
+
+def test_hostile_text_cannot_leave_the_search_index(hostile_site):
+    text = (hostile_site / "assets/search-index.js").read_text(encoding="utf-8")
+    assert "<" not in text
+    assert "\u2028" not in text
+    rows = json.loads(text.removeprefix("window.atlasIndex=").removesuffix(";\n"))
+    assert any(HOSTILE in row[2] for row in rows)
+    assert {row[0] for row in rows} == {"c", "k", "e"}
+
+
+def test_script_json_survives_a_round_trip():
+    assert json.loads(script_json([HOSTILE, "<!--", "\u2029"])) == [HOSTILE, "<!--", "\u2029"]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\r=1", "\n=cmd"])
+def test_a_cell_is_never_a_formula(text):
+    assert harmless(text) == "'" + text
+
+
+def test_the_table_holds_every_concept(site):
+    rows = list(csv.DictReader(io.StringIO((site[0] / "concepts.csv").read_text(encoding="utf-8"))))
+    assert len(rows) == 21
+    assert all((site[0] / row["page"]).exists() for row in rows)
+    assert harmless(-0.5) == -0.5
+
+
+# --- true numbers --------------------------------------------------------------------------------------------------
+
+
+def test_every_number_of_an_explanation_equals_its_record(site, source):
+    records = read_source(source)
+    for explanation in records.explanations:
+        text = read_page(site[0] / f"explanations/{explanation.id}.html").text
+        for prediction in explanation.predictions:
+            assert f"{prediction.class_name}" in text
+            assert numbers.percent(prediction.probability) in text
+        for target in explanation.targets:
+            assert f"{numbers.percent(target.probability)}, logit {numbers.decimal(target.logit)}" in text
+            for layer in target.layers:
+                assert re.search(rf"carry\s+{re.escape(numbers.percent(layer.coverage))}\s+of this layer", text)
+                assert f"adds up to {numbers.decimal(layer.relevance_sum)} of the logit" in text
+                assert f"total absolute relevance, {numbers.decimal(layer.relevance_absolute_sum)}." in text
+                for item in layer.concepts:
+                    assert numbers.signed_percent(item.share) in text
+                    assert item.place.words in text
+                    for sub in item.sub_concepts:
+                        assert numbers.signed_percent(sub.share) in text
+
+
+def test_shares_are_shown_in_the_order_of_their_ranks(site, source):
+    explanation = read_source(source).explanations[0]
+    text = (site[0] / f"explanations/{explanation.id}.html").read_text(encoding="utf-8")
+    shown = re.findall(r'contribution-share">.*?<span class="number">(.*?)</span>', text)
+    expected = [
+        numbers.signed_percent(item.share)
+        for target in explanation.targets
+        for layer in target.layers
+        for item in layer.concepts
+    ]
+    assert shown == [value.replace("<", "&lt;").replace(">", "&gt;") for value in expected]
+
+
+def test_the_json_beside_a_page_is_its_record(site, source):
+    records = read_source(source)
+    concept = json.loads((site[0] / "concepts/features-14-c2.json").read_text(encoding="utf-8"))
+    table = records.atlas.layers["features.14"].relmax
+    assert [row["sample_index"] for row in concept["relmax"]] == table.sample_index[:, 2].tolist()
+    assert [row["score"] for row in concept["relmax"]] == table.score[:, 2].tolist()
+    class_data = json.loads((site[0] / "classes/class-1.json").read_text(encoding="utf-8"))
+    means = records.atlas.layers["features.14"].class_relevance[1] / records.atlas.class_counts[1]
+    np.testing.assert_array_equal(class_data["mean_relevance"]["features.14"], means)
+
+
+def test_a_class_page_ranks_concepts_by_mean_relevance(site, source):
+    atlas = read_source(source).atlas
+    means = atlas.layers["features.14"].class_relevance[1] / atlas.class_counts[1]
+    best = np.argsort(-means, kind="stable")[:10]
+    text = (site[0] / "classes/class-1.html").read_text(encoding="utf-8")
+    section = text[text.index("layer_features-14.html") :]
+    shown = re.findall(r'<a href="\.\./concepts/features-14-c(\d+)\.html">', section)[:10]
+    assert [int(channel) for channel in shown] == best.tolist()
+
+
+def test_the_shortcut_is_told_on_its_class_page(site):
+    text = read_page(site[0] / "classes/class-1.html").text
+    assert "A possible shortcut" in text
+    assert "Most boats carry a small mark" in text
+    assert "A possible shortcut" not in read_page(site[0] / "classes/class-2.html").text or "named as a mark" in (
+        read_page(site[0] / "classes/class-2.html").text
+    )
+
+
+def test_who_named_a_concept_is_said(site):
+    said = [read_page(site[0] / f"concepts/features-14-c{channel}.html").text for channel in range(12)]
+    assert "named offline from labels" in said[0]
+    assert "named by a language model (tiny-vision)" in said[1]
+    assert "named by Anna Berg" in said[2]
+    assert "There is no name: the reply was cut off" in said[10]
+    assert "Nobody has named this concept yet" in said[11]
+    assert "this channel stayed silent" in said[11]
+
+
+def test_a_persons_name_wins_and_a_failure_never_hides_a_name():
+    person = ConceptName("a:0", "wheel", "", "person:Anna")
+    model = ConceptName("a:0", "tyre", "", "llm:x")
+    failed = ConceptName("a:0", "", "", "llm:x", failure="timeout")
+    assert choose_names([person, model, failed])["a:0"] is person
+    assert choose_names([model, failed])["a:0"] is model
+    assert choose_names([failed])["a:0"] is failed
+
+
+# --- pictures ------------------------------------------------------------------------------------------------------
+
+
+def test_without_images_no_pixel_of_the_data_set_remains(source, site, tmp_path):
+    build(tmp_path / "site", source, include_images=False)
+    written = files_of(tmp_path / "site")
+    assert not any(name.startswith("photos/") for name in written)
+    shown = [
+        path for name, path in written.items() if name.endswith((".webp", ".png", ".jpg")) and "/images/" not in name
+    ]
+    assert shown
+    palette = {pictures.POSITIVE, pictures.NEGATIVE}
+    for path in shown:
+        assert path.parent.name == "sheets"
+        colours = np.asarray(Image.open(path).convert("RGBA")).reshape(-1, 4).astype(int)
+        visible = colours[colours[:, 3] > 120][:, :3]
+        distance = np.min([np.abs(visible - colour).max(1) for colour in palette], axis=0)
+        assert np.mean(distance < 90) > 0.98  # plain red and blue, up to lossy blending where they meet
+    with_images = {path.read_bytes() for name, path in files_of(site[0]).items() if name.endswith(".webp")}
+    assert not {hashlib.sha256(blob).digest() for blob in with_images if b"ALPH" not in blob[:64]} & {
+        hashlib.sha256(path.read_bytes()).digest() for path in shown
+    }
+    with ReferenceReader(source / "references.h5") as reader:
+        references = [item for concept in reader.concepts() for item in reader.read(concept, "relmax")]
+    blobs = {item.full for item in references} | {item.crop for item in references}
+    assert not blobs & {path.read_bytes() for path in written.values()}
+
+
+def test_a_tile_shows_its_reference(site, source):
+    """The crop cut out of the sheet by the page's own numbers is the reference's crop."""
+    page = (site[0] / "concepts/features-14-c2.html").read_text(encoding="utf-8")
+    cuts = re.findall(
+        r'class="cut v-crop" style="--n:(\d+);--c:(\d+);--r:(\d+)(?:;--w:([\d.]+);--h:([\d.]+))?"><img src="([^"]+)"',
+        page,
+    )
+    with ReferenceReader(source / "references.h5") as reader:
+        concept = next(concept for concept in reader.concepts() if concept.key == "features.14:2")
+        references = reader.read(concept, "relmax") + reader.read(concept, "actmax")
+    assert len(cuts) == len(references) == 16
+    for (_, column, row, width, height, address), reference in zip(cuts, references, strict=True):
+        sheet = Image.open((site[0] / "concepts" / address).resolve()).convert("RGB")
+        left, top = int(column) * pictures.TILE, int(row) * pictures.TILE
+        size = (round(pictures.TILE * float(width or 1)), round(pictures.TILE * float(height or 1)))
+        tile = sheet.crop((left, top, left + size[0], top + size[1]))
+        expected = Image.open(io.BytesIO(reference.crop)).convert("RGB").resize(size)
+        difference = np.abs(np.asarray(tile, float) - np.asarray(expected, float)).mean()
+        assert difference < 8
+
+
+def test_the_palette_is_signed_and_clear_at_zero():
+    grey = Image.fromarray(np.array([[0, 1, 64, 128, 192, 255]], np.uint8))
+    coloured = np.asarray(pictures.colour_heatmap(grey))[0]
+    assert tuple(coloured[1]) == (*pictures.NEGATIVE, 255)
+    assert coloured[3, 3] == 0
+    assert tuple(coloured[5]) == (*pictures.POSITIVE, 255)
+    assert coloured[2, 3] < coloured[1, 3]
+
+
+def test_unchanged_sheets_are_kept(source, tmp_path, monkeypatch):
+    output = tmp_path / "site"
+    build(output, source)
+    before = {name: path.read_bytes() for name, path in files_of(output).items()}
+    saved = []
+    monkeypatch.setattr(pictures.PictureStore, "_save", lambda self, picture, address: saved.append(address))
+    build(output, source)
+    assert saved == []
+    assert {name: path.read_bytes() for name, path in files_of(output).items()} == before
+
+
+# --- parts ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_variable_is_an_error():
+    with pytest.raises(UndefinedError):
+        Renderer().fragment("search.html.j2", {})
+
+
+def test_addresses_are_one_to_one():
+    layers = ["a.b", "a-b", "A_B", "layer.x", "x", "x-c1", "", "index"]
+    links = Links(layers)
+    from precompute.records import Concept
+
+    addresses = [links.layer(layer) for layer in layers]
+    addresses += [links.concept(Concept(layer, channel)) for layer in layers for channel in range(3)]
+    addresses.append("concepts/index.html")
+    assert len(set(addresses)) == len(addresses)

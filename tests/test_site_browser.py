@@ -1,0 +1,122 @@
+"""The site as a browser opens it from a file: no error, no request to another host, everything by keyboard."""
+
+from pathlib import Path
+
+import pytest
+
+from sitegen.build import build_site
+
+from . import site_fixture
+
+CHROMIUM = Path("/usr/bin/chromium")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
+
+KINDS = (
+    "index.html",
+    "explanations/index.html",
+    "explanations/photo-01-abcdef.html",
+    "concepts/index.html",
+    "concepts/layer_features-14.html",
+    "concepts/features-14-c2.html",
+    "concepts/features-14-c11.html",
+    "classes/index.html",
+    "classes/class-1.html",
+    "search.html",
+    "truth.html",
+    "method.html",
+    "limits.html",
+    "provenance.html",
+)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "hostile"])
+def site(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    site_fixture.write_synthetic(folder / "atlas", hostile=request.param)
+    build_site(folder / "site", folder / "atlas", title="A world in parts", description="What a network sees.")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def watched(browser):
+    """Open pages in a window of a given size and collect what goes wrong."""
+    faults = []
+    contexts = []
+
+    def open_page(path, *, width=1280, scheme="light", query=""):
+        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("requestfailed", lambda request: faults.append(f"failed {request.url}"))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith(("file:", "data:")) else faults.append(request.url),
+        )
+        page.goto(path.as_uri() + query)
+        return page
+
+    yield open_page, faults
+    for context in contexts:
+        context.close()
+
+
+def test_every_kind_of_page_opens_without_a_fault(site, watched):
+    open_page, faults = watched
+    for width in (1280, 390):
+        for kind in KINDS:
+            page = open_page(site / kind, width=width, scheme="dark" if width == 390 else "light")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, kind
+    assert faults == []
+
+
+def test_words_are_found_without_a_server(site, watched):
+    open_page, faults = watched
+    page = open_page(site / "search.html", query="?q=wheel")
+    assert page.locator("#search-hits li").count() == 2
+    assert page.locator("#search-count").inner_text() == "2 hits"
+    page.fill("#search-words", "features.14 channel 11")
+    assert page.locator("#search-hits a").first.get_attribute("href") == "concepts/features-14-c11.html"
+    page.fill("#search-words", "<script>")
+    assert page.locator("#search-hits script").count() == 0
+    assert faults == []
+
+
+def test_views_and_audiences_change_by_keyboard(site, watched):
+    open_page, faults = watched
+    page = open_page(site / "concepts/features-14-c2.html")
+    assert page.locator(".v-crop").first.is_visible()
+    page.locator("#view-crop").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".v-masked").first.is_visible()
+    assert not page.locator(".v-crop").first.is_visible()
+    page = open_page(site / "explanations/photo-01-abcdef.html")
+    first, second = (page.locator(f".narrative[data-n='{n}']").first for n in (1, 2))
+    assert first.is_visible()
+    assert not second.is_visible()
+    page.locator("#audience-1-1").focus()
+    page.keyboard.press("ArrowRight")
+    assert second.is_visible()
+    assert faults == []
+
+
+def test_the_menu_opens_by_keyboard_on_a_phone(site, watched):
+    open_page, faults = watched
+    page = open_page(site / "index.html", width=390)
+    page.locator("button.menu").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("button.menu").get_attribute("aria-expanded") == "true"
+    page.get_by_role("link", name="Limits").first.click()
+    assert page.url.endswith("limits.html")
+    assert faults == []
