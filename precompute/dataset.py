@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -255,7 +256,16 @@ def _context() -> multiprocessing.context.BaseContext:
 def _start_worker(_: int) -> None:
     # Ctrl-C reaches the whole group of processes; the parent ends its workers itself, without their tracebacks.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    # A worker would wait for work for ever if the parent was killed: its own parent is the server that forked it.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _classes_of(config: Config) -> ClassList | None:

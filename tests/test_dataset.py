@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import urllib.error
 from pathlib import Path
 
 import numpy as np
@@ -353,6 +354,21 @@ def test_ground_truth_makes_its_own_classes(tmp_path):
     assert (found.labels.tolist(), found.class_names) == ([1, 0], ("cat", "dog"))
 
 
+def test_imagenette_keeps_the_class_indices_of_imagenet(tmp_path):
+    fill(tmp_path / "images" / "imagenette2-320" / "val", ["n03888257/1.JPEG", "n01440764/2.JPEG"])
+    found = open_here(tmp_path, "dataset.kind=imagenette")
+    assert [(label, found.class_names[label]) for label in found.labels] == [(0, "tench"), (701, "parachute")]
+
+
+def test_imagenette_without_a_network_is_one_clear_error(tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr("torchvision.datasets.imagenette.download_and_extract_archive", refuse)
+    with pytest.raises(DataError, match="cannot download Imagenette into .*no route"):
+        open_here(tmp_path, "dataset.kind=imagenette", "dataset.root=")
+
+
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
 @pytest.mark.parametrize("prefix", ["", "./", "all/", "./all/"])
 def test_an_archive_equals_the_folder_it_was_made_of(tmp_path, suffix, prefix):
@@ -469,7 +485,8 @@ def test_a_batch_may_be_all_broken_and_the_list_empty(tmp_path):
     assert list(datasets.iter_batches(found, [], config)) == []
 
 
-def test_ctrl_c_ends_the_workers_without_a_word(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_parent_without_a_word(tmp_path, how):
     many(tmp_path)
     configure(tmp_path)
     script = tmp_path / "run.py"
@@ -492,11 +509,13 @@ def test_ctrl_c_ends_the_workers_without_a_word(tmp_path):
     )
     try:
         assert process.stdout.readline() == "batch\n"
-        os.killpg(process.pid, signal.SIGINT)
+        # Ctrl-C reaches the whole group, a kill only the process that it names.
+        (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
         _, errors = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert (process.returncode, errors) == (130, "")
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert how == signal.SIGKILL or errors == ""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
