@@ -354,6 +354,18 @@ def _step(link: _Link) -> Step | None:  # noqa: PLR0911 - one line for each kind
             raise UnsupportedModel(f"{link.name} is a {kind.__name__}; supported are {SUPPORTED}")
 
 
+def read_leaf(name: str, leaf: nn.Module) -> Step | None:
+    """Read one module on its own as a step; None where it does nothing when explaining.
+
+    Raises
+    ------
+    UnsupportedModel
+        It is no supported step, or a BatchNorm.
+    """
+    n_dimensions = 2 if isinstance(leaf, nn.Linear) else 4
+    return _step(_Link(name, leaf, torch.empty([0] * n_dimensions)))
+
+
 def _convolution(name: str, leaf: nn.Conv2d) -> Convolution:
     if leaf.padding_mode != "zeros":
         raise UnsupportedModel(f"{name} pads by {leaf.padding_mode!r}; only 'zeros' is supported")

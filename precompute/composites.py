@@ -45,6 +45,22 @@ def build_rules(
     return tuple(rules)
 
 
+def build_rule(
+    step: chain.Step,
+    config: RelevanceConfig,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    first: bool,
+    input_nonnegative: bool,
+) -> Rule:
+    """Choose the rule of one step by itself; `first` says whether it takes the image."""
+    rule = _rule(_moved(step, device, dtype), config, first=first, input_nonnegative=input_nonnegative)
+    if isinstance(rule, MaxPoolingRule):
+        rule.input_nonnegative = input_nonnegative
+    return rule
+
+
 def _moved(step: chain.Step, device: torch.device, dtype: torch.dtype) -> chain.Step:
     if not isinstance(step, chain.Convolution | chain.Dense):
         return step

@@ -9,6 +9,7 @@ import logging
 
 import torch
 
+from .branching_engine import BranchingEngine
 from .chain import qualifies
 from .config import Config
 from .errors import ConfigError, UnsupportedModel
@@ -43,7 +44,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def make_engine(config: Config, model: LoadedModel, layer_names: tuple[str, ...]) -> Engine:
-    """Make the engine that the config asks for; ``auto`` takes the sequential one where the model qualifies.
+    """Make the engine that the config asks for.
+
+    ``auto`` takes the sequential one where the model qualifies, and the reference engine elsewhere, with direct
+    reference heatmaps where the network has nothing but branches besides.
 
     Raises
     ------
@@ -52,7 +56,8 @@ def make_engine(config: Config, model: LoadedModel, layer_names: tuple[str, ...]
     """
     device = choose_device(config.relevance.device)
     size = config.preprocessing.crop
-    reason = qualifies(model.module, (3, size, size)) if config.relevance.engine != "zennit" else "not asked for"
+    asked_for_zennit = config.relevance.engine == "zennit"
+    reason = "not asked for" if asked_for_zennit else qualifies(model.module, (3, size, size), layer_names)
     if not reason:
         return SequentialEngine(model.module, layer_names, config.relevance, (3, size, size), device)
     if config.relevance.engine == "sequential":
@@ -60,5 +65,11 @@ def make_engine(config: Config, model: LoadedModel, layer_names: tuple[str, ...]
             f"relevance.engine is 'sequential', but {model.name} does not qualify: {reason}. Use engine = \"auto\""
         )
     check_sound(model.module, model.name)
+    if asked_for_zennit:
+        return ZennitEngine(model.module, layer_names, config.relevance, device)
     log.info("the reference engine is used: %s", reason)
-    return ZennitEngine(model.module, layer_names, config.relevance, device)
+    try:
+        return BranchingEngine(model.module, layer_names, config.relevance, device)
+    except UnsupportedModel as missing:
+        log.info("its reference heatmaps come from zennit as well: %s", missing)
+        return ZennitEngine(model.module, layer_names, config.relevance, device)
