@@ -365,7 +365,7 @@ def test_imagenette_without_a_network_is_one_clear_error(tmp_path, monkeypatch):
         raise urllib.error.URLError("no route")
 
     monkeypatch.setattr("torchvision.datasets.imagenette.download_and_extract_archive", refuse)
-    with pytest.raises(DataError, match="cannot download Imagenette into .*no route"):
+    with pytest.raises(DataError, match=r"cannot download Imagenette into .*no route"):
         open_here(tmp_path, "dataset.kind=imagenette", "dataset.root=")
 
 
