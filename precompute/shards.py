@@ -90,6 +90,7 @@ class ShardMiner:
     def __init__(self, dataset: Dataset, engine: Engine, tables: Tables, config: Config, device: torch.device) -> None:
         self._dataset, self._engine, self._tables = dataset, engine, tables
         self._config, self._device = config, device
+        self._labels = torch.from_numpy(np.asarray(dataset.labels, dtype=np.int64))
 
     def mine(self, plan: ShardPlan, part: Part, reporter: Reporter) -> None:
         """Mine the missing shards of a part, each written whole as soon as it is done.
@@ -124,16 +125,22 @@ class ShardMiner:
             labels=np.asarray(self._dataset.labels[samples.start : samples.stop]),
             device=self._device,
         )
-        labels = torch.from_numpy(np.asarray(self._dataset.labels, dtype=np.int64))
         for batch in batches:
             accumulator.skip(batch.skipped)
-            if len(batch.indices):
-                images = batch.images.to(self._device, non_blocking=True)
-                dtype = torch.float64 if self._config.relevance.precision == "float64" else torch.float32
-                scores = self._engine.score(normalise(images, self._config.preprocessing, dtype), labels[batch.indices])
-                accumulator.add(batch.indices, scores)
+            self._score(batch, accumulator)
             advance(len(batch.indices) + len(batch.skipped))
         write_atlas(plan.path(number), accumulator.finish(self._config.name, {"shard": number}))
+
+    def _score(self, batch: Batch, accumulator: ShardAccumulator) -> None:
+        """Score a batch; in float64 one sample at a time, so that no sum's order depends on the sample's neighbours."""
+        double = self._config.relevance.precision == "float64"
+        dtype = torch.float64 if double else torch.float32
+        images = batch.images.to(self._device, non_blocking=True)
+        for part in torch.split(torch.arange(len(batch.indices)), 1 if double else max(1, len(batch.indices))):
+            index = batch.indices[part]
+            if len(index):
+                inputs = normalise(images[part.to(images.device)], self._config.preprocessing, dtype)
+                accumulator.add(index, self._engine.score(inputs, self._labels[index]))
 
 
 def _by_shard(batches: Iterator[Batch], shard_size: int) -> Iterator[tuple[int, Iterator[Batch]]]:

@@ -1,0 +1,179 @@
+"""Mining with files: however the work is cut, interrupted and spread, the tables are the same."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from precompute.config import Config, DatasetConfig, MiningConfig, PreprocessingConfig, RelevanceConfig
+from precompute.dataset import Batch
+from precompute.errors import ConfigError, DataError, ModelError, StoreError
+from precompute.mining import Tables
+from precompute.records import LayerInfo
+from precompute.reporting import SilentReporter
+from precompute.shards import Part, ShardMiner, ShardPlan, merge_plan
+from precompute.store import write_atlas
+from precompute.zennit_engine import ZennitEngine
+from tests import peer
+from tests.test_store import assert_same
+
+N_SAMPLES, SIDE = 23, 10
+BAD = {4: "truncated JPEG", 11: "not an image"}
+
+
+class Samples:
+    """A data set held in memory, two of whose images cannot be used."""
+
+    names = tuple(f"{index}.png" for index in range(N_SAMPLES))
+    class_names = ("a", "b", "c")
+    labels = np.arange(N_SAMPLES) % 3
+    digest = "0"
+
+    def __len__(self):
+        return N_SAMPLES
+
+
+@pytest.fixture(autouse=True)
+def batches_from_memory(monkeypatch):
+    images = torch.randint(0, 256, (N_SAMPLES, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
+
+    def iter_batches(dataset, indices, config, pin_memory=False):
+        size, shard = config.mining.batch_size, config.mining.shard_size
+        for first in range(0, len(indices), shard):
+            part = list(indices[first : min(first + shard, len(indices))])
+            for start in range(0, len(part), size):
+                chunk = part[start : start + size]
+                used = [index for index in chunk if index not in BAD]
+                skipped = {index: BAD[index] for index in chunk if index in BAD}
+                yield Batch(torch.tensor(used, dtype=torch.int64), images[used], skipped)
+
+    monkeypatch.setattr("precompute.shards.iter_batches", iter_batches)
+    return images
+
+
+def make_config(shard_size=8, batch_size=3):
+    return Config(
+        "test",
+        Path("test.toml"),
+        dataset=DatasetConfig(),
+        preprocessing=PreprocessingConfig(resize=SIDE, crop=SIDE),
+        relevance=RelevanceConfig(precision="float64"),
+        mining=MiningConfig(top_k=5, shard_size=shard_size, batch_size=batch_size),
+    )
+
+
+@pytest.fixture
+def module():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 7, 3), nn.ReLU(), nn.Flatten(), nn.Linear(28, 3)
+    ).eval()
+
+
+def make_miner(module, config):
+    layers = (LayerInfo("0", "Conv2d", 6, 8, 8), LayerInfo("3", "Conv2d", 7, 2, 2))
+    tables = Tables(layers, Samples.class_names, config.mining.top_k, config.relevance.normalised)
+    engine = ZennitEngine(module, ["0", "3"], config.relevance, torch.device("cpu"))
+    return ShardMiner(Samples(), engine, tables, config, torch.device("cpu"))
+
+
+def mine(module, folder, *, shard_size=8, batch_size=3, parts=1):
+    config = make_config(shard_size, batch_size)
+    plan = ShardPlan(folder, N_SAMPLES, shard_size)
+    for index in range(parts):
+        make_miner(module, config).mine(plan, Part(index, parts), SilentReporter())
+    return merge_plan(plan, {"seed": 1})
+
+
+def test_batches_shards_and_machines_do_not_change_the_tables(module, tmp_path):
+    whole = mine(module, tmp_path / "whole", shard_size=64, batch_size=64)
+    for number, options in enumerate(
+        [{"batch_size": 1}, {"shard_size": 1}, {"shard_size": 5, "parts": 3}, {"shard_size": 22, "batch_size": 7}]
+    ):
+        assert_same(whole, mine(module, tmp_path / str(number), **options))
+
+
+def test_the_tables_equal_zennit_crp(module, tmp_path, batches_from_memory):
+    atlas = mine(module, tmp_path / "ours")
+    used = [index for index in range(N_SAMPLES) if index not in BAD]
+    mean, std = (
+        torch.tensor(values, dtype=torch.float64).view(3, 1, 1)
+        for values in (PreprocessingConfig.mean, PreprocessingConfig.std)
+    )
+    images = (batches_from_memory[used].double() / 255 - mean) / std
+    theirs = peer.run(module.double(), images, Samples.labels[used], ["0", "3"], tmp_path / "peer", batch_size=7)
+    for name, tables in atlas.layers.items():
+        for ranking in ("relmax", "actmax"):
+            table = tables.ranking(ranking)
+            samples, scores, neurons = peer.table(theirs, name, ranking)
+            np.testing.assert_allclose(table.score, scores[:5], rtol=1e-10, atol=1e-13)
+            nonzero = scores[:5] != 0
+            np.testing.assert_array_equal(table.sample_index[nonzero], np.array(used)[samples[:5]][nonzero])
+            np.testing.assert_array_equal(table.neuron[nonzero], neurons[:5][nonzero])
+
+
+def test_statistics_agree_with_each_other(module, tmp_path):
+    atlas = mine(module, tmp_path)
+    assert atlas.class_counts.sum() == N_SAMPLES - len(BAD)
+    for tables in atlas.layers.values():
+        assert (tables.relevance_histogram.sum(1) == N_SAMPLES - len(BAD)).all()
+        # normalised scores of a sample sum to 1 in absolute value, so class sums are bounded by class counts
+        assert (np.abs(tables.class_relevance).sum(1) <= atlas.class_counts + 1e-9).all()
+
+
+def test_bad_images_are_skipped_counted_and_listed(module, tmp_path):
+    atlas = mine(module, tmp_path)
+    assert atlas.samples.skipped == BAD
+    assert (atlas.samples.target[list(BAD)] == -1).all()
+    for tables in atlas.layers.values():
+        assert not np.isin(list(BAD), tables.relmax.sample_index).any()
+
+
+def test_only_missing_shards_are_mined_again(module, tmp_path):
+    whole = mine(module, tmp_path)
+    plan = ShardPlan(tmp_path, N_SAMPLES, 8)
+    plan.path(1).unlink()
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert_same(whole, mine(module, tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_a_missing_shard_is_told(module, tmp_path):
+    mine(module, tmp_path)
+    ShardPlan(tmp_path, N_SAMPLES, 8).path(2).unlink()
+    with pytest.raises(StoreError, match="1 of 3 shards are not there yet"):
+        merge_plan(ShardPlan(tmp_path, N_SAMPLES, 8), {})
+
+
+def test_no_usable_sample_is_told_with_reasons(module, tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.test_shards.BAD", dict.fromkeys(range(N_SAMPLES), "broken"))
+    with pytest.raises(DataError, match=r"none of the 23 samples could be used.*'0.png': broken"):
+        mine(module, tmp_path)
+
+
+def test_a_model_that_gives_nan_is_told_with_the_sample(module, tmp_path):
+    module[6].bias.data[1] = float("nan")
+    with pytest.raises(ModelError, match=r"'0\.png' is not finite"):
+        mine(module, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/2"])
+def test_a_wrong_part_is_told(text):
+    with pytest.raises(ConfigError, match="expected i/n"):
+        Part.parse(text)
+
+
+def test_shards_of_other_layers_do_not_merge(module, tmp_path):
+    mine(module, tmp_path)
+    plan = ShardPlan(tmp_path, N_SAMPLES, 8)
+    shard = merge_plan(plan, {})
+    other = dataclasses.replace(shard, layers={"0": shard.layers["0"]})
+    write_atlas(plan.path(1), other)
+    with pytest.raises(StoreError, match="different layers"):
+        merge_plan(plan, {})
