@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .errors import ReplyError
+from .errors import NoReplyError, ReplyError
 from .llm_request import LanguageModel, Request
 
 T = TypeVar("T")
@@ -59,6 +59,9 @@ async def ask_twice(model: LanguageModel, request: Callable[[str], Request], rea
         try:
             raw = await model.answer(request(reasons[-1] if reasons else ""))
             return Answer(read(raw), raw, tuple(reasons))
+        except NoReplyError as error:
+            # Asked again with another text, a restarted run would have to ask both again.
+            return Answer(None, raw, (*reasons, str(error)))
         except ReplyError as error:
             reasons.append(str(error))
     return Answer(None, raw, tuple(reasons))
@@ -71,19 +74,19 @@ def ask_all(model: LanguageModel, items: Iterable[Item], ask: Callable[[Item], A
     the iterator is closed is given up.
     """
     remaining = iter(items)
-    with asyncio.Runner() as runner:
-        tasks: set[asyncio.Future[T]] = set()
-        try:
-            while True:
-                _fill(runner.get_loop(), tasks, remaining, ask, 2 * model.concurrency)
-                if not tasks:
-                    return
-                done, tasks = runner.run(asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))
-                finished = list(done)
-                while finished:
-                    yield finished.pop().result()
-        finally:
-            runner.run(_give_up(model, tasks))
+    runner = asyncio.Runner()
+    tasks: set[asyncio.Future[T]] = set()
+    try:
+        while True:
+            _fill(runner.get_loop(), tasks, remaining, ask, 2 * model.concurrency)
+            if not tasks:
+                return
+            done, tasks = runner.run(asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))
+            finished = list(done)
+            while finished:
+                yield finished.pop().result()
+    finally:
+        _close(runner, model, tasks)
 
 
 def _fill(
@@ -102,6 +105,14 @@ def _fill(
         except StopIteration:
             return
         tasks.add(loop.create_task(asked(item)))
+
+
+def _close(runner: asyncio.Runner, model: LanguageModel, tasks: set[asyncio.Future[T]]) -> None:
+    """Give up what is still running, unless the iterator was dropped and is collected inside another event loop."""
+    if runner.get_loop().is_closed() or asyncio._get_running_loop() is not None:
+        return
+    runner.run(_give_up(model, tasks))
+    runner.close()
 
 
 async def _give_up(model: LanguageModel, tasks: set[asyncio.Future[T]]) -> None:

@@ -77,17 +77,14 @@ def _framed(full: bytes, box: Box, input_size: int) -> Image.Image:
 
 
 def _decoded(encoded: bytes) -> Image.Image:
-    """Decode into a fresh picture, so that no metadata comes along; small ones grow to the tile."""
+    """Decode a picture and fit its longer side to the tile; metadata stays behind when it is pasted."""
     with Image.open(io.BytesIO(encoded)) as picture:
         pixels = picture.convert("RGB")
     scale = TILE / max(pixels.size)
     size = (max(round(pixels.width * scale), 1), max(round(pixels.height * scale), 1))
     if size != pixels.size:
-        resample = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
-        pixels = pixels.resize(size, resample)
-    clean = Image.new("RGB", pixels.size)
-    clean.paste(pixels)
-    return clean
+        pixels = pixels.resize(size, Image.Resampling.BILINEAR)
+    return pixels
 
 
 def _draw(blocks: Sequence[tuple[list[str], list[list[Image.Image]]]]) -> bytes:

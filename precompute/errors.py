@@ -11,6 +11,7 @@ Owns every exception class of the project and must know nothing else::
     ├── OutputError            no space, no permission: nothing could be written
     └── NamerError             the language model, its key, its cost limit or its server
         └── ReplyError         one reply could not be used; carries the reason
+            └── NoReplyError   none came, so that there is nothing to put right by asking again
 
 A message says what failed, where (file, layer, channel, sample, line), what was found against what was expected,
 and what to do next.
@@ -53,3 +54,7 @@ class NamerError(AtlasError):
 
 class ReplyError(NamerError):
     """One reply of a language model could not be used; the message is the reason."""
+
+
+class NoReplyError(ReplyError):
+    """One request got no reply at all: asking it again with the reason would make no difference."""

@@ -20,7 +20,7 @@ import openai
 
 from .config import LlmConfig
 from .costs import TYPICAL_OUTPUT_TOKENS, Budget, Estimate, Prices
-from .errors import NamerError, ReplyError
+from .errors import NamerError, NoReplyError, ReplyError
 from .journal import Entry, Journal, spent_tokens
 from .llm_faults import TransientError, lacks_parameter, may_lack_format, refusal
 from .llm_reply import Reply, parse_completion, retry_after, scrubber
@@ -280,7 +280,7 @@ class LlmClient:
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
             raise self._server_gone(reason)
-        raise ReplyError(f"no answer after {self.config.max_retries + 1} attempts: {reason}")
+        raise NoReplyError(f"no answer after {self.config.max_retries + 1} attempts: {reason}")
 
     def _pause(self, attempt: int, wait: float | None, jitter: random.Random) -> float:
         pause = min(self._backoff * float(2**attempt), 30.0) * (0.5 + jitter.random() / 2)
@@ -298,7 +298,7 @@ class LlmClient:
             else:
                 self._mode_works = True
                 return reply
-        raise ReplyError("the server refused every way of asking for structured output")
+        raise NoReplyError("the server refused every way of asking for structured output")
 
     async def _post(self, session: _Session, body: dict[str, Any]) -> Reply:
         try:

@@ -5,7 +5,7 @@ Owns the reading of statuses and their messages. Must not know openai, requests 
 
 from __future__ import annotations
 
-from .errors import NamerError, ReplyError
+from .errors import NamerError, NoReplyError
 
 MAX_WAIT = 300.0
 """Seconds; a server that asks for a longer pause ends the run."""
@@ -44,7 +44,7 @@ def refusal(status: int, detail: str, wait: float | None, *, server: str, model:
 
     Returns
     -------
-    TransientError, ReplyError (this request alone) or NamerError (the run)
+    TransientError, NoReplyError (this request alone) or NamerError (the run)
     """
     detail = detail[:300]
     if status == 429 and "insufficient_quota" in detail:
@@ -63,7 +63,7 @@ def refusal(status: int, detail: str, wait: float | None, *, server: str, model:
             f"{server} does not know the model {model!r} or the address (404): {detail}. "
             "Check llm.model and llm.base_url."
         )
-    return ReplyError(f"the server refused the request ({status}): {detail}")
+    return NoReplyError(f"the server refused the request ({status}): {detail}")
 
 
 def lacks_parameter(status: int, detail: str, parameter: str) -> bool:

@@ -1,0 +1,269 @@
+"""Naming by a language model: what is sent, what is let through, what becomes a failure record."""
+
+import asyncio
+import base64
+import csv
+import io
+import json
+import re
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from precompute.asking import ask_all
+from precompute.config import LlmConfig
+from precompute.contact_sheet import GAP, TILE, naming_sheet, numbered_sheet
+from precompute.errors import ConfigError, NamerError, ReplyError
+from precompute.llm import LlmClient
+from precompute.naming import LlmNamer, NamingReply, read_naming_reply
+from precompute.prompting import load_prompt
+from precompute.records import Box, Concept, Reference
+from tests.drawn_references import INPUT_SIZE, drawn_evidence, drawn_reference
+from tests.server import FAULTS, TestServer
+
+REPLIES = sorted((Path(__file__).parent / "replies" / "naming").glob("*.json"))
+GOOD = {
+    "name": "wheel with bright hub",
+    "description": "A dark ring around a lighter centre.",
+    "kind": "part",
+    "common": "Round dark rings.",
+    "outliers": [2],
+    "confidence": 0.8,
+    "second_name": "",
+}
+CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+class Scripted:
+    """A language model with queued replies; an exception in the queue is raised."""
+
+    model, concurrency = "scripted", 4
+
+    def __init__(self, *replies):
+        self.replies, self.requests, self.n_closed = list(replies), [], 0
+
+    async def answer(self, request):
+        self.requests.append(request)
+        reply = self.replies.pop(0)
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply if isinstance(reply, str) else json.dumps(reply)
+
+    async def close(self):
+        self.n_closed += 1
+
+
+def name_one(model, evidence=None):
+    (name,) = LlmNamer(model, input_size=INPUT_SIZE, date="2026-01-02").name(
+        [evidence or drawn_evidence(Concept("c", 0))]
+    )
+    return name
+
+
+@pytest.mark.parametrize("path", REPLIES, ids=lambda path: path.stem)
+def test_bad_reply_is_refused_for_the_right_reason(path):
+    case = json.loads(path.read_text(encoding="utf-8"))
+    with pytest.raises(ReplyError, match=re.escape(case["reason"])):
+        read_naming_reply(case["reply"], 8)
+
+
+def test_there_are_at_least_sixty_bad_replies():
+    assert len(REPLIES) >= 60
+
+
+def test_good_reply_becomes_a_name():
+    name = name_one(Scripted(GOOD))
+    assert (name.concept, name.name, name.kind, name.outliers) == ("c:0", "wheel with bright hub", "part", (2,))
+    assert (name.author, name.confidence, name.failure, name.date) == ("llm:scripted", 0.8, "", "2026-01-02")
+    assert json.loads(name.raw_reply) == GOOD
+    assert name.prompt_digest == load_prompt("naming").digest
+
+
+def test_text_is_cleaned_of_what_cannot_be_seen():
+    reply = read_naming_reply(json.dumps(GOOD | {"name": " \u202ewheel\u200b\n with\thub. "}), 4)
+    assert reply.name == "wheel with hub"
+
+
+@pytest.mark.parametrize(
+    "name", ["roof tiles", "field crops", "O-shaped rings", "café façade", "half-timbered wall", "二つの輪"]
+)
+def test_ordinary_names_are_let_through(name):
+    assert read_naming_reply(json.dumps(GOOD | {"name": name}), 4).name == name
+
+
+def test_two_groups_lower_the_confidence():
+    name = name_one(Scripted(GOOD | {"second_name": "thin twigs", "confidence": 0.97}))
+    assert name.second_name == "thin twigs"
+    assert name.confidence == 0.5
+
+
+def test_refused_reply_is_asked_again_once_with_the_reason():
+    model = Scripted(GOOD | {"confidence": 80}, GOOD)
+    assert name_one(model).name == "wheel with bright hub"
+    first, second = model.requests
+    assert "could not be used" not in first.user
+    assert "confidence" in second.user
+    assert first.images == second.images
+
+
+def test_twice_refused_becomes_a_failure_record_and_never_prose():
+    model = Scripted("I think it is a wheel.", ReplyError("the model refused: no"), GOOD)
+    name = name_one(model)
+    assert len(model.requests) == 2
+    assert name.name == name.description == ""
+    assert "not valid JSON" in name.failure
+    assert "the model refused" in name.failure
+    assert name.raw_reply == "I think it is a wheel."
+
+
+def test_concept_without_references_is_not_asked_about():
+    model = Scripted()
+    assert "no reference images" in name_one(model, drawn_evidence(Concept("c", 0), 0, 0)).failure
+
+
+def test_error_of_the_whole_run_stops_it_and_closes():
+    model = Scripted(GOOD, NamerError("cost limit"), *[GOOD] * 20)
+    namer = LlmNamer(model, input_size=INPUT_SIZE)
+    with pytest.raises(NamerError, match="cost limit"):
+        list(namer.name([drawn_evidence(Concept("c", n), 3, 0) for n in range(10)]))
+    assert model.n_closed == 1
+
+
+def test_iterator_given_up_early_closes():
+    model = Scripted(*[GOOD] * 20)
+    names = LlmNamer(model, input_size=INPUT_SIZE).name([drawn_evidence(Concept("c", n), 3, 0) for n in range(10)])
+    assert next(names).name
+    names.close()
+    assert model.n_closed == 1
+
+
+def test_items_are_taken_only_as_there_is_room():
+    taken = []
+
+    def items():
+        for n in range(100):
+            taken.append(n)
+            yield n
+
+    async def ask(item):
+        await asyncio.sleep(0)
+        return item
+
+    results = ask_all(Scripted(), items(), ask)
+    first = next(results)
+    assert len(taken) <= 2 * Scripted.concurrency
+    assert sorted([first, *results]) == list(range(100))
+
+
+def texts_of(body):
+    """Everything in a request body but the picture data, as one lower-case text."""
+    return re.sub(r"base64,[A-Za-z0-9+/=]+", "base64,", json.dumps(body, ensure_ascii=False)).lower()
+
+
+def class_names():
+    with resources.files("precompute").joinpath("imagenet_classes.tsv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file, delimiter="\t"))
+    names = {name.strip().lower() for row in rows for name in re.split(r",\s*", row[-1])}
+    return {row[1].lower() for row in rows if re.fullmatch(r"n\d{8}", row[1])}, names - {"name"}
+
+
+def test_request_holds_nothing_that_identifies_a_class(tmp_path):
+    """No class label of ImageNet or CIFAR, no wnid, file name, sample, layer or channel: in text or in the picture."""
+    secret_concept = Concept("classifier.secretlayer", 281)
+    relmax = tuple(drawn_reference(secret_concept, "relmax", rank, sample_index=770077 + rank) for rank in range(3))
+    evidence = drawn_evidence(secret_concept)
+    evidence = type(evidence)(secret_concept, relmax, evidence.actmax, {770077: "tabby", 770078: "n02123045_5.JPEG"})
+    with TestServer(script=["wrong_schema"]) as server:
+        client = LlmClient(LlmConfig(base_url=server.base_url, model="m"), tmp_path, environment={})
+        (name,) = LlmNamer(client, input_size=INPUT_SIZE).name([evidence])
+        assert name.name
+        assert len(server.bodies) == 2  # the repeated ask is searched too
+        wnids, names = class_names()
+        assert len(names) > 990
+        for body in server.bodies:
+            text = texts_of(body)
+            words = set(re.findall(r"\w+", text))
+            assert not words & {"secretlayer", "classifier", "281", "770077", "770078", "tabby", "imagenet", "cifar"}
+            assert not re.search(r"n\d{8}|\.jpe?g|\.png|\.webp", text.replace("image/jpeg", ""))
+            assert not words & (wnids | set(CIFAR))
+            found = {name for name in names if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)}
+            assert not found
+            for url in re.findall(r"base64,([A-Za-z0-9+/=]+)", json.dumps(body)):
+                with Image.open(io.BytesIO(base64.b64decode(url))) as picture:
+                    assert not picture.getexif()
+                    assert set(picture.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+
+
+def test_metadata_of_a_reference_does_not_reach_the_sheet():
+    exif = Image.Exif()
+    exif[0x010E] = "tabby cat"
+    encoded = io.BytesIO()
+    Image.new("RGB", (32, 32), (1, 2, 3)).save(encoded, "WEBP", exif=exif, xmp=b"<x>tabby</x>")
+    content = encoded.getvalue()
+    assert b"tabby" in content
+    reference = Reference(Concept("c", 0), "relmax", 0, 0, 0, 1.0, Box(0, 0, 8, 8), content, content, content)
+    assert b"tabby" not in naming_sheet([reference], [], 32)
+
+
+def test_sheet_has_three_rows_of_relmax_and_two_of_actmax():
+    evidence = drawn_evidence(Concept("c", 0), 4, 2)
+    with Image.open(io.BytesIO(naming_sheet(evidence.relmax, evidence.actmax, INPUT_SIZE))) as sheet:
+        assert sheet.width == 4 * (TILE + GAP) + GAP
+        assert sheet.height >= 5 * TILE
+    assert naming_sheet(evidence.relmax, (), INPUT_SIZE) == naming_sheet(evidence.relmax, (), INPUT_SIZE)
+
+
+def test_frame_is_drawn_where_the_box_is():
+    encoded = io.BytesIO()
+    Image.new("RGB", (112, 112), (0, 0, 90)).save(encoded, "WEBP", lossless=True)
+    content = encoded.getvalue()
+    reference = Reference(Concept("c", 0), "relmax", 0, 0, 0, 1.0, Box(56, 112, 112, 224), content, content, content)
+    with Image.open(io.BytesIO(naming_sheet([reference], [], 224))) as sheet:
+        tile = sheet.convert("RGB").crop((GAP, 16, GAP + TILE, 16 + TILE))
+    yellow = [(x, y) for x in range(TILE) for y in range(TILE) if tile.getpixel((x, y))[0] > 150]
+    assert min(x for x, _ in yellow) in range(55, 58)
+    assert max(x for x, _ in yellow) in range(110, 112)
+    assert min(y for _, y in yellow) in range(27, 30)
+    assert max(y for _, y in yellow) in range(54, 57)
+
+
+def test_numbered_sheet_wraps():
+    crops = [drawn_reference(Concept("c", 0), "relmax", rank).crop for rank in range(8)]
+    with Image.open(io.BytesIO(numbered_sheet(crops, columns=6))) as sheet:
+        assert sheet.width == 6 * (TILE + GAP) + GAP
+        assert sheet.height > 2 * TILE
+
+
+def test_prompt_schema_and_reply_record_agree():
+    schema = load_prompt("naming").schema
+    assert set(schema["properties"]) == set(schema["required"]) == set(NamingReply.model_fields)
+    generated = NamingReply.model_json_schema()["properties"]
+    assert schema["properties"]["kind"]["enum"] == generated["kind"]["enum"]
+    for key, value in schema["properties"].items():
+        assert value["type"] == generated[key]["type"]
+
+
+def test_prompt_missing_a_variable_is_refused():
+    with pytest.raises(ConfigError, match="missing variables"):
+        load_prompt("naming").render(n_relmax=1)
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "hang"])
+def test_every_concept_is_named_or_failed_whatever_the_server_does(tmp_path, fault):
+    """With half of the answers spoiled, over real HTTP."""
+    evidence = [drawn_evidence(Concept("c", channel), 2, 0) for channel in range(6)]
+    with TestServer(rates={fault: 0.5}, seed=3) as server:
+        config = LlmConfig(base_url=server.base_url, model="m", timeout=2, concurrency=4, max_retries=3)
+        client = LlmClient(config, tmp_path, environment={}, backoff=0.01)
+        names = list(LlmNamer(client, input_size=INPUT_SIZE).name(evidence))
+        assert sorted(name.concept for name in names) == [f"c:{channel}" for channel in range(6)]
+        assert all(bool(name.name) != bool(name.failure) for name in names)
+        assert any(name.name for name in names)
+        n_calls = server.n_calls
+        again = list(LlmNamer(client, input_size=INPUT_SIZE).name(evidence))
+        done = {name.concept: name for name in names if name.name}
+        assert {name.concept: name for name in again if name.concept in done} == done
+        if all(name.name for name in names):
+            assert server.n_calls == n_calls
