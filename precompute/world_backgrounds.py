@@ -28,7 +28,7 @@ _SKIES = tuple(
         ("2c3a63", "6b6c9c", True),
         ("3b3358", "a8688a", True),
         ("f2d9a0", "fbf1d8", False),
-    )  # fmt: skip
+    )
 )
 _LANDS = tuple(
     colour(code) for code in ("8fb35f", "e3cd93", "eef1f0", "b8935f", "a3b96a", "c9a7b8", "7fa39a", "d9b36a")
@@ -123,7 +123,7 @@ def _sea(stage: Stage, horizon: float, haze: Colour) -> None:
 
 def _woods(stage: Stage, horizon: float, haze: Colour) -> None:
     base = mix(stage.pick(_FAR), haze, 0.35)
-    for x in np.arange(-4, SIZE + 8, 9):
+    for x in range(-4, SIZE + 8, 9):
         height, foot = stage.between(12, 26), horizon + 3
         fir = points((x - 6, foot), (x, foot - height), (x + 6, foot))
         stage.paint(fir, base * np.float32(stage.between(0.9, 1.05)), line=0.5, opacity=0.99)

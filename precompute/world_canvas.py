@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypedDict
 
 import aggdraw
 import numpy as np
@@ -131,6 +132,15 @@ def rasterise(outline: Points, line_width: float = 0.0) -> Coverage | None:
         surface.polygon(flat, None, _FILL)
     values = np.frombuffer(surface.tobytes(), np.uint8).reshape(bottom - top, right - left)
     return Coverage(int(top), int(left), values.astype(np.float32) / np.float32(255))
+
+
+class PaintOptions(TypedDict, total=False):
+    """Options of `Canvas.paint`, for those who hand them on."""
+
+    shade: float
+    line: float
+    opacity: float
+    clip: Coverage | None
 
 
 @dataclass(eq=False)

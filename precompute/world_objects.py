@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import world_parts as parts
-from .world_canvas import Coverage, box, colour, ellipse, mix, points, ribbon, smooth
+from .world_canvas import Colour, Coverage, Points, box, colour, ellipse, mix, points, ribbon, smooth
 from .world_parts import CHARCOAL, CREAM, FOLIAGE, GREENS, HUES, STEEL, TIMBER, Stage
 
 _BEAKS = (colour("e8963a"), colour("e0b13c"), colour("c8552f"))
 
 
-def _masonry(stage: Stage, cover: Coverage | None, base: np.ndarray, rows: int = 4) -> None:  # type: ignore[type-arg]
+def _masonry(stage: Stage, cover: Coverage | None, base: Colour, rows: int = 4) -> None:
     """Suggest a few bricks on a wall."""
     for _ in range(rows * 2):
         x, y = stage.between(-0.5, 0.42), -stage.between(0.05, 0.95)
@@ -67,7 +67,7 @@ def castle(stage: Stage) -> None:
 
 
 def lighthouse(stage: Stage) -> None:
-    """A tapering tower, mostly with stripes, a lamp under a small roof, a door and windows."""
+    """Tapering tower, mostly with stripes, a lamp under a small roof, a door and a window."""
     base, accent = stage.pick(), stage.pick()
     foot, head = stage.between(0.2, 0.26), stage.between(0.12, 0.15)
     tower = stage.paint(points((-foot, 0), (-head, -0.72), (head, -0.72), (foot, 0)), base, "wall")
@@ -109,7 +109,7 @@ def car(stage: Stage) -> None:
 
 
 def train(stage: Stage) -> None:
-    """An engine: boiler, cab with a roof and a window, chimney, lamp and wheels."""
+    """Engine: boiler, cab with a roof and a window, chimney, lamp and wheels."""
     base, accent, rim = stage.pick(), stage.pick(), stage.pick()
     parts.chimney(stage.at(0.36, -0.52), 0.2, 0.3, accent)
     stage.paint(
@@ -143,7 +143,7 @@ def sailing_boat(stage: Stage) -> None:
     stage.paint(box(-0.8, -0.17, 0.8, -0.12), mix(base, CREAM, 0.6), "hull", line=0, clip=cover)
 
 
-def _sail(reach: float, height: float) -> np.ndarray:  # type: ignore[type-arg]
+def _sail(reach: float, height: float) -> Points:
     leech = smooth([(0.04, -0.26 - height), (reach * 0.72, -0.26 - height * 0.42), (reach, -0.28)], closed=False)
     return np.concatenate((leech, points((0.04, -0.28))))
 

@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
-from .world_canvas import Canvas, Colour, Coverage, Points, box, colour, ellipse, mix, points, ribbon, smooth
+from .world_canvas import (
+    Canvas,
+    Colour,
+    Coverage,
+    PaintOptions,
+    Points,
+    box,
+    colour,
+    ellipse,
+    mix,
+    points,
+    ribbon,
+    smooth,
+)
 
 PART_NAMES = (
     "battlements", "beak", "body", "chimney", "door", "eye", "feeler", "fin", "flag", "flame", "foliage", "fruit",
@@ -70,7 +83,7 @@ HUES = tuple(
         "b58a62",
         "7d8795",
         "e6ded9",
-    )  # fmt: skip
+    )
 )
 GREENS = tuple(colour(code) for code in ("6f9a4a", "4d8555", "8fae52", "3f7466", "a9b860"))
 FOLIAGE = (*GREENS, *(colour(code) for code in ("d98c3a", "c9592f", "e6b84c", "e39bb0", "dfe6ea", "9a6a8c")))
@@ -105,7 +118,7 @@ class Stage:
         """Turn coordinates of this stage into pixels."""
         return outline @ self.matrix.T + self.origin
 
-    def paint(self, outline: Points, base: Colour, part: str = "", **options: Any) -> Coverage | None:
+    def paint(self, outline: Points, base: Colour, part: str = "", **options: Unpack[PaintOptions]) -> Coverage | None:
         """Paint a shape given in this stage's unit; see `Canvas.paint`."""
         return self.canvas.paint(self.place(outline), base, part, **options)
 
@@ -120,7 +133,7 @@ class Stage:
     def pick(self, choices: tuple[Colour, ...] = HUES) -> Colour:
         """Pick a colour and vary it a little."""
         base = choices[int(self.chance.integers(len(choices)))]
-        return np.clip(base * np.float32(self.between(0.9, 1.08)), 0, 1)
+        return np.asarray(np.clip(base * np.float32(self.between(0.9, 1.08)), 0, 1), np.float32)
 
 
 def wheel(stage: Stage, rim: Colour, n_spokes: int = 6) -> None:
@@ -221,9 +234,11 @@ def flag(stage: Stage, height: float, base: Colour) -> None:
     upper = smooth(
         [(0.03, 0), (length * 0.35, wave + 0.05), (length * 0.7, -wave - 0.02), (length, 0.04)], closed=False
     )
-    cloth = np.concatenate((upper, upper[::-1] + (0, drop))) + (0, -height)
+    upper, shift = upper + points((0, -height)), points((0, drop))
+    lower = upper[::-1]
+    cloth = np.concatenate((upper, lower + shift))
     cover = stage.paint(cloth, base, "flag", shade=0.3)
-    band = np.concatenate((upper + (0, drop * 0.36), upper[::-1] + (0, drop * 0.66))) + (0, -height)
+    band = np.concatenate((upper + shift * 0.36, lower + shift * 0.66))
     stage.paint(band, mix(second, CREAM, 0.4), "flag", line=0, clip=cover)
 
 

@@ -2,10 +2,7 @@
 
 Owns the training set, the losses and the file of weights with what was measured. Must not know atlases.
 
-The classes are learned with the usual cross-entropy. Two heads, dropped afterwards, ask the last convolutions of
-blocks 4 and 5 where the parts are, by a combination without negative weights, and mild penalties keep activations
-rare and filters compact: channels become detectors of parts. That is allowed here, and only here, because the world
-exists to have known truth; `docs/world.md` says so to the reader.
+The classes are learned with the usual cross-entropy; `world_clarity` adds what makes channels detectors of parts.
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.torch
 import torch
 import torch.nn.functional as F
@@ -31,18 +29,21 @@ from tqdm import tqdm
 from .files import write_bytes
 from .model import digest_weights
 from .world_canvas import SIZE
-from .world_model import BLOCK_ENDS, world_vgg
+from .world_clarity import GRID, PartHeads, compute_stray_relevance, shrink_filters, trace_features
+from .world_model import world_vgg
 from .world_objects import CLASS_NAMES
 from .world_parts import PART_NAMES
 from .world_scenes import HELD_OUT_SEED, MARKED_CLASS, TRAINING_SEED, draw_scene
 
 MEAN, STD = 0.5, 0.25
 """Normalisation of all three colours; `data/world.toml` repeats them."""
-GRID = 16
-"""Side of the maps that tell where the parts are."""
 WEIGHTS_PATH = Path(__file__).with_name("world.safetensors")
 MOVED_CLASS = CLASS_NAMES.index("car")
 """The class that carries the mark when its effect is measured."""
+
+Pixels = npt.NDArray[np.uint8]
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Normalised images, (n, n_parts, GRID, GRID) coverage of the parts in [0, 1], labels."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,24 +58,28 @@ class TrainingPlan:
     n_scenes, n_epochs, batch_size : int
     learning_rate, weight_decay, label_smoothing : float
         Of AdamW under a one-cycle schedule, and of the cross-entropy.
-    part_weight : float
-        Of the loss of each part head.
-    activation_weight : float
-        Of the mean activation of every layer.
-    offcentre_weight : float
-        Of the absolute filter weights of blocks 4 and 5, times their distance from the filter's centre.
+    part_weight, stray_weight, activation_weight : float
+        Of the part heads, of the relevance outside the parts, and of the mean activations.
+    stray_start : float
+        Share of the steps after which relevance outside the parts counts.
+    filter_shrink, offcentre_shrink, head_shrink : float
+        Per step and unit of the learning rate, in the unit of the weights.
     """
 
     seed: int = 0
-    n_scenes: int = 12000
-    n_epochs: int = 6
+    n_scenes: int = 7200
+    n_epochs: int = 5
     batch_size: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
     part_weight: float = 0.5
-    activation_weight: float = 1e-4
-    offcentre_weight: float = 2e-5
+    stray_weight: float = 4.0
+    stray_start: float = 0.1
+    activation_weight: float = 5e-3
+    filter_shrink: float = 0.02
+    offcentre_shrink: float = 0.3
+    head_shrink: float = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +99,7 @@ class SceneSet:
     labels: torch.Tensor
 
 
-def _draw_one(seed: int, index: int, marked_class: int) -> tuple[np.ndarray, np.ndarray, int]:  # type: ignore[type-arg]
+def _draw_one(seed: int, index: int, marked_class: int) -> tuple[Pixels, Pixels, int]:
     scene = draw_scene(seed, index, marked_class)
     parts, cell = np.zeros((len(PART_NAMES), GRID, GRID), np.uint8), SIZE // GRID
     for part, mask in scene.part_masks().items():
@@ -122,57 +127,11 @@ def normalise_images(images: torch.Tensor) -> torch.Tensor:
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-class PartHeads(nn.Module):
-    """Where the parts are, told from the last convolutions of two blocks by weights that are never negative."""
-
-    def __init__(self, widths: dict[str, int]) -> None:
-        super().__init__()
-        self.heads = nn.ModuleDict({block: nn.Conv2d(width, len(PART_NAMES), 1) for block, width in widths.items()})
-        for head in self.heads.values():
-            nn.init.uniform_(head.weight, 0, 0.1)  # type: ignore[arg-type]
-            nn.init.constant_(head.bias, -3)  # type: ignore[arg-type]
-
-    def loss(self, maps: dict[str, torch.Tensor], parts: torch.Tensor) -> torch.Tensor:
-        """Sum the binary cross-entropies, by scene and cell; `parts` is (n, n_parts, GRID, GRID) in [0, 1]."""
-        total = parts.new_zeros(())
-        for block, head in self.heads.items():
-            values = maps[block]
-            logits = F.conv2d(values, head.weight.relu(), head.bias)  # type: ignore[operator, arg-type]
-            truth = (F.adaptive_avg_pool2d(parts, values.shape[-1]) * 1.5).clamp(max=1)
-            total = total + F.binary_cross_entropy_with_logits(logits, truth, weight=1 + 4 * truth)
-        return total * len(PART_NAMES)
-
-
-def _forward(model: nn.Sequential, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
-    """Run the network; also return the maps that the part heads read, and the sum of mean activations."""
-    features: nn.Sequential = model.get_submodule("features")  # type: ignore[assignment]
-    ends = {position - 1: block for block, position in BLOCK_ENDS.items()}
-    maps, activity, values = {}, images.new_zeros(()), images
-    for position, layer in enumerate(features):
-        values = layer(values)
-        if isinstance(layer, nn.ReLU):
-            activity = activity + values.mean()
-        if position in ends:
-            maps[ends[position]] = values
-    logits: torch.Tensor = model[1:](values)
-    return logits, maps, activity
-
-
-def _convolutions(model: nn.Module) -> list[nn.Conv2d]:
-    return [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
-
-
-def _offcentre_mass(model: nn.Module) -> torch.Tensor:
-    distance = torch.tensor([[2.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 2.0]])
-    return torch.stack([(layer.weight.abs() * distance).sum() for layer in _convolutions(model)[7:]]).sum()
-
-
-def _iter_batches(scenes: SceneSet, plan: TrainingPlan) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+def _iter_batches(scenes: SceneSet, plan: TrainingPlan, chance: torch.Generator) -> Iterator[Batch]:
     """Yield shuffled batches of images, part maps and labels; half of them mirrored."""
-    chance = torch.Generator().manual_seed(plan.seed)
     for _ in range(plan.n_epochs):
         order = torch.randperm(len(scenes.labels), generator=chance)
-        for rows in order[: len(order) // plan.batch_size * plan.batch_size].split(plan.batch_size):
+        for rows in order[: len(order) // plan.batch_size * plan.batch_size].view(-1, plan.batch_size):
             images, parts = normalise_images(scenes.images[rows]), scenes.parts[rows].float() / 255
             if torch.rand((), generator=chance) < 0.5:
                 images, parts = images.flip(3), parts.flip(3)
@@ -181,48 +140,65 @@ def _iter_batches(scenes: SceneSet, plan: TrainingPlan) -> Iterator[tuple[torch.
 
 def initialise(model: nn.Sequential) -> None:
     """Give the network its first weights from torch's current random state."""
-    for layer in _convolutions(model):
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.normal_(model.get_submodule("classifier").weight, 0, 0.1)  # type: ignore[arg-type]
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0, 0.1)
 
 
 def train(scenes: SceneSet, plan: TrainingPlan) -> nn.Sequential:
     """Train the network; the same scenes, plan, machine and number of threads give the same weights."""
     torch.manual_seed(plan.seed)
+    chance = torch.Generator().manual_seed(plan.seed)
     model = world_vgg()
     initialise(model)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    heads = PartHeads({"block4": 64, "block5": 96})
+    model.to(memory_format=torch.channels_last)
+    heads = PartHeads({"block4": 64, "block5": 96}, len(PART_NAMES))
     weights = [*model.parameters(), *heads.parameters()]
     n_steps = len(scenes.labels) // plan.batch_size * plan.n_epochs
     optimiser = torch.optim.AdamW(weights, plan.learning_rate, weight_decay=plan.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, n_steps, pct_start=0.1)
-    for images, parts, labels in tqdm(_iter_batches(scenes, plan), "training", n_steps, unit=" steps"):
-        logits, maps, activity = _forward(model, images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
-        loss = loss + plan.part_weight * heads.loss(maps, parts)
-        loss = loss + plan.activation_weight * activity + plan.offcentre_weight * _offcentre_mass(model)
+    batches = tqdm(_iter_batches(scenes, plan, chance), "training", n_steps, unit=" steps", mininterval=5)
+    for step, batch in enumerate(batches):
+        stray_weight = plan.stray_weight if step > plan.stray_start * n_steps else 0.0
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        _compute_loss(model, heads, batch, plan, stray_weight, chance).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 5.0)
         optimiser.step()
+        rate = float(schedule.get_last_lr()[0])
+        shrink_filters(_features(model), rate * plan.filter_shrink, rate * plan.offcentre_shrink)
+        heads.shrink(rate * plan.head_shrink)
         schedule.step()
-        _keep_biases_down(model)
-    return model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
+    return model.eval().to(memory_format=torch.contiguous_format)
 
 
-@torch.no_grad()
-def _keep_biases_down(model: nn.Module) -> None:
-    """Clamp biases at zero from above: a positive bias would absorb relevance."""
-    for layer in _convolutions(model):
-        if layer.bias is not None:
-            layer.bias.clamp_(max=0)
+def _features(model: nn.Sequential) -> nn.Sequential:
+    return model.get_submodule("features")  # type: ignore[return-value]
+
+
+def _compute_loss(
+    model: nn.Sequential,
+    heads: PartHeads,
+    batch: Batch,
+    plan: TrainingPlan,
+    stray_weight: float,
+    chance: torch.Generator,
+) -> torch.Tensor:
+    images, coverage, labels = batch
+    trace = trace_features(_features(model), images)
+    logits: torch.Tensor = model[1:](trace.output)
+    loss = F.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
+    loss = loss + plan.part_weight * heads.loss(trace.maps, coverage) + plan.activation_weight * trace.activity
+    if stray_weight:
+        loss = loss + stray_weight * compute_stray_relevance(trace, heads, coverage, chance)
+    return loss
 
 
 @torch.inference_mode()
 def measure_accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
     """Share of scenes whose most probable class is the label; images as in `SceneSet`."""
-    predictions = torch.cat([model(normalise_images(chunk)).argmax(1) for chunk in images.split(64)])
+    predictions = torch.cat([model(normalise_images(chunk)).argmax(1) for chunk in torch.split(images, 64)])
     return float((predictions == labels).double().mean())
 
 
