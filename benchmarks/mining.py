@@ -1,0 +1,162 @@
+"""Mining against zennit-crp: both rankings of every convolution over the same photos, tables written to disk.
+
+python benchmarks/mining.py                            64 photos, VGG16 at 224 px: minutes
+python benchmarks/mining.py --images 8 --size 64       a quick look
+python benchmarks/mining.py --precision float32 bf16   what a lower precision costs in agreement
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import io
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from contest import (
+    choose_device,
+    compete,
+    conv_names,
+    forward_costs,
+    make_images,
+    make_model,
+    matmul_contestant,
+    parser,
+    print_setting,
+    print_table,
+)
+from crp.attribution import CondAttribution
+from crp.concepts import ChannelConcept
+from crp.visualization import FeatureVisualization
+from zennit.canonizers import SequentialMergeBatchNorm
+from zennit.composites import EpsilonPlusFlat
+
+from precompute.config import RelevanceConfig
+from precompute.layers import describe_layers, select_layers
+from precompute.mining import ShardAccumulator, Tables
+from precompute.sequential_engine import SequentialEngine
+from precompute.store import write_atlas
+
+TOP = 40
+Table = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def peer(arguments: argparse.Namespace) -> Callable[[], Table]:
+    """Mine with zennit-crp's FeatureVisualization.run, at its best: images in memory, on its device."""
+    device = choose_device(arguments.device)
+    module = make_model(arguments.model).to(device)
+    names, images = conv_names(module), make_images(arguments.images, arguments.size)
+    labels = [i % 1000 for i in range(len(images))]
+    data = list(zip(images, labels, strict=True))
+
+    def play() -> Table:
+        quiet = io.StringIO()
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextlib.redirect_stdout(quiet),
+            contextlib.redirect_stderr(quiet),
+        ):
+            warnings.simplefilter("ignore")
+            layer_map = {name: ChannelConcept() for name in names}
+            found = FeatureVisualization(CondAttribution(module), data, layer_map, path=folder)
+            composite = EpsilonPlusFlat(canonizers=[SequentialMergeBatchNorm()])
+            found.run(composite, 0, len(data), arguments.batch, 10**6)
+            return {
+                f"{ranking}/{name}": tuple(np.load(path / f"{name}_{part}.npy") for part in ("data", "rel", "rf"))
+                for ranking, path in (("relmax", found.RelMax.PATH), ("actmax", found.ActMax.PATH))
+                for name in names
+            }
+
+    return play
+
+
+def ours(arguments: argparse.Namespace, precision: str) -> Callable[[], Table]:
+    """Mine with the sequential engine and the project's own tables."""
+    device = choose_device(arguments.device)
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    module, shape = make_model(arguments.model, dtype), (3, arguments.size, arguments.size)
+    names, images = conv_names(module), make_images(arguments.images, arguments.size)
+    labels = torch.arange(len(images)) % 1000
+    infos = select_layers(describe_layers(module, shape), names)
+    engine = SequentialEngine(module, names, RelevanceConfig(precision=precision), shape, device)
+    tables = Tables(infos, tuple(map(str, range(1000))), TOP, True)
+
+    def play() -> Table:
+        n = len(images)
+        shard = ShardAccumulator(tables, 0, n, names=list(map(str, range(n))), labels=labels.numpy(), device=device)
+        for start in range(0, n, arguments.batch):
+            part = slice(start, start + arguments.batch)
+            shard.add(torch.arange(n)[part], engine.score(images[part], labels[part]))
+        with tempfile.TemporaryDirectory() as folder:
+            atlas = shard.finish("benchmark", {})
+            write_atlas(Path(folder) / "atlas.h5", atlas)
+        return {
+            f"{ranking}/{name}": (table.sample_index, table.score, table.neuron)
+            for name, layer in atlas.layers.items()
+            for ranking, table in (("relmax", layer.relmax), ("actmax", layer.actmax))
+        }
+
+    return play
+
+
+def compare(found: Table, expected: Table, ranking: str) -> tuple[float, float]:
+    """Return the share of the top entries kept (zero scores aside) and the largest deviation of a score."""
+    kept = n_entries = 0
+    deviation = 0.0
+    for key, (samples, scores, _) in expected.items():
+        if not key.startswith(ranking):
+            continue
+        our_samples, our_scores, _ = found[key]
+        deviation = max(deviation, float(np.abs(our_scores[: len(scores)] - scores).max() / np.abs(scores).max()))
+        for channel in range(samples.shape[1]):
+            wanted = set(samples[scores[:, channel] != 0, channel].tolist())
+            kept += len(wanted & set(our_samples[:, channel].tolist()))
+            n_entries += len(wanted)
+    return kept / max(n_entries, 1), deviation
+
+
+def needed(arguments: argparse.Namespace) -> float:
+    """Count the multiply-adds of one image: forward, z and spread of every layer above the lowest."""
+    module = make_model(arguments.model)
+    costs = forward_costs(module, arguments.size)
+    lowest = conv_names(module)[0]
+    linear = sum(cost for name, cost in costs.items() if name not in conv_names(module))
+    return 3.0 * sum(costs.values()) - 2 * costs[lowest] - linear
+
+
+def main() -> None:
+    """Run the contest and print the table."""
+    arguments = parser(__doc__, warm_up=0)
+    arguments.add_argument("--images", type=int, default=64)
+    arguments.add_argument("--batch", type=int, default=16)
+    arguments = arguments.parse_args()
+    if arguments.images % arguments.batch == 1:
+        raise SystemExit("zennit-crp crashes on a last batch of one: choose --images and --batch otherwise")
+    print_setting(arguments)
+    contestants: dict[str, Callable[..., Callable[[], Any]]] = {} if arguments.no_peer else {"zennit-crp": peer}
+    contestants |= {name: functools.partial(ours, precision=name) for name in arguments.precision}
+    contestants["matmul"] = matmul_contestant
+    outcomes = compete(contestants, arguments, arguments.rounds)
+    peak = outcomes.pop("matmul").result
+    baseline = outcomes.get("zennit-crp", outcomes[arguments.precision[0]])
+    rows = []
+    for name, outcome in outcomes.items():
+        agreement = [compare(outcome.result, baseline.result, ranking) for ranking in ("relmax", "actmax")]
+        speed = arguments.images / outcome.best
+        rows.append([
+            name, f"{speed:.2f}", f"{baseline.best / outcome.best:.2f}", f"{outcome.memory:.2f}",
+            f"{speed * needed(arguments) / peak:.0%}", *(f"{kept:.2%} / {off:.1e}" for kept, off in agreement),
+        ])  # fmt: skip
+    print_table(
+        ["", "images/s", "x baseline", "peak GiB", "of matmul peak", "RelMax kept / off", "ActMax kept / off"], rows
+    )
+
+
+if __name__ == "__main__":
+    main()
