@@ -203,7 +203,7 @@ class _Windows:
         for row, (request, start) in enumerate(zip(self._requests, starts, strict=True)):
             flow[row, request.channel] = start
         for position in range(self._layer, -1, -1):
-            rule = self._rules[position]
+            rule = self._windowed[position]
             if isinstance(rule, FlatRule):
                 return self._spread_flat(rule, flow)
             flow = self._backward(position, inputs.pop(position, None), flow)
@@ -236,7 +236,7 @@ class _Windows:
         if isinstance(rule, MaxPoolingRule):
             return rule.backward(rule.forward_keeping(window)[1], flow)
         if position in self._totals:
-            total = self._cut_output(self._totals[position], position)
+            total = self._cut_output(self._totals[position], position, self._rows)
             return rule.backward(Kept(values=window, total=total), flow)
         return rule.backward(Kept(values=window), flow)
 
@@ -244,12 +244,12 @@ class _Windows:
         """Cut the windows at a step's input out of whole frames."""
         return _cut(frames, self._rows, self._origins[position], self._sizes[position], surroundings)
 
-    def _cut_output(self, frames: torch.Tensor, position: int) -> torch.Tensor:
+    def _cut_output(self, frames: torch.Tensor, position: int, rows: Sequence[int]) -> torch.Tensor:
         """Cut the windows at a step's output; no relevance lies beyond the frame, so any divisor but 0 will do."""
         if position < self._layer:
-            return _cut(frames, self._rows, self._origins[position + 1], self._sizes[position + 1], 1.0)
+            return _cut(frames, rows, self._origins[position + 1], self._sizes[position + 1], 1.0)
         width = self._geometry.output_frame(self._layer)[1]
-        return _cut(frames, self._rows, [divmod(r.neuron, width) for r in self._requests], (1, 1), 1.0)
+        return _cut(frames, rows, [divmod(r.neuron, width) for r in self._requests], (1, 1), 1.0)
 
     def _clear_surroundings(self, values: torch.Tensor, position: int) -> None:
         """Set what lies beyond the frame to zero again: there a window's forward pass computes what a frame pads."""
@@ -262,17 +262,15 @@ class _Windows:
             values[row, :, :, max(0, min(columns, width - left)) :] = 0
 
     def _spread_flat(self, rule: FlatRule, flow: torch.Tensor) -> torch.Tensor:
-        """Paste the relevance of the lowest convolution's output into the frame, then spread it over the image."""
+        """Spread the relevance of the lowest convolution's output over its windows of the image, then paste those."""
         m, _, rows, columns = flow.shape
-        by_group = flow.view(m, rule.groups, -1, rows, columns).sum(2) if rule.groups > 1 else flow.sum(1, keepdim=True)
-        if self._layer:
-            origins = self._origins[1]
-        else:
-            width = self._geometry.output_frame(0)[1]
-            origins = [divmod(request.neuron, width) for request in self._requests]
-        pasted = self._pasted(by_group, origins, self._geometry.output_frame(0))
-        spread = rule.spread_evenly(self._input_shape, pasted)
-        return spread.sum(1) * (self._input_shape[0] // rule.groups)
+        by_group = flow.reshape(m, rule.groups, -1, rows, columns).sum(2)
+        whole = self._rules[0]
+        assert isinstance(whole, FlatRule), "windows follow the rules"
+        shares = by_group / self._cut_output(whole.n_inputs(self._input_shape, by_group), 0, [0] * m)
+        spread = rule.spread_shares(shares, self._sizes[0]).sum(1, keepdim=True)
+        spread *= self._input_shape[0] // rule.groups
+        return self._pasted(spread, self._origins[0], self._input_shape[1:])[:, 0]
 
     def _pasted(self, flow: torch.Tensor, origins: Sequence[Pair], frame: Sequence[int]) -> torch.Tensor:
         pasted = flow.new_zeros((*flow.shape[:2], *frame))

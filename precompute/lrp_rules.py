@@ -340,8 +340,19 @@ class FlatRule(ConvolutionRule):
 
     def spread_evenly(self, shape: Sequence[int], by_group: torch.Tensor) -> torch.Tensor:
         """Spread (m, groups, h, w) relevance over an input of `shape`; returns (m, groups, height, width)."""
-        ones = by_group.new_ones((self.groups, 1, *self.kernel))
-        frame = by_group.new_ones((1, 1, *shape[1:]))
-        n_taps = F.conv2d(frame, ones[:1], None, self.stride, self.padding, self.dilation)
-        n_inputs = n_taps * (shape[0] // self.groups)
-        return self.spread(by_group / (n_inputs + EPSILON), ones, shape[1:], self.groups)
+        return self.spread_shares(by_group / self.n_inputs(shape, by_group), shape[1:])
+
+    def n_inputs(self, shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+        """Count each output's inputs in bounds, stabilised; (1, 1, h, w) in the precision of `like`."""
+        taps, frame = like.new_ones((1, 1, *self.kernel)), like.new_ones((1, 1, *shape[1:]))
+        n_taps = F.conv2d(frame, taps, None, self.stride, self.padding, self.dilation)
+        return n_taps * (shape[0] // self.groups) + EPSILON
+
+    def spread_shares(self, shares: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """Add up the shares that reach each input pixel, for each group."""
+        if self.stride != (1, 1) or self.dilation != (1, 1):
+            return self.spread(shares, shares.new_ones((self.groups, 1, *self.kernel)), size, self.groups)
+        # a transposed convolution with ones is a sum over boxes, which a pooling does several times faster
+        rows, columns = (k - 1 - p for k, p in zip(self.kernel, self.padding, strict=True))
+        around = F.pad(shares, (columns, columns, rows, rows))
+        return F.avg_pool2d(around, self.kernel, 1, divisor_override=1)
