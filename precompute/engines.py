@@ -56,6 +56,8 @@ def make_engine(config: Config, model: LoadedModel, layer_names: tuple[str, ...]
     """
     device = choose_device(config.relevance.device)
     size = config.preprocessing.crop
+    if config.relevance.precision == "float64":
+        model.module.double()  # before batch norm is merged, so that the merge is as exact as the rest
     asked_for_zennit = config.relevance.engine == "zennit"
     reason = "not asked for" if asked_for_zennit else qualifies(model.module, (3, size, size), layer_names)
     if not reason:

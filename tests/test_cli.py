@@ -1,0 +1,284 @@
+"""The command line from start to end, and one clear message for everything that can be wrong."""
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from precompute.cli import build_parser, main
+from precompute.files import read_json
+from precompute.records import Explanation
+from precompute.store import ReferenceReader, read_atlas
+from tests.small_atlas import CONFIG, make_small_atlas
+from tests.test_store import assert_same
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One finished small atlas; tests copy it before they change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    config = make_small_atlas(folder)
+    assert main(["run", "--config", str(config), "--site", str(folder / "site")]) == 0
+    return folder
+
+
+@pytest.fixture
+def small(tmp_path):
+    return make_small_atlas(tmp_path)
+
+
+def fails(capsys, arguments, *expected):
+    """Assert exit code 1, one message that holds the expected words, and no traceback."""
+    assert main([str(argument) for argument in arguments]) == 1
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    for words in expected:
+        assert words in message, message
+    return message
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_run_makes_everything(finished):
+    folder = finished / "small"
+    atlas = read_atlas(folder / "atlas.h5")
+    assert list(atlas.layers) == ["0", "3", "6"]
+    assert atlas.provenance["counts"] == {"samples": 30, "used": 30, "skipped": 0}
+    with ReferenceReader(folder / "references.h5") as reader:
+        assert len(reader.concepts()) > 20
+    assert len((folder / "names.jsonl").read_text().splitlines()) == 8 + 12 + 10
+    explanations = [read_json(path, Explanation) for path in (folder / "explanations").glob("*.json")]
+    assert len(explanations) == 3
+    for explanation in explanations:
+        for target in explanation.targets:
+            assert {narrative.audience for narrative in target.narratives} == {"expert", "stakeholder"}
+            for layer in target.layers:
+                assert abs(sum(map(abs, layer.shares)) - 1) < 1e-6
+                assert abs(layer.coverage - sum(abs(concept.share) for concept in layer.concepts)) < 1e-9
+            for concept in (concept for layer in target.layers for concept in layer.concepts):
+                assert (folder / "explanations" / explanation.id / concept.overlay).exists()
+    assert (finished / "site" / "index.html").exists()
+    assert not list(finished.rglob("*.partial"))
+
+
+def test_a_second_run_changes_nothing(finished, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    assert main(["run", "--config", str(finished / "small.toml"), "--site", str(finished / "site")]) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
+    assert capsys.readouterr().out.count("kept") == 4
+
+
+def test_every_command_has_help(capsys):
+    for name in ("run", "layers", "mine", "merge", "references", "name", "explain", "site", "serve"):
+        with pytest.raises(SystemExit) as leaving:
+            build_parser().parse_args([name, "--help"])
+        assert leaving.value.code == 0
+        assert "--config" in capsys.readouterr().out
+
+
+def test_layers_prints_what_the_model_has(small, capsys):
+    assert main(["layers", "--config", str(small)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["0", "Conv2d", "8", "24", "x", "24", "3", "px", "yes"]
+    assert lines[4].split() == ["10", "Linear", "3", "1", "x", "1", "whole", "image"]
+
+
+def test_explain_takes_photos_from_outside(finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "copy")
+    photo = next((finished / "photos").rglob("*.png"))
+    shutil.copy(photo, tmp_path / "my <photo>.png")
+    arguments = ["explain", "--config", str(tmp_path / "copy/small.toml"), str(tmp_path / "my <photo>.png")]
+    assert main(arguments) == 0
+    written = capsys.readouterr().out.splitlines()[-1]
+    explanation = read_json(tmp_path / "copy/small/explanations" / Path(written).name, Explanation)
+    assert explanation.photo_name == "my <photo>.png"
+
+
+def test_machines_share_the_work_and_merge(finished, small, tmp_path, capsys):
+    for part in ("2/3", "1/3", "3/3"):
+        assert main(["mine", "--config", str(small), "--shard", part]) == 0
+    assert not (tmp_path / "small/atlas.h5").exists()
+    assert main(["merge", "--config", str(small)]) == 0
+    merged, whole = read_atlas(tmp_path / "small/atlas.h5"), read_atlas(finished / "small/atlas.h5")
+    for name in whole.layers:
+        assert_same(whole.layers[name], merged.layers[name])
+
+
+def test_a_merge_before_its_time_is_told(small, capsys):
+    assert main(["mine", "--config", str(small), "--shard", "1/3"]) == 0
+    fails(capsys, ["merge", "--config", small], "2 of 4 shards are not there yet", "--shard")
+
+
+@pytest.mark.parametrize("stage", ["shards", "blocks"])
+def test_killed_and_run_again_gives_equal_files(finished, tmp_path, stage):
+    config = make_small_atlas(tmp_path)
+    command = [sys.executable, "-m", "precompute.cli", "references", "--config", str(config)]
+    if stage == "shards":
+        command[3] = "mine"
+    else:
+        assert main(["mine", "--config", str(config)]) == 0
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    parts = tmp_path / "small" / stage
+    deadline = time.monotonic() + 60
+    while not list(parts.rglob("*.h5")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for name in ("mine", "references"):
+        assert main([name, "--config", str(config)]) == 0
+    whole, again = read_atlas(finished / "small/atlas.h5"), read_atlas(tmp_path / "small/atlas.h5")
+    for name in whole.layers:
+        assert_same(whole.layers[name], again.layers[name])
+    for path in (finished, tmp_path):
+        with h5py.File(path / "small/references.h5") as file:
+            file_contents = {key: file[key][()].tobytes() for key in ("row", "score", "heatmap/data", "crop/data")}
+        if path == finished:
+            expected = file_contents
+    assert file_contents == expected
+
+
+def test_ctrl_c_leaves_one_line_and_exit_code_1(small, tmp_path):
+    command = [sys.executable, "-m", "precompute.cli", "run", "--config", str(small), "--site", str(tmp_path / "site")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "small").rglob("*.h5")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    assert "the same command goes on from there" in errors
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+# --- what can be wrong -----------------------------------------------------------------------------------------
+
+
+def test_missing_empty_and_half_empty_folders(small, tmp_path, capsys):
+    fails(capsys, ["run", "--config", small, "--set", "dataset.root=nowhere"], "nowhere")
+    (tmp_path / "empty").mkdir()
+    fails(capsys, ["run", "--config", small, "--set", "dataset.root=empty"], "empty")
+    (tmp_path / "photos/hollow").mkdir()
+    fails(capsys, ["run", "--config", small], "hollow")
+    assert not (tmp_path / "small").exists()
+
+
+def test_bad_images_are_skipped_counted_and_listed(small, tmp_path, capsys):
+    folder = tmp_path / "photos/red thing"
+    (folder / "zz_text.jpg").write_text("not an image")
+    (folder / "zz_cut.png").write_bytes((folder / "000.png").read_bytes()[:400])
+    assert main(["run", "--config", str(small), "--site", str(tmp_path / "site")]) == 0
+    told = capsys.readouterr().out
+    assert "zz_text.jpg" in told
+    assert "zz_cut.png" in told
+    assert read_atlas(tmp_path / "small/atlas.h5").provenance["counts"] == {"samples": 32, "used": 30, "skipped": 2}
+
+
+def test_only_bad_images(small, tmp_path, capsys):
+    for path in (tmp_path / "photos").rglob("*.png"):
+        path.write_text("nothing")
+    fails(capsys, ["run", "--config", small], "none of the 30 samples could be used")
+    assert not (tmp_path / "small/atlas.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model.factory=torchvision:vgg61", ["vgg61", "vgg16"]),
+        ("model.factory=nothing_here:network", ["nothing_here"]),
+        ("model.layers=['features.99']", ["features.99"]),
+        ("mining.topk=3", ["topk", "top_k"]),
+        ("mining.top_k=many", ["top_k", "many"]),
+        ("relevance.device=cuda:99", ["cuda:99"]),
+        ("references.heatmap_layers=['nope']", ["nope"]),
+        ("model.factory=torchvision:densenet121", ["densenet121", "BatchNorm"]),
+    ],
+)
+def test_a_wrong_value_on_the_command_line(small, tmp_path, capsys, override, expected):
+    fails(capsys, ["run", "--config", small, "--set", override], *expected)
+    assert not (tmp_path / "small/references.h5").exists()
+
+
+def test_a_wrong_key_in_the_file_is_told_with_its_line(small, capsys):
+    small.write_text(CONFIG.replace("top_k = 6", "top_q = 6"))
+    line = 1 + CONFIG.replace("top_k = 6", "top_q = 6").splitlines().index("top_q = 6")
+    fails(capsys, ["run", "--config", small], "top_q", "top_k", f"line {line}", "small.toml")
+
+
+def test_weights_that_do_not_fit_and_pickles(small, tmp_path, capsys):
+    save_file({"0.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "other.safetensors")
+    fails(capsys, ["run", "--config", small, "--set", "model.weights=other.safetensors"], "other.safetensors")
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(print))
+    fails(capsys, ["run", "--config", small, "--set", "model.weights=evil.pt"], "evil.pt")
+    fails(capsys, ["run", "--config", small, "--set", "model.weights=gone.safetensors"], "gone.safetensors")
+
+
+def test_an_atlas_of_another_config_version_or_truncated(finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "copy")
+    config, stored = tmp_path / "copy/small.toml", tmp_path / "copy/small/atlas.h5"
+    whole = stored.read_bytes()
+    fails(
+        capsys,
+        ["run", "--config", config, "--set", "mining.top_k=5"],
+        "another config",
+        "mining.top_k is 6 there and 5",
+    )
+    stored.write_bytes(whole[: len(whole) // 2])
+    fails(capsys, ["run", "--config", config], "truncated or damaged", str(stored))
+    stored.write_bytes(whole)
+    with h5py.File(stored, "r+") as file:
+        file.attrs["format_version"] = 99
+    changed = stored.read_bytes()
+    fails(capsys, ["run", "--config", config], "format version 99")
+    assert stored.read_bytes() == changed
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission_to_write(small, tmp_path, capsys):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    fails(capsys, ["run", "--config", small, "--output", tmp_path / "locked/out"], "Permission denied", "--output")
+
+
+def test_an_output_folder_that_is_a_file(small, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    fails(capsys, ["run", "--config", small, "--output", tmp_path / "taken"], "taken", "--output")
+    assert (tmp_path / "taken").read_text() == ""
+
+
+def test_a_full_disk_leaves_nothing_half_written(small, tmp_path, capsys, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    fails(capsys, ["run", "--config", small], "No space left on device", "--output")
+    assert not [path for path in (tmp_path / "small").rglob("*") if path.is_file()]
+
+
+def test_labels_beyond_the_model(small, tmp_path, capsys):
+    for index in range(2):
+        shutil.copytree(tmp_path / "photos/red thing", tmp_path / f"photos/more {index}")
+    fails(capsys, ["run", "--config", small], "has 3 classes, but the data set names 5", "dataset.classes")
+
+
+def test_serve_without_a_site(small, tmp_path, capsys):
+    fails(capsys, ["serve", "--config", small, "--site", tmp_path / "nothing"], "there is no site")
+
+
+def test_numbers_of_a_run_are_those_of_its_tables(finished):
+    atlas = read_atlas(finished / "small/atlas.h5")
+    for tables in atlas.layers.values():
+        for ranking in ("relmax", "actmax"):
+            table = tables.ranking(ranking)
+            assert (np.diff(table.score, axis=0) <= 0).all()
