@@ -24,7 +24,7 @@ from .errors import NamerError, NoReplyError, ReplyError
 from .journal import Entry, Journal, spent_tokens
 from .llm_faults import TransientError, lacks_parameter, may_lack_format, refusal
 from .llm_reply import Reply, parse_completion, retry_after, scrubber
-from .llm_request import DEFAULT_BASE_URL, STRUCTURED_OUTPUTS, Request, StructuredOutput, checked_url
+from .llm_request import DEFAULT_BASE_URL, STRUCTURED_OUTPUTS, Request, StructuredOutput, checked_url, is_json
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class LlmClient:
         self._seed, self._dry_run, self._asking, self._backoff = seed, dry_run, asking, backoff
         self._mode: StructuredOutput = "json_schema" if config.structured_output == "auto" else config.structured_output
         self._mode_works = config.structured_output != "auto"
+        self._spell_out = False
         self._limit_key = "max_completion_tokens"
         self._failed_in_a_row = 0
         self._counted_entries = 0
@@ -291,12 +292,15 @@ class LlmClient:
         for _ in range(len(STRUCTURED_OUTPUTS) + 1):
             mode, limit_key = self._mode, self._limit_key
             try:
-                reply = await self._post(session, request.body(self.model, mode, limit_key))
+                body = request.body(self.model, mode, limit_key, spell_out=self._spell_out)
+                reply = await self._post(session, body)
             except openai.APIStatusError as error:
                 if not self._fell_back(error, mode, limit_key):
                     raise self._refusal(error) from None
             else:
                 self._mode_works = True
+                # Some servers take the schema, say nothing and ignore it: then the prompt has to hold it.
+                self._spell_out = self._spell_out or not is_json(reply.text)
                 return reply
         raise NoReplyError("the server refused every way of asking for structured output")
 

@@ -74,7 +74,14 @@ class Request:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def body(self, model: str, mode: StructuredOutput, limit_key: str = "max_completion_tokens") -> dict[str, Any]:
+    def body(
+        self,
+        model: str,
+        mode: StructuredOutput,
+        limit_key: str = "max_completion_tokens",
+        *,
+        spell_out: bool = False,
+    ) -> dict[str, Any]:
         """Build the JSON body of a chat completion.
 
         Parameters
@@ -83,11 +90,13 @@ class Request:
             How structured output is asked for; all but the first put the schema into the prompt.
         limit_key : str
             ``max_completion_tokens``, or ``max_tokens`` for servers that know only that.
+        spell_out : bool
+            Put the schema into the prompt in any case: for servers that take `json_schema` and ignore it.
         """
         body: dict[str, Any] = {
             "model": model,
             "messages": [
-                {"role": "system", "content": self._system(mode)},
+                {"role": "system", "content": self._system(spell_out or mode != "json_schema")},
                 {"role": "user", "content": self._content()},
             ],
             limit_key: self.max_output_tokens,
@@ -104,8 +113,8 @@ class Request:
         text = len(self.system) + len(self.user) + len(json.dumps(self.schema))
         return math.ceil(text / CHARACTERS_PER_TOKEN) + sum(image_tokens(image) for image in self.images)
 
-    def _system(self, mode: StructuredOutput) -> str:
-        if mode == "json_schema":
+    def _system(self, spell_out: bool) -> str:
+        if not spell_out:
             return self.system
         schema = json.dumps(self.schema, ensure_ascii=False)
         return f"{self.system}\n\nReply with one JSON object and nothing else. It follows this JSON schema:\n{schema}"
@@ -185,3 +194,12 @@ class LanguageModel(Protocol):
     async def close(self) -> None:
         """Let go of connections; asking again opens them again."""
         ...
+
+
+def is_json(text: str) -> bool:
+    """Tell whether a text is JSON."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -192,6 +192,17 @@ def test_structured_output_falls_back_and_remembers(tmp_path, formats, n_calls, 
         assert ('"required": ["name"]' in body["messages"][0]["content"]) == (last != "json_schema")
 
 
+def test_schema_is_spelled_out_where_the_server_ignores_it(tmp_path):
+    with TestServer(script=["invalid_json"]) as server:
+        client = make_client(server, tmp_path)
+        ask_one(client, "first")
+        ask_one(client, "second")
+        first, second = (body["messages"][0]["content"] for body in server.bodies)
+        assert '"required": ["name"]' not in first
+        assert '"required": ["name"]' in second
+        assert server.bodies[1]["response_format"]["type"] == "json_schema"
+
+
 def test_fixed_structured_output_does_not_fall_back(tmp_path):
     with TestServer(formats=()) as server, pytest.raises(ReplyError, match="response_format"):
         ask_one(make_client(server, tmp_path, structured_output="json_schema"))

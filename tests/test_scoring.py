@@ -1,4 +1,4 @@
-"""Scoring: measures against values worked out by hand, the split, negatives, and baselines that tell right from wrong."""
+"""Scoring: measures against hand-worked values, the split, the negatives, and baselines that tell wrong names."""
 
 import json
 import random
