@@ -105,9 +105,19 @@ def _replacing_folder(output: Path) -> Iterator[Path]:
             yield partial
             if output.exists():
                 output.replace(old)
-            partial.replace(output)
+            _put_in_place(partial, output, old)
     except OSError as error:
         raise output_error(output, error) from error
+
+
+def _put_in_place(partial: Path, output: Path, old: Path) -> None:
+    """Give the new site its place; where that fails, the old one returns."""
+    try:
+        partial.replace(output)
+    except OSError:
+        if old.exists():
+            old.replace(output)
+        raise
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -46,6 +47,12 @@ def histogram(counts: Sequence[int], edges: Sequence[float], title: str) -> Mark
     ).format(WIDTH, BASE + 2, label, Markup("".join(bars)), _zero_line(edges), BASE, WIDTH)
 
 
+def is_even(edges: Sequence[float]) -> bool:
+    """Tell whether all bins are equally wide."""
+    widths = [high - low for low, high in pairwise(edges)]
+    return not widths or max(widths) <= 1.001 * min(widths)
+
+
 def histogram_ends(counts: Sequence[int], edges: Sequence[float]) -> tuple[float, float]:
     """Return the values at the two ends of the drawn axis; nan where nothing was counted."""
     used = [index for index, value in enumerate(counts) if value]
@@ -73,8 +80,10 @@ def _bar(index: int, fraction: float, n_bars: int) -> str:
 
 
 def _zero_line(edges: Sequence[float]) -> Markup:
-    low, high = edges[0], edges[-1]
-    if not low < 0 < high:
+    """Mark zero, which lies inside a bin where the edges are symmetric; bins are drawn equally wide."""
+    if not edges[0] < 0 < edges[-1]:
         return Markup("")
-    x = coordinate(WIDTH * -low / (high - low))
+    index = bisect_right(edges, 0.0) - 1
+    inside = -edges[index] / (edges[index + 1] - edges[index])
+    x = coordinate(WIDTH * (index + inside) / (len(edges) - 1))
     return Markup('<path class="zero" d="M{} 0V{}"/>').format(x, BASE)

@@ -10,12 +10,12 @@ import numpy as np
 from precompute.records import EMPTY, RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
 
 from .catalogue import Catalogue, ConceptCard, author_words
-from .charts import histogram, histogram_ends
+from .charts import histogram, histogram_ends, is_even
 from .pictures import Tile
 
 N_CLASSES_SHOWN = 8
 N_USES_SHOWN = 24
-N_CARDS_PER_LAYER = 12
+N_CARDS_PER_LAYER = 10
 _NO_BOX = Box(0, 0, 0, 0)
 
 RANKING_WORDS: dict[Ranking, tuple[str, str]] = {
@@ -116,7 +116,12 @@ def _histograms(catalogue: Catalogue, tables: LayerTables, channel: int) -> list
         ("Activation", tables.activation_histogram[channel].tolist(), atlas.activation_edges.tolist()),
     )
     return [
-        {"title": title, "chart": histogram(counts, edges, title), "ends": histogram_ends(counts, edges)}
+        {
+            "title": title,
+            "chart": histogram(counts, edges, title),
+            "ends": histogram_ends(counts, edges),
+            "even": is_even(edges),
+        }
         for title, counts, edges in kinds
     ]
 

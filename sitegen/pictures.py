@@ -300,7 +300,7 @@ def _used(blob: bytes) -> tuple[float, float]:
 
 def _open(blob: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(blob))
+        return Image.open(io.BytesIO(blob), formats=("WEBP", "PNG"))
     except OSError as error:
         raise StoreError(
             "a picture in references.h5 or explanations/ is damaged. Delete that file and run the same command again."
