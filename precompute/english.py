@@ -1,0 +1,230 @@
+"""English: the sentences of the generated narratives, and the words that the checks look for.
+
+Owns wording only. Must not know tables or models. A name of a sentence with ``_one`` is for a single concept.
+"""
+
+from __future__ import annotations
+
+from .language import Language, Lexicon
+
+_EXPERT = {
+    "expert_prediction": "The class explained is {class}: softmax probability {probability}, logit {logit}.",
+    "expert_rival_below": "The runner-up is {runner_up} with {runner_up_probability}.",
+    "expert_rival_above": "The network rates {runner_up} higher, with {runner_up_probability}.",
+    "expert_negative": "The logit is negative, and relevance starts from it: negative shares add up to that score, "
+    "positive ones offset it.",
+    "expert_layer": "Layer {layer:$l} has {n_channels:$l} channels; the {n_concepts:$l} concepts listed here carry "
+    "{coverage:$l} of its total absolute relevance.",
+    "expert_layer_one": "Layer {layer:$l} has {n_channels:$l} channels; the concept listed here carries "
+    "{coverage:$l} of its total absolute relevance.",
+    "expert_balance": "Over the whole layer {layer:$l}, {supporting:$l} of the absolute relevance has the sign of "
+    "the logit and {opposing:$l} the opposite sign.",
+    "expert_largest": "$subject has the largest share, {share:$c}$details.",
+    "expert_supporting": "$subject supports the class with {share:$c}$details.",
+    "expert_opposing": "$subject counts against the class with {share:$c}$details.",
+    "expert_neutral": "$subject has a share of {share:$c}$details.",
+    "expert_details": " (relevance {relevance:$c}, activation {activation:$c})",
+    "expert_where": "; its heatmap lies {place:$c}, in a box that takes up {area:$c} of the photo",
+    "expert_subject": "{name:$c} (channel {channel:$c})",
+    "expert_sub_concepts": "Of the relevance that {name:$c} passed down to layer {layer:$s}, $items.",
+    "expert_sub_item": "{name:$c} (channel {channel:$c}) received {share:$c}",
+    "expert_sub_item_unnamed": "{name:$c} received {share:$c}",
+    "expert_rival_shares": "For {runner_up}, the shares are: $items.",
+    "expert_rival_item": "{name:$c} {runner_up_share:$c}",
+    "expert_conserved": "The relevance of {layer:$l} sums to {relevance_sum:$l}, equal to the logit at the printed "
+    "precision.",
+    "expert_sum": "The relevance of {layer:$l} sums to {relevance_sum:$l}, the logit is {logit}; biases, the "
+    "numerical stabiliser and layers parallel to this one account for the difference.",
+    "expert_rest": "The other {n_others:$l} channels of {layer:$l}, with {uncovered:$l} of its absolute relevance, "
+    "are not described here.",
+    "expert_confidence": "Confidence that the namer gave: $items.",
+    "expert_confidence_item": "{name:$c} {confidence:$c}",
+    "expert_caveat": "Shares say how the propagation rules distributed the logit over the channels; they do not test "
+    "what happens when a concept is removed.",
+}
+
+_STAKEHOLDER = {
+    "plain_prediction": "The network gives this photo the class {class} with a probability of {probability}.",
+    "plain_prediction_other": "This text explains the class {class}, to which the network gives a probability of "
+    "{probability}.",
+    "plain_rival_below": "The next class in line is {runner_up} with {runner_up_probability}.",
+    "plain_rival_above": "The network rates {runner_up} higher, with {runner_up_probability}.",
+    "plain_doubt": "Other classes together hold the greater part of the probability, so the class is in doubt.",
+    "plain_sure": "The probability is the network's own figure; how often it proves correct has to be measured on "
+    "many photos.",
+    "plain_relevance": "To explain the score for {class}, it is traced back through the network and divided among "
+    "its channels; what a channel receives is called its relevance.",
+    "plain_negative": "The score for {class} is negative, so the signs below are compared with the score and do not "
+    "tell what is for or against the class.",
+    "plain_largest": "The concept with the largest share is {name:$c}$where: {magnitude:$c} of the relevance.",
+    "plain_largest_supporting": "The concept with the largest share is {name:$c}$where: {magnitude:$c} of the "
+    "relevance, in favour of {class}.",
+    "plain_largest_opposing": "The concept with the largest share is {name:$c}$where: {magnitude:$c} of the "
+    "relevance, and it speaks against {class}.",
+    "plain_largest_same": "The concept with the largest share is {name:$c}$where: {magnitude:$c} of the relevance, "
+    "with the sign of the score.",
+    "plain_largest_opposite": "The concept with the largest share is {name:$c}$where: {magnitude:$c} of the "
+    "relevance, opposite in sign to the score.",
+    "plain_also_supporting": "Also in favour of {class}: $items.",
+    "plain_supporting": "In favour of {class}: $items.",
+    "plain_opposing": "Against {class}: $items.",
+    "plain_also_opposing": "Also against {class}: $items.",
+    "plain_same": "With the sign of the score: $items.",
+    "plain_opposite": "Opposite in sign to the score: $items.",
+    "plain_item": "{name:$c} ({magnitude:$c}$where)",
+    "plain_where": ", {place:$c}",
+    "plain_no_support": "None of the concepts shown speaks for {class}.",
+    "plain_no_opposition": "None of the concepts shown speaks against {class}.",
+    "plain_no_relevance": "None of the concepts shown carried any relevance.",
+    "plain_dominance": "{name:$c} alone outweighs all other channels of its layer together.",
+    "plain_coverage": "Together, the {n_concepts:$l} concepts shown carry {coverage:$l} of the relevance in their "
+    "layer.",
+    "plain_coverage_one": "The concept shown carries {coverage:$l} of the relevance in its layer.",
+    "plain_rest": "The remaining {uncovered:$l} is spread across {n_others:$l} channels that this text leaves out.",
+    "plain_rival_share": "For {runner_up}, the share of {name:$c} is {runner_up_share:$c}; for {class} it is "
+    "{share:$c}.",
+    "plain_caveat": "The shares say how the score was divided; they do not test what happens when something in the "
+    "photo is changed.",
+}
+
+_NAMES = {
+    "mark": "{name:$c} is named as a mark, something that does not belong to the object itself; it carried "
+    "{magnitude:$c} of the relevance in its layer, which can point to a shortcut and is worth checking.",
+    "names_offline": "The names were put together by a program from measurements of reference images and from their "
+    "labels, without a language model and without a person; they are hypotheses, not facts.",
+    "names_llm": "The names were given by a language model that was shown reference images; they are hypotheses, "
+    "not facts.",
+    "names_person": "The names were given by a person who was shown reference images; they are hypotheses, not facts.",
+    "names_some_offline": "Named by a program from measurements of reference images and from their labels, so "
+    "hypotheses and not facts: $items.",
+    "names_some_llm": "Named by a language model that was shown reference images, so hypotheses and not facts: $items.",
+    "names_some_person": "Named by a person who was shown reference images, so hypotheses and not facts: $items.",
+    "names_mixed": "The reference images of {name:$c} fall into groups of different content, so its name is uncertain.",
+    "name_item": "{name:$c}",
+}
+
+_NUMERALS = (
+    r"zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|"
+    r"nine)ty(?:-\w+)?|hundreds?|thousands?|millions?|billions?|dozens?",
+    r"hal(?:f|ves)|halved|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?",
+    r"second|\w+teenth|\w+tieth|hundredth",
+    r"once|twice|thrice|doubl(?:e|es|ed|ing)|tripl(?:e|es|ed)|quadrupl\w+|(?:two|three|four|five|six|seven|eight|nine|ten|hundred|thousand)-?fold|couple|pair|single|sole",
+    r"per ?cent|percentages?|percentage points?",
+    r"(?<!no )(?<!this )(?<!that )(?<!the )(?<!which )(?<!each )(?<!another )(?<!every )"
+    r"one(?! can\b| cannot\b| may\b| should\b| must\b| another\b| of\b)",
+    r"one of (?:them|the concepts)",
+)
+
+ENGLISH = Language(
+    code="en",
+    decimal=".",
+    quotes=("\u201c", "\u201d"),
+    unnamed="channel {channel} of {layer} (unnamed)",
+    mixed="{first} / {second} (mixed)",
+    list_end=" and ",
+    place_phrases={  # fmt: skip
+        "centre": "in the centre",
+        "left": "on the left",
+        "right": "on the right",
+        "upper": "in the upper part",
+        "lower": "in the lower part",
+        "left upper": "in the upper left",
+        "right upper": "in the upper right",
+        "left lower": "in the lower left",
+        "lower right": "in the lower right",
+        "centre upper": "in the upper centre",
+        "centre lower": "in the lower centre",
+        "centre left": "left of the centre",
+        "centre right": "right of the centre",
+        "whole": "over the whole photo",
+    },
+    other_place="at the place {words}",
+    sentences=_EXPERT | _STAKEHOLDER | _NAMES,
+    lexicon=Lexicon(
+        numerals=_NUMERALS,
+        quantities=(
+            r"majority|minority|most of|much of|many of|the bulk|mostly|mainly|largely|predominantly|entirely|wholly|"
+            r"completely|solely|exclusively|purely",
+            r"(?:nearly|almost|practically|virtually) (?:all|every|everything|no|none|nothing)",
+            r"all (?:the )?(?:concepts|channels|relevance)|(?:every|each|no|any) (?:concept|channel)|everything|"
+            r"nothing|none|only(?= \u25a1| one| the concept| concept| channel)|negligibl[ey]|overwhelming(?:ly)?|"
+            r"hardly any|a fraction",
+        ),
+        bounds=(
+            r"more than|less than|fewer than|over|under|above|below|at least|at most|up to|nearly|almost|just short of|"
+            r"no more than|no less than|beyond|times|exceeding",
+        ),
+        superlatives=(
+            r"strongest|largest|biggest|greatest|highest|foremost|heaviest|topmost|top(?! left| right| half| part| edge| corner| of the)|leading|dominant|dominates?|"
+            r"dominating|principal|primary|main|chief|paramount|prime|first|above all|ahead of (?:all|every)",
+            r"(?<!next )most(?! of\b| probable\b)",
+        ),
+        lowest=(
+            r"weakest|smallest|lowest|least(?<!at least)|slightest|faintest|last|minor|secondary|runner-up concept",
+        ),
+        more=(
+            r"(?:more|stronger|larger|bigger|greater|higher|heavier)\b.*?\bthan",
+            r"outweighs?|exceeds?|surpass(?:es)?|outranks?|ahead of",
+        ),
+        less=(
+            r"(?:less|fewer|weaker|smaller|lower|lighter)\b.*?\bthan",
+            r"falls? short of|trails?|lags? behind|behind",
+        ),
+        other_measures=(r"areas?|regions?|box|boxes|patch|sizes?|confidence|activations?|activat\w+",),
+        equal=(r"as (?:much|strong|strongly|large|big|high|relevant) as|equal(?:s|ly)?|the same share|on a par|ties?",),
+        supporting=(
+            r"support(?:s|ed|ing|ive)?|speak(?:s|ing)? for|spoke for|in favou?r of|favou?r(?:s|ed|ing)|positive(?:ly)?|"
+            r"point(?:s|ed|ing)? to(?:wards?)? (?:\u25a1|the class|this class)|count(?:s|ed|ing)? for|argu(?:e|es|ed|ing) for|back(?:s|ed|ing)|"
+            r"strengthen(?:s|ed|ing)?|contribut(?:e|es|ed|ing|ions?)|evidence (?:for|of)|boost(?:s|ed|ing)?|"
+            r"rais(?:e|es|ed|ing)|increas(?:e|es|ed|ing)|confirm(?:s|ed|ing)?|add(?:s|ed|ing)? to|pro",
+            r"(?:with|has|have) the sign of the (?:logit|score)",
+        ),
+        opposing=(
+            r"against|oppos(?:e|es|ed|ing|ition)|negative(?:ly)?|weaken(?:s|ed|ing)?|lower(?:s|ed|ing)(?! left| right)|"
+            r"reduc(?:e|es|ed|ing)|decreas(?:e|es|ed|ing)|contradict(?:s|ed|ing|ion)?|counter(?:s|ed|ing)?|"
+            r"detract(?:s|ed|ing)?|inhibit(?:s|ed|ing|ory)?|suppress(?:es|ed|ing)?|undermin(?:e|es|ed|ing)|"
+            r"disfavou?r(?:s|ed|ing)?|pull(?:s|ed)? away from|subtract(?:s|ed|ing)?|contra|refut(?:e|es|ed|ing)",
+            r"opposite in sign to the (?:logit|score)",
+        ),
+        negations=(r"not|never|no|none|neither|nor|cannot|hardly|barely|fails? to|\w+n['\u2019]t|un(?:supportive)",),
+        places={
+            r"left(?! out\b| over\b)": "left",
+            r"leftmost|left-hand": "left",
+            r"right|rightmost|right-hand": "right",
+            r"upper|uppermost|upwards?": "upper",
+            r"top (?=left|right|half|part|edge|corner|of\b)": "upper",
+            r"at the top|up high": "upper",
+            r"lower (?=left|right|half|part|edge|corner|centre|center)": "lower",
+            r"bottom|lowermost|low down": "lower",
+            r"centre|center|central|middle|centred|centered": "centre",
+            r"whole photo|whole image|whole picture|everywhere": "whole",
+            r"background|foreground|corners?|edges?|borders?|sides?|beside|behind|beneath|underneath|in front of|"
+            r"next to|near the|around the": "",
+        },
+        causes=(
+            r"because|caus(?:e|es|ed|ing|al|ally)|due to|owing to|thanks to|thereby|"
+            r"le(?:d|ads?|ading) (?:\S+ ){0,3}to|results? in|resulted in|resulting in|as a result|consequent(?:ly)?|"
+            r"mak(?:e|es|ing) (?:the |this )?(?:network|model|prediction|class|it)|"
+            r"made (?:the |this )?(?:network|model|prediction|class|it)",
+            r"dr(?:ive|ives|ove|iven|iving)|trigger(?:s|ed|ing)?|prompt(?:s|ed|ing)|forc(?:e|es|ed|ing)|"
+            r"enabl(?:e|es|ed|ing)|determin(?:e|es|ed|ing)|decisive(?:ly)?|responsible|reasons?|why|therefore|hence|"
+            r"thus|so that|since|effects?|affect(?:s|ed|ing)?|influenc(?:e|es|ed|ing)|impact(?:s|ed|ing)?",
+            r"would|could have|might have|had (?:it|this|that|the)|were (?:it|this) not|if (?:\S+ ){0,4}(?:were|was|had)|"
+            r"without (?:it|this|that|them|these|those|the|\u25a1)|absent",
+            r"essential|necessary|crucial|required|requires?|needed|needs?|sufficient|pivotal|key|vital|"
+            r"depend(?:s|ed|ing)?|rel(?:y|ies|ied|iance)|based on|rests? on|hing(?:e|es|ed) on|produc(?:e|es|ed|ing)|"
+            r"explains? (?:why|the (?:prediction|class|decision))|justif(?:y|ies|ied)|prov(?:e|es|ed|ing) that",
+        ),
+        minds=(
+            r"think(?:s|ing)?|thought|believ(?:e|es|ed|ing)|knows?|knew|understand(?:s|ing)?|understood|sees?|saw|"
+            r"recogni[sz](?:e|es|ed|ing)|want(?:s|ed)?|decid(?:e|es|ed|ing)|concludes?|concluded|notic(?:e|es|ed|ing)|"
+            r"look(?:s|ed|ing)? (?:at|for)|realis(?:e|es|ed)|realiz(?:e|es|ed)|reason(?:s|ed|ing)|confus(?:e|es|ed)|"
+            r"mistakes?|mistook|interprets?|interpreted|attention|attends?|pa(?:ys|id) attention|learn(?:s|ed|t)|"
+            r"identif(?:y|ies|ied)|guess(?:es|ed)?|is (?:sure|certain|convinced|confident)",
+        ),
+        photo_words=(r"photos?|images?|pictures?",),
+        function_words=frozenset(
+            ["the", "of", "and", "is", "in", "with", "for", "that", "this", "are", "to", "it", "by", "its", "carries"]
+        ),
+    ),
+)
