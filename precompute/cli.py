@@ -158,6 +158,10 @@ def _explain(arguments: argparse.Namespace) -> None:
         print(path)  # noqa: T201
 
 
+def _evaluate(arguments: argparse.Namespace) -> None:
+    _pipeline(arguments).evaluate()
+
+
 def _site(arguments: argparse.Namespace) -> None:
     print(_pipeline(arguments).build_site().resolve().as_uri())  # noqa: T201
 
@@ -181,6 +185,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "references": (_references, "render the reference images into references.h5"),
     "name": (_name, "name every concept into names.jsonl"),
     "explain": (_explain, "explain the config's photos, and the given ones besides"),
+    "evaluate": (_evaluate, "score concepts and names against the truth, where the data set knows it"),
     "site": (_site, "build the site from what is there"),
     "serve": (_serve, "serve the finished site on this machine"),
 }

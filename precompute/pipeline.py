@@ -21,6 +21,7 @@ from .rendering import Renderer, merge_blocks
 from .reporting import Reporter
 from .shards import ALL, Part, ShardMiner, ShardPlan, merge_plan
 from .store import ATLAS_KIND, REFERENCES_KIND, read_atlas, read_provenance, write_atlas, write_references
+from .truth import TruthStage
 from .workspace import Workspace
 
 
@@ -144,6 +145,11 @@ class Pipeline:
         stage = ExplanationStage(self.inputs, self.workspace, self.reporter)
         return stage.run(photos)
 
+    def evaluate(self) -> None:
+        """Score concepts and names against the truth, where the data set knows it."""
+        stage = TruthStage(self.inputs.dataset, self.workspace, self.reporter)
+        stage.run(self.atlas, self.inputs.references_digest, self.config.preprocessing.crop)
+
     # --- the site ----------------------------------------------------------------------------------------------
 
     def build_site(self) -> Path:
@@ -179,6 +185,7 @@ class Pipeline:
         self.render()
         self.name()
         self.explain()
+        self.evaluate()
         return self.build_site()
 
     def _report_skipped(self) -> None:
