@@ -247,9 +247,10 @@ def _nearest(used: Sequence[Placeholder], position: int, fits: Callable[[Placeho
 
 
 def _omissions(claims: Sequence[Claim], table: ExplanationTable) -> list[Problem]:
-    """A narrative may not keep back how little it shows, nor what speaks against the class."""
+    """Find what a narrative keeps back: how little it shows, or what speaks against the class."""
     used = [placeholder for claim in claims for placeholder in placeholders(claim.text)]
-    rows = [row for cited in {item.id for item in used if item.is_concept} if (row := table.concept(cited))]
+    weighed = {item.id for item in used if item.field in ("share", "magnitude", "relevance")}
+    rows = [row for row in table.concepts if row.id in weighed]
     told = {item.id for item in used if item.field == "coverage"}
     problems = [
         Problem("coverage_missing", f"concepts of {layer_id} are told without {{coverage:{layer_id}}}")

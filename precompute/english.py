@@ -108,7 +108,8 @@ _NUMERALS = (
     r"nine)ty(?:-\w+)?|hundreds?|thousands?|millions?|billions?|dozens?",
     r"hal(?:f|ves)|halved|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?",
     r"second|\w+teenth|\w+tieth|hundredth",
-    r"once|twice|thrice|doubl(?:e|es|ed|ing)|tripl(?:e|es|ed)|quadrupl\w+|(?:two|three|four|five|six|seven|eight|nine|ten|hundred|thousand)-?fold|couple|pair|single|sole",
+    r"once|twice|thrice|doubl(?:e|es|ed|ing)|tripl(?:e|es|ed)|quadrupl\w+|"
+    r"(?:two|three|four|five|six|seven|eight|nine|ten|hundred|thousand)-?fold|couple|pair|single|sole",
     r"per ?cent|percentages?|percentage points?",
     r"(?<!no )(?<!this )(?<!that )(?<!the )(?<!which )(?<!each )(?<!another )(?<!every )"
     r"one(?! can\b| cannot\b| may\b| should\b| must\b| another\b| of\b)",
@@ -122,7 +123,7 @@ ENGLISH = Language(
     unnamed="channel {channel} of {layer} (unnamed)",
     mixed="{first} / {second} (mixed)",
     list_end=" and ",
-    place_phrases={  # fmt: skip
+    place_phrases={
         "centre": "in the centre",
         "left": "on the left",
         "right": "on the right",
@@ -151,11 +152,13 @@ ENGLISH = Language(
             r"hardly any|a fraction",
         ),
         bounds=(
-            r"more than|less than|fewer than|over|under|above|below|at least|at most|up to|nearly|almost|just short of|"
+            r"more than|less than|fewer than|over|under|above|below|at least|at most|up to|nearly|almost|"
+            r"just short of|"
             r"no more than|no less than|beyond|times|exceeding",
         ),
         superlatives=(
-            r"strongest|largest|biggest|greatest|highest|foremost|heaviest|topmost|top(?! left| right| half| part| edge| corner| of the)|leading|dominant|dominates?|"
+            r"strongest|largest|biggest|greatest|highest|foremost|heaviest|topmost|"
+            r"top(?! left| right| half| part| edge| corner| of the)|leading|dominant|dominates?|"
             r"dominating|principal|primary|main|chief|paramount|prime|first|above all|ahead of (?:all|every)",
             r"(?<!next )most(?! of\b| probable\b)",
         ),
@@ -173,14 +176,17 @@ ENGLISH = Language(
         other_measures=(r"areas?|regions?|box|boxes|patch|sizes?|confidence|activations?|activat\w+",),
         equal=(r"as (?:much|strong|strongly|large|big|high|relevant) as|equal(?:s|ly)?|the same share|on a par|ties?",),
         supporting=(
-            r"support(?:s|ed|ing|ive)?|speak(?:s|ing)? for|spoke for|in favou?r of|favou?r(?:s|ed|ing)|positive(?:ly)?|"
-            r"point(?:s|ed|ing)? to(?:wards?)? (?:\u25a1|the class|this class)|count(?:s|ed|ing)? for|argu(?:e|es|ed|ing) for|back(?:s|ed|ing)|"
+            r"support(?:s|ed|ing|ive)?|speak(?:s|ing)? for|spoke for|in favou?r of|favou?r(?:s|ed|ing)|"
+            r"positive(?:ly)?|"
+            r"point(?:s|ed|ing)? to(?:wards?)? (?:\u25a1|the class|this class)|count(?:s|ed|ing)? for|"
+            r"argu(?:e|es|ed|ing) for|back(?:s|ed|ing)|"
             r"strengthen(?:s|ed|ing)?|contribut(?:e|es|ed|ing|ions?)|evidence (?:for|of)|boost(?:s|ed|ing)?|"
             r"rais(?:e|es|ed|ing)|increas(?:e|es|ed|ing)|confirm(?:s|ed|ing)?|add(?:s|ed|ing)? to|pro",
             r"(?:with|has|have) the sign of the (?:logit|score)",
         ),
         opposing=(
-            r"against|oppos(?:e|es|ed|ing|ition)|negative(?:ly)?|weaken(?:s|ed|ing)?|lower(?:s|ed|ing)(?! left| right)|"
+            r"against|oppos(?:e|es|ed|ing|ition)|negative(?:ly)?|weaken(?:s|ed|ing)?|"
+            r"lower(?:s|ed|ing)(?! left| right)|"
             r"reduc(?:e|es|ed|ing)|decreas(?:e|es|ed|ing)|contradict(?:s|ed|ing|ion)?|counter(?:s|ed|ing)?|"
             r"detract(?:s|ed|ing)?|inhibit(?:s|ed|ing|ory)?|suppress(?:es|ed|ing)?|undermin(?:e|es|ed|ing)|"
             r"disfavou?r(?:s|ed|ing)?|pull(?:s|ed)? away from|subtract(?:s|ed|ing)?|contra|refut(?:e|es|ed|ing)",
@@ -209,15 +215,17 @@ ENGLISH = Language(
             r"dr(?:ive|ives|ove|iven|iving)|trigger(?:s|ed|ing)?|prompt(?:s|ed|ing)|forc(?:e|es|ed|ing)|"
             r"enabl(?:e|es|ed|ing)|determin(?:e|es|ed|ing)|decisive(?:ly)?|responsible|reasons?|why|therefore|hence|"
             r"thus|so that|since|effects?|affect(?:s|ed|ing)?|influenc(?:e|es|ed|ing)|impact(?:s|ed|ing)?",
-            r"would|could have|might have|had (?:it|this|that|the)|were (?:it|this) not|if (?:\S+ ){0,4}(?:were|was|had)|"
+            r"would|could have|might have|had (?:it|this|that|the)|were (?:it|this) not|"
+            r"if (?:\S+ ){0,4}(?:were|was|had)|"
             r"without (?:it|this|that|them|these|those|the|\u25a1)|absent",
             r"essential|necessary|crucial|required|requires?|needed|needs?|sufficient|pivotal|key|vital|"
             r"depend(?:s|ed|ing)?|rel(?:y|ies|ied|iance)|based on|rests? on|hing(?:e|es|ed) on|produc(?:e|es|ed|ing)|"
-            r"explains? (?:why|the (?:prediction|class|decision))|justif(?:y|ies|ied)|prov(?:e|es|ed|ing) that",
+            r"explains? (?:why|the (?:prediction|decision))|justif(?:y|ies|ied)|prov(?:e|es|ed|ing) that",
         ),
         minds=(
             r"think(?:s|ing)?|thought|believ(?:e|es|ed|ing)|knows?|knew|understand(?:s|ing)?|understood|sees?|saw|"
-            r"recogni[sz](?:e|es|ed|ing)|want(?:s|ed)?|decid(?:e|es|ed|ing)|concludes?|concluded|notic(?:e|es|ed|ing)|"
+            r"recogni[sz](?:e|es|ed|ing)|want(?:s|ed)?|decid(?:e|es|ed|ing)|concludes?|concluded|"
+            r"notic(?:e|es|ed|ing)|"
             r"look(?:s|ed|ing)? (?:at|for)|realis(?:e|es|ed)|realiz(?:e|es|ed)|reason(?:s|ed|ing)|confus(?:e|es|ed)|"
             r"mistakes?|mistook|interprets?|interpreted|attention|attends?|pa(?:ys|id) attention|learn(?:s|ed|t)|"
             r"identif(?:y|ies|ied)|guess(?:es|ed)?|is (?:sure|certain|convinced|confident)",

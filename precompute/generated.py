@@ -70,12 +70,19 @@ def draft_stakeholder(table: ExplanationTable, language: Language) -> list[Claim
     if table.probability < 0.5:
         claims.append(draft.claim("uncertainty", "plain_doubt"))
     claims.append(draft.claim("uncertainty", "plain_sure"))
-    shown = table.shown(table.layers[0].id) if table.layers else ()
-    if shown:
-        claims += _plain_layer(draft, table.layers[0], shown)
+    main = _main_layer(table)
+    shown = table.shown(main.id) if main else ()
+    if main and shown:
+        claims += _plain_layer(draft, main, shown)
     claims += _names(draft, shown)
     claims.append(draft.claim("caveat", "plain_caveat"))
     return claims
+
+
+def _main_layer(table: ExplanationTable) -> LayerRow | None:
+    """Take the first layer that carried relevance; the first of all where none did."""
+    carrying = (layer for layer in table.layers if any(row.share for row in table.shown(layer.id)))
+    return next(carrying, table.layers[0] if table.layers else None)
 
 
 DRAFTS: dict[str, Callable[[ExplanationTable, Language], list[Claim]]] = {
@@ -178,9 +185,9 @@ def _plain_concepts(draft: Draft, shown: Sequence[ConceptRow]) -> Iterator[Claim
             if signed:
                 sentence = also + {1: "supporting", -1: "opposing"}[direction]
             yield draft.claim(kind, f"plain_{sentence}", rows, items=draft.items("plain_item", rows))
-        elif signed and not any(row.direction == direction for row in shown):
-            kind = "no_support" if direction > 0 else "no_opposition"
-            yield draft.claim(kind, f"plain_{kind}")
+        elif signed and not any(row.direction == direction and not row.parent for row in draft.table.concepts):
+            absence = "no_support" if direction > 0 else "no_opposition"
+            yield draft.claim(absence, f"plain_{absence}")
 
 
 def _plain_largest(draft: Draft, row: ConceptRow, *, signed: bool) -> Claim:

@@ -132,7 +132,7 @@ GERMAN = Language(
     unnamed="Kanal {channel} von {layer} (ohne Namen)",
     mixed="{first} / {second} (gemischt)",
     list_end=" und ",
-    place_phrases={  # fmt: skip
+    place_phrases={
         "centre": "in der Mitte",
         "left": "links",
         "right": "rechts",
@@ -201,14 +201,16 @@ GERMAN = Language(
             r"führ(?:t|te|ten|en) (?:\S+ ){0,6}(?:zu|zur|zum|dazu)|daher|darum|somit|folglich|deswegen|demnach|"
             r"dadurch|sodass|so dass|"
             r"denn|da (?:das|die|der|es)",
-            r"würde\w*|hätte\w*|wäre\w*|könnte\w*|ohne (?:dies\w*|es|das|den|die|\u25a1)|wenn (?:\S+ ){0,4}(?:wäre|hätte)",
+            r"würde\w*|hätte\w*|wäre\w*|könnte\w*|ohne (?:dies\w*|es|das|den|die|\u25a1)|"
+            r"wenn (?:\S+ ){0,4}(?:wäre|hätte)",
             r"ausschlaggebend\w*|entscheid\w+|entschied\w*|bestimm(?:t|en|te|end)|verantwortlich\w*|gründ\w+|grund|"
             r"beeinfluss\w+|einfluss\w*|wirkung\w*|auswirk\w+|abhängig\w*|häng\w+ (?:\S+ ){0,3}ab|beruh\w+|basier\w+|"
             r"notwendig\w*|nötig\w*|unverzichtbar\w*|erforderlich\w*|hinreichend\w*|auslös\w+|erzeug\w+|"
             r"macht das (?:netz|modell)|bringt das (?:netz|modell)|lässt das (?:netz|modell)",
         ),
         minds=(
-            r"denkt|denken|dachte|glaubt|glauben|weiß|wissen|versteh\w+|verstand|sieht|sehen|sah|erkenn\w+|erkannt\w*|"
+            r"denkt|denken|dachte|glaubt|glauben|weiß|wissen|versteh\w+|verstand|sieht|sehen|sah|"
+            r"erkenn\w+|erkannt\w*|"
             r"will|meint|hält (?:\S+ ){0,4}für|beachtet|schaut|blickt|achtet|verwechsel\w+|vermutet|schließt|"
             r"interpretier\w+|lernt\w*|gelernt|überzeugt|ist sich sicher",
         ),

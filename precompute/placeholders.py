@@ -21,8 +21,8 @@ Value = float | int | str
 
 NON_BREAKING_SPACE = "\u00a0"
 MINUS = "\u2212"
-_NOISE = 1e-7
-"""Of the printed unit: sums of shares are off by rounding, and 1 - 1e-16 is printed as 100 %."""
+_NOISE = 1e-9
+"""Sums of shares are off by rounding: 1 - 1e-16 is printed as 100 %."""
 _BRACES = re.compile(r"\{([^{}]*)\}|[{}]")
 _CONTENT = re.compile(r"([a-z_]+)(?::(C[1-9][0-9]*(?:\.[1-9][0-9]*)?|L[1-9][0-9]*))?")
 _NUMBER = re.compile(
@@ -107,7 +107,7 @@ NUMERIC_FORMATS = ("percent", "signed_percent", "decimal", "count")
 class PlaceholderError(ValueError):
     """A placeholder cannot be used; `code` says in which way, the message says why."""
 
-    def __init__(self, code: str, message: str):
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
@@ -221,31 +221,20 @@ def name_text(row: ConceptRow, language: Language) -> str:
 
 
 def _number(raw: float, form: str) -> str:
-    if form == "decimal":
-        return _bounded(raw, 2, "", plus=False)
-    return _bounded(raw * 100, 1, f"{NON_BREAKING_SPACE}%", plus=form == "signed_percent", full=100.0)
-
-
-def _bounded(scaled: float, n_decimals: int, unit: str, *, plus: bool, full: float | None = None) -> str:
     """Print with a fixed number of decimals, but never a value as 0 or as 100 % that is neither."""
-    if abs(scaled) <= _NOISE or (full is not None and abs(abs(scaled) - full) <= _NOISE):
-        scaled = scaled if abs(scaled) > _NOISE else 0.0
-        return _signed(scaled, f"{abs(scaled):.0f}", plus) + unit
-    step = 10.0**-n_decimals
-    rounded = f"{abs(scaled):.{n_decimals}f}"
-    if float(rounded) == 0:
-        bound = "<" if scaled > 0 else ">"
-        return f"{bound}{NON_BREAKING_SPACE}{_signed(scaled, f'{step:.{n_decimals}f}', plus)}{unit}"
-    if full is not None and float(rounded) == full and abs(scaled) < full:
-        bound = ">" if scaled > 0 else "<"
-        return f"{bound}{NON_BREAKING_SPACE}{_signed(scaled, f'{full - step:.{n_decimals}f}', plus)}{unit}"
-    return _signed(scaled, rounded, plus) + unit
-
-
-def _signed(scaled: float, digits: str, plus: bool) -> str:
-    if scaled < 0:
-        return MINUS + digits
-    return f"+{digits}" if plus and scaled > 0 else digits
+    is_percent = form != "decimal"
+    scale, n_decimals, unit = (100, 1, f"{NON_BREAKING_SPACE}%") if is_percent else (1, 2, "")
+    sign = MINUS if raw < 0 else "+" if form == "signed_percent" else ""
+    if abs(raw) <= _NOISE:
+        return f"0{unit}"
+    if is_percent and abs(abs(raw) - 1) <= _NOISE:
+        return f"{sign}100{unit}"
+    digits, bound = f"{abs(raw) * scale:.{n_decimals}f}", ""
+    if float(digits) == 0:
+        digits, bound = f"{10.0**-n_decimals:.{n_decimals}f}", "<" if raw > 0 else ">"
+    elif is_percent and float(digits) == 100 and abs(raw) < 1:
+        digits, bound = "99.9", ">" if raw > 0 else "<"
+    return f"{bound}{NON_BREAKING_SPACE if bound else ''}{sign}{digits}{unit}"
 
 
 @dataclass(frozen=True)

@@ -233,8 +233,8 @@ def _signs(seen: Prose) -> Iterator[Problem]:
     """Words for a direction agree with the signs; without a concept they stand in general statements only."""
     lexicon = seen.language.lexicon
     assert lexicon
-    found = {1: _find(seen, lexicon.supporting), -1: _find(seen, lexicon.opposing)}
-    words = {direction: match for direction, match in found.items() if match}
+    patterns = {1: lexicon.supporting, -1: lexicon.opposing}
+    words = {direction: match for direction, words in patterns.items() if (match := _find(seen, words))}
     if not words or seen.claim.kind in _ABSENCE_KINDS or (not seen.rows and seen.claim.kind in ("caveat", "coverage")):
         return
     direction, match = next(iter(words.items()))
@@ -338,7 +338,7 @@ def _areas(seen: Prose) -> Iterator[Problem]:
 
 
 def _names(seen: Prose) -> Iterator[Problem]:
-    """A name or class reaches the text through its placeholder only; the sentences' own words are free to use."""
+    """Find names and classes that were typed; the words of the generated sentences are free to use."""
     words, free = _words(seen.text), _vocabulary(seen.language.code)
     known = _typed_names(seen.table)
     for start in range(len(words)):
