@@ -62,24 +62,23 @@ class TrainingPlan:
         Of the part heads, of the relevance outside the parts, and of the mean activations.
     stray_start : float
         Share of the steps after which relevance outside the parts counts.
-    filter_shrink, offcentre_shrink, head_shrink : float
+    filter_shrink, offcentre_shrink : float
         Per step and unit of the learning rate, in the unit of the weights.
     """
 
     seed: int = 0
     n_scenes: int = 7200
-    n_epochs: int = 5
+    n_epochs: int = 2
     batch_size: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
     part_weight: float = 0.5
-    stray_weight: float = 4.0
+    stray_weight: float = 6.0
     stray_start: float = 0.1
     activation_weight: float = 5e-3
     filter_shrink: float = 0.02
     offcentre_shrink: float = 0.3
-    head_shrink: float = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +167,6 @@ def train(scenes: SceneSet, plan: TrainingPlan) -> nn.Sequential:
         optimiser.step()
         rate = float(schedule.get_last_lr()[0])
         shrink_filters(_features(model), rate * plan.filter_shrink, rate * plan.offcentre_shrink)
-        heads.shrink(rate * plan.head_shrink)
         schedule.step()
     return model.eval().to(memory_format=torch.contiguous_format)
 
