@@ -66,6 +66,8 @@ def trace_features(features: nn.Sequential, images: torch.Tensor) -> Trace:
 class PartHeads(nn.Module):
     """Where the parts are, told from the last convolutions of blocks by weights that are never negative.
 
+    In block 5 every channel may tell one part only: channel c the part c modulo `n_parts`.
+
     Parameters
     ----------
     widths : dict of str to int
@@ -78,20 +80,24 @@ class PartHeads(nn.Module):
         self.n_parts = n_parts
         self.weights = nn.ParameterDict({block: torch.rand(n_parts, width) * 0.1 for block, width in widths.items()})
         self.biases = nn.ParameterDict({block: torch.full((n_parts,), -3.0) for block in widths})
+        owner = torch.arange(widths["block5"]) % n_parts
+        self.owned = (owner == torch.arange(n_parts)[:, None]).float()
+        with torch.no_grad():
+            self.weights["block5"].copy_(0.5 * self.owned)
+
+    def weight(self, block: str) -> torch.Tensor:
+        """Weights of a block's channels, (n_parts, n_channels), never negative."""
+        weight = self.weights[block].relu()
+        return weight * self.owned if block == "block5" else weight
 
     def loss(self, maps: dict[str, torch.Tensor], coverage: torch.Tensor) -> torch.Tensor:
         """Sum the binary cross-entropies by cell over the blocks; `coverage` is (n, n_parts, GRID, GRID) in [0, 1]."""
         total = coverage.new_zeros(())
-        for block, weight in self.weights.items():
-            logits = F.conv2d(maps[block], weight.relu()[:, :, None, None], self.biases[block])
+        for block, bias in self.biases.items():
+            logits = F.conv2d(maps[block], self.weight(block)[:, :, None, None], bias)
             truth = (F.adaptive_avg_pool2d(coverage, logits.shape[-1]) * _COVERAGE_GAIN).clamp(max=1)
             total = total + F.binary_cross_entropy_with_logits(logits, truth, weight=1 + 4 * truth)
         return total * self.n_parts
-
-    @torch.no_grad()
-    def shrink(self, amount: float) -> None:
-        """Move the weights of block 5 towards zero, so that few channels tell a part."""
-        self.weights["block5"].sub_(amount).clamp_(min=0)
 
 
 def follow_relevance(
@@ -104,7 +110,7 @@ def follow_relevance(
             total = F.conv2d(before, weight, padding=1) + 1e-6
             flow = before * F.conv_transpose2d(flow / total, weight, padding=1)
         elif indices is not None:
-            flow = F.max_unpool2d(flow, indices, [2])
+            flow = F.max_unpool2d(flow, indices, [2, 2])
     return flow
 
 
@@ -118,7 +124,7 @@ def compute_stray_relevance(
     cells = F.adaptive_avg_pool2d(coverage, trace.maps["block5"].shape[-1])
     rows = torch.arange(len(cells))
     drawn = torch.multinomial((cells.flatten(2).amax(2) > 0.12).float() + 1e-9, 1, generator=chance)[:, 0]
-    start = trace.maps["block5"] * heads.weights["block5"].relu()[drawn][:, :, None, None]
+    start = trace.maps["block5"] * heads.weight("block5")[drawn][:, :, None, None]
     start = start * (cells[rows, drawn] > 0.1)[:, None]
     relevance = follow_relevance(trace.steps, start).sum(1)
     inside = (coverage[rows, drawn] * 1.3).clamp(max=1)
@@ -134,7 +140,7 @@ def shrink_filters(features: nn.Sequential, everywhere: float, off_centre: float
     at or below zero: a positive one would absorb relevance.
     """
     distance = torch.tensor([[2.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 2.0]])
-    reach = {3: 0.1, 4: 0.3, 5: 1.0}
+    reach = {3: 0.15, 4: 0.5, 5: 1.0}
     for position, layer in enumerate(features):
         if not isinstance(layer, nn.Conv2d):
             continue
