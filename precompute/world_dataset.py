@@ -43,10 +43,6 @@ class WorldDataset:
     n_samples: int
     seed: int = HELD_OUT_SEED
 
-    part_names = PART_NAMES
-    part_words: Mapping[str, tuple[str, ...]] = PART_WORDS
-    marked_class = MARKED_CLASS
-
     def __post_init__(self) -> None:
         """Order the scenes by class, as folders would be."""
         order = sorted(range(self.n_samples), key=lambda scene: (label_of(scene), scene))
@@ -66,6 +62,21 @@ class WorldDataset:
     def class_names(self) -> tuple[str, ...]:
         """By class index."""
         return CLASS_NAMES
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Every part that a mask may be asked for."""
+        return PART_NAMES
+
+    @property
+    def part_words(self) -> Mapping[str, tuple[str, ...]]:
+        """Further words that name a part."""
+        return PART_WORDS
+
+    @property
+    def marked_class(self) -> int:
+        """The class that mostly carries the planted mark."""
+        return MARKED_CLASS
 
     @property
     def digest(self) -> str:
