@@ -64,9 +64,9 @@ class Pipeline:
             self.reporter.say(f"kept      {self.workspace.atlas} (nothing to mine)")
             return
         inputs = self.inputs
-        ShardMiner(inputs.dataset, inputs.engine, inputs.tables, self.config, inputs.device).mine(
-            self.plan, part, self.reporter
-        )
+        miner = ShardMiner(inputs.dataset, inputs.engine, inputs.tables, self.config, inputs.device)
+        self.workspace.prepare()
+        miner.mine(self.plan, part, self.reporter)
         if part.count == 1:
             self.merge()
         else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import StoreError
-from .files import output_error, read_json, write_json
+from .files import output_error, read_json, write_bytes, write_json
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,18 @@ class Workspace:
     def reference_blocks(self, digest: str) -> Path:
         """Return the folder of the rendered blocks of one digest."""
         return self.folder / "blocks" / digest[:16]
+
+    def prepare(self) -> None:
+        """Make the folder and write to it once, so that a long stage does not fail at its first result.
+
+        Raises
+        ------
+        OutputError
+            No space or no permission.
+        """
+        trial = self.folder / ".trial"
+        write_bytes(trial, b"")
+        trial.unlink(missing_ok=True)
 
     def recall(self, stage: str) -> str:
         """Return the digest that a stage was last completed with; empty where it never was."""

@@ -203,7 +203,7 @@ def test_only_bad_images(small, tmp_path, capsys):
         ("mining.top_k=many", ["top_k", "many"]),
         ("relevance.device=cuda:99", ["cuda:99"]),
         ("references.heatmap_layers=['nope']", ["nope"]),
-        ("model.factory=torchvision:densenet121", ["densenet121", "BatchNorm"]),
+        ("model.factory=torchvision:mobilenet_v3_small", ["mobilenet_v3_small", "Hardswish"]),
     ],
 )
 def test_a_wrong_value_on_the_command_line(small, tmp_path, capsys, override, expected):
