@@ -32,13 +32,11 @@ def build_rules(
     rules: list[Rule] = []
     first, nonnegative, owned = True, False, False
     for step in steps:
-        rule = _rule(_moved(step, device, dtype), config, first=first, input_nonnegative=nonnegative)
+        rule = build_rule(step, config, device, dtype, first=first, input_nonnegative=nonnegative)
         linear = isinstance(step, chain.Convolution | chain.Dense)
         # overwriting is safe only where nobody else holds the values: linear steps keep their input, not their output
         rule.in_place = owned and isinstance(step, chain.Rectifier | chain.Scaling)
         owned = linear or rule.in_place
-        if isinstance(rule, MaxPoolingRule):
-            rule.input_nonnegative = nonnegative
         nonnegative = isinstance(step, chain.Rectifier) or (nonnegative and not linear)
         first = first and not linear
         rules.append(rule)
@@ -55,10 +53,7 @@ def build_rule(
     input_nonnegative: bool,
 ) -> Rule:
     """Choose the rule of one step by itself; `first` says whether it takes the image."""
-    rule = _rule(_moved(step, device, dtype), config, first=first, input_nonnegative=input_nonnegative)
-    if isinstance(rule, MaxPoolingRule):
-        rule.input_nonnegative = input_nonnegative
-    return rule
+    return _rule(_moved(step, device, dtype), config, first=first, input_nonnegative=input_nonnegative)
 
 
 def _moved(step: chain.Step, device: torch.device, dtype: torch.dtype) -> chain.Step:

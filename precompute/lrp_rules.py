@@ -137,7 +137,6 @@ class MaxPoolingRule(Rule):
         super().__init__(step.name)
         self.kernel, self.stride, self.padding, self.dilation = step.kernel, step.stride, step.padding, step.dilation
         self.ceil_mode = step.ceil_mode
-        self.input_nonnegative = False
 
     def windowed(self) -> Self:
         """Return the same rule for windows that hold their surroundings, so that nothing is padded."""

@@ -175,8 +175,8 @@ class SequentialEngine:
     def reference_heatmaps(self, images: torch.Tensor, requests: Sequence[ReferenceRequest]) -> torch.Tensor:
         """Compute (n_requests, height, width) heatmaps, in the order of the requests.
 
-        Single neurons go by windows where that is less work, all others by rows over the whole frame; the requests of
-        one image share its forward pass.
+        Single neurons go by windows where the steps allow it, all others by rows over the whole frame; the requests of
+        one image share its forward pass where that is less work.
         """
         result = torch.zeros((len(requests), *self._input_shape[1:]), dtype=self._reported_dtype, device=self._device)
         rows = [Row(self._position(r.layer), r.channel, r.neuron, r.target) for r in requests]
@@ -192,7 +192,7 @@ class SequentialEngine:
         return result
 
     def _goes_by_window(self, row: Row) -> bool:
-        return row.target is None and row.neuron is not None and self._cropped.geometry.worthwhile(row.position)
+        return row.target is None and row.neuron is not None and self._cropped.geometry.covers(row.position)
 
     def _propagate(
         self, image: torch.Tensor, rows: Sequence[Row]

@@ -1,6 +1,6 @@
 """Where a single neuron's relevance flows: the windows that it touches at every step below it.
 
-Owns window sizes, origins, frame sizes and their costs in multiply-adds. Must not know tensors of images or requests.
+Owns the place, size, padding and cost of windows. Must not know tensors of images or requests.
 """
 
 from __future__ import annotations
@@ -8,9 +8,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from .chain import Pair
 from .lrp_rules import ConvolutionRule, FlatRule, MaxPoolingRule, RectifierRule, Rule, ScalingRule
+
+
+class Shape(NamedTuple):
+    """The part of a window that batches have in common.
+
+    Attributes
+    ----------
+    size : (height, width)
+        Of the part inside the frame.
+    padding : (left, right, top, bottom)
+        What the step sees beyond the frame.
+    """
+
+    size: Pair
+    padding: tuple[int, int, int, int]
+
+    @property
+    def padded_size(self) -> Pair:
+        """Height and width with the padding."""
+        left, right, top, bottom = self.padding
+        return self.size[0] + top + bottom, self.size[1] + left + right
+
+
+class Window(NamedTuple):
+    """The input of one step, as far as one neuron above it sees it: its top left corner and its shape."""
+
+    origin: Pair
+    shape: Shape
 
 
 @dataclass(frozen=True)
@@ -19,10 +48,8 @@ class Reach:
 
     Attributes
     ----------
-    stride, offset : (rows, columns)
-        Input origin = output origin * stride + offset.
-    span : (rows, columns)
-        Input pixels that one output pixel sees.
+    stride, padding, span : (rows, columns)
+        `span` is how many input pixels one output pixel sees.
     frame : (height, width)
         Of the step's whole input.
     weight : int
@@ -30,19 +57,23 @@ class Reach:
     """
 
     stride: Pair
-    offset: Pair
+    padding: Pair
     span: Pair
     frame: Pair
     weight: int
 
-    def origin(self, origin: Pair) -> Pair:
-        """Map the top left corner of an output window to that of its input window."""
-        return (origin[0] * self.stride[0] + self.offset[0], origin[1] * self.stride[1] + self.offset[1])
+    def below(self, origin: Pair, size: Pair) -> Window:
+        """Map a window of the output, inside its frame, to that of the input, clipped to its frame."""
+        (top, height, above, under), (left, width, before, after) = (
+            self._axis(axis, origin[axis], size[axis]) for axis in (0, 1)
+        )
+        return Window((top, left), Shape((height, width), (before, after, above, under)))
 
-    def size(self, size: Pair) -> Pair:
-        """Map the size of an output window to that of its input window."""
-        rows, columns = ((n - 1) * s + r for n, s, r in zip(size, self.stride, self.span, strict=True))
-        return rows, columns
+    def _axis(self, axis: int, origin: int, size: int) -> tuple[int, int, int, int]:
+        first = origin * self.stride[axis] - self.padding[axis]
+        last = first + (size - 1) * self.stride[axis] + self.span[axis]
+        start, stop = max(first, 0), min(last, self.frame[axis])
+        return start, stop - start, start - first, last - stop
 
 
 class Geometry:
@@ -61,59 +92,48 @@ class Geometry:
 
     def __init__(self, rules: Sequence[Rule], input_size: Pair) -> None:
         self.reaches: list[Reach] = []
-        frame = input_size
+        self._frames = [input_size]
         for position, rule in enumerate(rules):
-            reach = _reach(rule, frame, position)
+            reach = _reach(rule, self._frames[-1], position)
             if reach is None:
                 break
             self.reaches.append(reach)
-            frame = self._output_frame(reach)
-        self.last_frame = frame
+            rows, columns = (
+                (n + 2 * p - r) // s + 1
+                for n, p, r, s in zip(reach.frame, reach.padding, reach.span, reach.stride, strict=True)
+            )
+            self._frames.append((rows, columns))
 
-    @staticmethod
-    def _output_frame(reach: Reach) -> Pair:
-        rows, columns = (
-            (n - 2 * o - r) // s + 1
-            for n, o, r, s in zip(reach.frame, reach.offset, reach.span, reach.stride, strict=True)
-        )
-        return rows, columns
+    def covers(self, layer: int) -> bool:
+        """Whether everything from the layer down works on windows."""
+        return layer < len(self.reaches)
 
     def output_frame(self, position: int) -> Pair:
         """Return the size of a step's whole output."""
-        return self.reaches[position + 1].frame if position + 1 < len(self.reaches) else self.last_frame
+        return self._frames[position + 1]
 
-    def sizes(self, layer: int) -> list[Pair]:
-        """Return the window sizes at the inputs of steps 0 … layer for one neuron of the layer."""
-        size, sizes = (1, 1), []
+    def place(self, layer: int, neuron: int) -> Pair:
+        """Return the row and column of a flat neuron."""
+        return divmod(neuron, self.output_frame(layer)[1])
+
+    def windows(self, layer: int, neuron: int) -> list[Window]:
+        """Return the windows of one neuron at the inputs of steps 0 … layer."""
+        origin, size, windows = self.place(layer, neuron), (1, 1), []
         for reach in reversed(self.reaches[: layer + 1]):
-            size = reach.size(size)
-            sizes.append(size)
-        return sizes[::-1]
+            window = reach.below(origin, size)
+            origin, size = window.origin, window.shape.size
+            windows.append(window)
+        return windows[::-1]
 
-    def origins(self, layer: int, neuron: int) -> list[Pair]:
-        """Return the window origins at the inputs of steps 0 … layer; negative where they reach into the padding."""
-        origin, origins = divmod(neuron, self.output_frame(layer)[1]), []
-        for reach in reversed(self.reaches[: layer + 1]):
-            origin = reach.origin(origin)
-            origins.append(origin)
-        return origins[::-1]
-
-    def window_costs(self, layer: int) -> list[int]:
-        """Return the multiply-adds of one convolution over the window, for each of the steps 0 … layer."""
-        outputs = [*self.sizes(layer)[1:], (1, 1)]
+    def window_costs(self, layer: int, neuron: int) -> list[int]:
+        """Return the multiply-adds of one convolution over the windows, for each of the steps 0 … layer."""
+        outputs = [*(window.shape.size for window in self.windows(layer, neuron)[1:]), (1, 1)]
         return [n[0] * n[1] * reach.weight for n, reach in zip(outputs, self.reaches, strict=False)]
 
     @cached_property
     def frame_costs(self) -> list[int]:
         """The multiply-adds of one convolution over the whole frame, for each step."""
-        frames = [self.output_frame(position) for position in range(len(self.reaches))]
-        return [n[0] * n[1] * reach.weight for n, reach in zip(frames, self.reaches, strict=True)]
-
-    def worthwhile(self, layer: int) -> bool:
-        """Whether a layer works on windows, and its windows are less work than the whole frame."""
-        if layer >= len(self.reaches):
-            return False
-        return sum(self.window_costs(layer)) <= sum(self.frame_costs[: layer + 1])
+        return [n[0] * n[1] * reach.weight for n, reach in zip(self._frames[1:], self.reaches, strict=True)]
 
 
 def _reach(rule: Rule, frame: Pair, position: int) -> Reach | None:
@@ -123,15 +143,14 @@ def _reach(rule: Rule, frame: Pair, position: int) -> Reach | None:
     if isinstance(rule, FlatRule) and position:
         return None
     if isinstance(rule, MaxPoolingRule):
-        # surroundings are zero in a window and -inf in a frame: the same only where no value is negative
-        padded = rule.padding != (0, 0) and not rule.input_nonnegative
-        return None if rule.ceil_mode or padded else _kernel_reach(rule, frame, 0)
+        return None if rule.ceil_mode else _kernel_reach(rule, frame, 0)
     if isinstance(rule, ConvolutionRule):
         return _kernel_reach(rule, frame, rule.weight.numel())
     return None
 
 
-def _kernel_reach(rule: ConvolutionRule | MaxPoolingRule, frame: Pair, weight: int) -> Reach:
-    offset = (-rule.padding[0], -rule.padding[1])
+def _kernel_reach(rule: ConvolutionRule | MaxPoolingRule, frame: Pair, weight: int) -> Reach | None:
     rows, columns = (d * (k - 1) + 1 for d, k in zip(rule.dilation, rule.kernel, strict=True))
-    return Reach(rule.stride, offset, (rows, columns), frame, weight)
+    if rule.padding[0] >= rows or rule.padding[1] >= columns:
+        return None  # an output could see nothing but padding, and a window would be empty
+    return Reach(rule.stride, rule.padding, (rows, columns), frame, weight)
