@@ -151,6 +151,8 @@ def asked_again(
         done = [keys[name.concept] for name in named if not name.failure]
         n_again += sum(last["concepts"][key] - then["concepts"][key] for key in done)
         print(f"{journal.stem}: {len(done)} concepts had their name")
+        if len(done) < arguments.concepts // 6:
+            raise SystemExit("too few concepts had their name when killed: nothing was shown; run it again")
     return n_again
 
 
