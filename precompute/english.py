@@ -111,9 +111,10 @@ _NUMERALS = (
     r"once|twice|thrice|doubl(?:e|es|ed|ing)|tripl(?:e|es|ed)|quadrupl\w+|"
     r"(?:two|three|four|five|six|seven|eight|nine|ten|hundred|thousand)-?fold|couple|pair|single|sole",
     r"per ?cent|percentages?|percentage points?",
-    r"(?<!no )(?<!this )(?<!that )(?<!the )(?<!which )(?<!each )(?<!another )(?<!every )"
-    r"one(?! can\b| cannot\b| may\b| should\b| must\b| another\b| of\b)",
-    r"one of (?:them|the concepts)",
+    # "one" is often a pronoun; it is a numeral where something is counted or divided.
+    r"one (?:in|out of|per|half|third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|"
+    r"concepts?|channels?|layers?|photos?|class|classes|part|time|point)",
+    r"(?:only|just|exactly|number|rank|at least|at most|plus|minus) one",
 )
 
 ENGLISH = Language(
@@ -223,12 +224,13 @@ ENGLISH = Language(
             r"explains? (?:why|the (?:prediction|decision))|justif(?:y|ies|ied)|prov(?:e|es|ed|ing) that",
         ),
         minds=(
-            r"think(?:s|ing)?|thought|believ(?:e|es|ed|ing)|knows?|knew|understand(?:s|ing)?|understood|sees?|saw|"
+            r"think(?:s|ing)?|thought|believ(?:e|es|ed|ing)|knows?|knew|understand(?:s|ing)?|understood|"
+            r"sees|can see|saw|"
             r"recogni[sz](?:e|es|ed|ing)|want(?:s|ed)?|decid(?:e|es|ed|ing)|concludes?|concluded|"
             r"notic(?:e|es|ed|ing)|"
             r"look(?:s|ed|ing)? (?:at|for)|realis(?:e|es|ed)|realiz(?:e|es|ed)|reason(?:s|ed|ing)|confus(?:e|es|ed)|"
             r"mistakes?|mistook|interprets?|interpreted|attention|attends?|pa(?:ys|id) attention|learn(?:s|ed|t)|"
-            r"identif(?:y|ies|ied)|guess(?:es|ed)?|is (?:sure|certain|convinced|confident)",
+            r"identif(?:y|ies|ied)|guessed|guessing|is (?:sure|certain|convinced|confident)",
         ),
         photo_words=(r"photos?|images?|pictures?",),
         function_words=frozenset(
