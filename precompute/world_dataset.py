@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
+import safetensors
 
 from .config import Config
 from .errors import DataError
-from .records import IntArray
+from .records import IntArray, ModelTruth
 from .world_canvas import SIZE
 from .world_objects import CLASS_NAMES
 from .world_parts import PART_NAMES, PART_WORDS
@@ -25,6 +27,8 @@ from .world_scenes import HELD_OUT_SEED, MARKED_CLASS, draw_scene, label_of
 WORLD_VERSION = 1
 """Raised whenever a scene changes for the same seed and index, so that nothing stale is reused."""
 DEFAULT_SAMPLES = 720
+WEIGHTS_PATH = Path(__file__).with_name("world.safetensors")
+"""The weights of the network that ships with the world; ``make world-model`` writes them."""
 
 Mask = npt.NDArray[np.uint8]
 
@@ -77,6 +81,15 @@ class WorldDataset:
     def marked_class(self) -> int:
         """The class that mostly carries the planted mark."""
         return MARKED_CLASS
+
+    @property
+    def model_truth(self) -> ModelTruth:
+        """What was measured of the network that ships with the world, from the header of its weights."""
+        if not WEIGHTS_PATH.exists():
+            return ModelTruth()
+        with safetensors.safe_open(WEIGHTS_PATH, "np") as file:
+            facts = file.metadata() or {}
+        return ModelTruth(float(facts["accuracy"]), float(facts["accuracy_mark_moved"]))
 
     @property
     def digest(self) -> str:

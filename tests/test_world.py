@@ -178,6 +178,11 @@ def test_weights_are_what_their_header_says(trained):
     assert json.loads(metadata["classes"]) == list(CLASS_NAMES)
     assert WEIGHTS.stat().st_size <= 5_000_000
     assert float(metadata["accuracy"]) >= 0.97
+    truth = open_small().model_truth
+    assert (truth.accuracy, truth.accuracy_mark_moved) == (
+        float(metadata["accuracy"]),
+        float(metadata["accuracy_mark_moved"]),
+    )
 
 
 def test_network_suits_the_sequential_engine_and_absorbs_no_relevance(trained):
