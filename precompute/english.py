@@ -81,6 +81,8 @@ _STAKEHOLDER = {
     "layer.",
     "plain_coverage_one": "The concept shown carries {coverage:$l} of the relevance in its layer.",
     "plain_rest": "The remaining {uncovered:$l} is spread across {n_others:$l} channels that this text leaves out.",
+    "plain_other_layers": "The network has other layers as well; what this text says holds for {layer:$l}, and the "
+    "text for experts goes through every layer that was explained.",
     "plain_rival_share": "For {runner_up}, the share of {name:$c} is {runner_up_share:$c}; for {class} it is "
     "{share:$c}.",
     "plain_caveat": "The shares say how the score was divided; they do not test what happens when something in the "
@@ -123,6 +125,7 @@ ENGLISH = Language(
     quotes=("\u201c", "\u201d"),
     unnamed="channel {channel} of {layer} (unnamed)",
     mixed="{first} / {second} (mixed)",
+    namesake="{name} of channel {channel}",
     list_end=" and ",
     place_phrases={
         "centre": "in the centre",

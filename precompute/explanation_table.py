@@ -155,6 +155,11 @@ class ExplanationTable:
             return self.shown(row.layer_id)
         return tuple(other for other in self.sub_concepts(row.parent) if other.layer == row.layer)
 
+    def has_namesake(self, row: ConceptRow) -> bool:
+        """Whether another concept of the table has the same name."""
+        others = (other.name for other in self.concepts if other.concept != row.concept)
+        return row.name is not None and row.name.name in (name.name for name in others if name)
+
     def is_largest(self, row: ConceptRow, direction: int = 0) -> bool:
         """Whether no peer has as large an absolute share; with a direction, no peer of that direction."""
         others = (other for other in self.peers(row) if other.id != row.id and direction in (0, other.direction))

@@ -120,7 +120,8 @@ def _expert_layer(draft: Draft, layer: LayerRow) -> Iterator[Claim]:
 
 
 def _expert_concept(draft: Draft, row: ConceptRow) -> Claim:
-    subject = draft.fragment("expert_subject", c=row.id) if row.name else f"{{name:{row.id}}}"
+    plain_subject = row.name is None or draft.table.has_namesake(row)
+    subject = f"{{name:{row.id}}}" if plain_subject else draft.fragment("expert_subject", c=row.id)
     details = draft.fragment("expert_details", c=row.id)
     details += draft.fragment("expert_where", c=row.id) if row.place else ""
     kind, sentence = "observation", "expert_neutral"
@@ -137,10 +138,13 @@ def _sub_concepts(draft: Draft, row: ConceptRow) -> Iterator[Claim]:
     for layer in dict.fromkeys(sub.layer for sub in below):
         here = [sub for sub in below if sub.layer == layer and sub.share]
         if here:
-            items = draft.language.join(
-                [draft.fragment("expert_sub_item" if s.name else "expert_sub_item_unnamed", c=s.id) for s in here]
-            )
+            items = draft.language.join([draft.fragment(_sub_item(draft.table, sub), c=sub.id) for sub in here])
             yield draft.claim("composition", "expert_sub_concepts", [row, *here], s=here[0].id, items=items)
+
+
+def _sub_item(table: ExplanationTable, row: ConceptRow) -> str:
+    """Choose a wording without the channel where the name already tells it."""
+    return "expert_sub_item_unnamed" if row.name is None or table.has_namesake(row) else "expert_sub_item"
 
 
 def _confidence(draft: Draft) -> Iterator[Claim]:
@@ -160,6 +164,8 @@ def _plain_layer(draft: Draft, layer: LayerRow, shown: Sequence[ConceptRow]) -> 
     yield draft.claim("coverage", "plain_coverage_one" if len(shown) == 1 else "plain_coverage", l=layer.id)
     if layer.n_channels > layer.n_concepts and layer.coverage < 1 - 1e-9:
         yield draft.claim("not_used", "plain_rest", l=layer.id)
+    if len(draft.table.layers) > 1:
+        yield draft.claim("caveat", "plain_other_layers", l=layer.id)
     if shown[0].runner_up_share is not None:
         yield draft.claim("contrast", "plain_rival_share", shown[:1])
     for row in shown:

@@ -83,6 +83,8 @@ _STAKEHOLDER = {
     "Schicht.",
     "plain_coverage_one": "Das gezeigte Konzept trägt {coverage:$l} der Relevanz seiner Schicht.",
     "plain_rest": "Die übrigen {uncovered:$l} verteilen sich auf {n_others:$l} Kanäle, die dieser Text auslässt.",
+    "plain_other_layers": "Das Netz hat auch andere Schichten; was dieser Text sagt, betrifft {layer:$l}, und der Text "
+    "für Fachleute geht jede erklärte Schicht durch.",
     "plain_rival_share": "Für {runner_up} ist der Anteil von {name:$c} {runner_up_share:$c}; für {class} ist er "
     "{share:$c}.",
     "plain_caveat": "Die Anteile sagen, wie der Wert verteilt wurde; sie prüfen nicht, was bei einer Änderung am "
@@ -131,6 +133,7 @@ GERMAN = Language(
     quotes=("\u201e", "\u201c"),
     unnamed="Kanal {channel} von {layer} (ohne Namen)",
     mixed="{first} / {second} (gemischt)",
+    namesake="{name} von Kanal {channel}",
     list_end=" und ",
     place_phrases={
         "centre": "in der Mitte",

@@ -86,8 +86,9 @@ class Language:
         Decimal mark.
     quotes : tuple of str
         Opening and closing.
-    unnamed, mixed : str
-        Formats for a concept without a name (`channel`, `layer`) and for one with two (`first`, `second`).
+    unnamed, mixed, namesake : str
+        Formats for a concept without a name (`channel`, `layer`), for one with two (`first`, `second`), and for one
+        that shares its name with another (`name`, `channel`).
     list_end : str
         Before the last item of a list.
     place_phrases : mapping of str to str
@@ -105,6 +106,7 @@ class Language:
     quotes: tuple[str, str]
     unnamed: str
     mixed: str
+    namesake: str
     list_end: str
     place_phrases: Mapping[str, str]
     other_place: str

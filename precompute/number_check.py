@@ -80,7 +80,7 @@ def _fault(placeholder: Placeholder, piece: str, table: ExplanationTable) -> lis
 def _words(placeholder: Placeholder, table: ExplanationTable, language: Language) -> str:
     raw, form, row = str(value(placeholder, table)), field_of(placeholder).format, table.concept(placeholder.id)
     if form == "name" and row:
-        return name_text(row, language)
+        return name_text(row, table, language)
     if form == "class":
         return language.quote(raw)
     return language.place(raw) if form == "place" else raw

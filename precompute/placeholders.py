@@ -199,7 +199,7 @@ def printed(placeholder: Placeholder, table: ExplanationTable, language: Languag
     if form == "name":
         row = table.concept(placeholder.id)
         assert row is not None
-        return name_text(row, language)
+        return name_text(row, table, language)
     if form == "class":
         return language.quote(str(found))
     if form == "place":
@@ -211,13 +211,17 @@ def printed(placeholder: Placeholder, table: ExplanationTable, language: Languag
     return _number(float(found), form).replace(".", language.decimal)
 
 
-def name_text(row: ConceptRow, language: Language) -> str:
-    """Return a concept's name in quotes, both names of a mixed one, or its channel where it has none."""
+def name_text(row: ConceptRow, table: ExplanationTable, language: Language) -> str:
+    """Return a concept's name in quotes, both names of a mixed one, or its channel where it has none.
+
+    Where other concepts of the table have the same name the channel tells them apart.
+    """
     if row.name is None:
         return language.unnamed.format(channel=row.channel, layer=row.layer)
+    text = language.quote(row.name.name)
     if row.name.second_name.strip():
-        return language.mixed.format(first=language.quote(row.name.name), second=language.quote(row.name.second_name))
-    return language.quote(row.name.name)
+        text = language.mixed.format(first=text, second=language.quote(row.name.second_name))
+    return language.namesake.format(name=text, channel=row.channel) if table.has_namesake(row) else text
 
 
 def _number(raw: float, form: str) -> str:

@@ -166,6 +166,23 @@ def test_how_names_were_made_is_told():
     assert "language model that" not in " ".join(texts(generate(table({}), "expert")))
 
 
+def test_concepts_of_the_same_name_are_told_apart_by_their_channels():
+    names = concept_names()
+    names["features.28:1"] = replace(names["features.28:0"], concept="features.28:1")
+    said = {audience: " ".join(texts(generate(table(names), audience))) for audience in AUDIENCES}
+    for text in said.values():
+        assert "“green scales” of channel 0" in text
+        assert "“green scales” of channel 1" in text
+        assert "channel 0 (channel 0)" not in text
+    assert "of channel" not in " ".join(texts(generate(table(), "stakeholder"))).replace("channel 3 of", "")
+
+
+def test_a_text_about_one_layer_says_so():
+    assert "holds for features.28" in " ".join(texts(generate(table(), "stakeholder")))
+    alone = table(layers=(layer("features.28", ((0, 0.3, "centre", ()),), 64),))
+    assert "other layers" not in " ".join(texts(generate(alone, "stakeholder")))
+
+
 def test_a_language_without_sentences_gets_english_and_says_so():
     assert generate(table(), "expert", "fr").language == "en"
     assert generate(table(), "expert", "de-CH").language == "de"
