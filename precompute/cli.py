@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import getpass
 import http.server
 import logging
 import os
@@ -94,6 +95,10 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "photos", nargs="*", type=Path, metavar="PHOTO", help="photos or folders, besides the config's"
         )
+    if name == "names":
+        command.add_argument("action", choices=("export", "import"))
+        command.add_argument("table", type=Path, metavar="CSV")
+        command.add_argument("--author", default=getpass.getuser(), help="who corrected (your user name)")
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
 
@@ -153,6 +158,18 @@ def _name(arguments: argparse.Namespace) -> None:
     _pipeline(arguments).name()
 
 
+def _score(arguments: argparse.Namespace) -> None:
+    _pipeline(arguments).score()
+
+
+def _names(arguments: argparse.Namespace) -> None:
+    names = _pipeline(arguments).names
+    if arguments.action == "export":
+        names.export(arguments.table)
+    else:
+        names.import_from(arguments.table, arguments.author)
+
+
 def _explain(arguments: argparse.Namespace) -> None:
     for path in _pipeline(arguments).explain(tuple(arguments.photos)):
         print(path)  # noqa: T201
@@ -184,6 +201,8 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "merge": (_merge, "merge the shards that several machines mined into atlas.h5"),
     "references": (_references, "render the reference images into references.h5"),
     "name": (_name, "name every concept into names.jsonl"),
+    "score": (_score, "try every name on references that its namer did not see, into scores.jsonl"),
+    "names": (_names, "export the names as a CSV, or import one that people corrected"),
     "explain": (_explain, "explain the config's photos, and the given ones besides"),
     "evaluate": (_evaluate, "score concepts and names against the truth, where the data set knows it"),
     "site": (_site, "build the site from what is there"),

@@ -19,6 +19,7 @@ from .provenance import config_record, digest_of, digest_package, first_differen
 from .records import Atlas
 from .rendering import Renderer, merge_blocks
 from .reporting import Reporter
+from .scores import ScoreStage, can_score
 from .shards import ALL, Part, ShardMiner, ShardPlan, merge_plan
 from .store import ATLAS_KIND, REFERENCES_KIND, read_atlas, read_provenance, write_atlas, write_references
 from .truth import TruthStage
@@ -138,7 +139,18 @@ class Pipeline:
 
     def name(self) -> None:
         """Name every concept that has no name yet."""
-        NameStage(self.config, self.workspace, self.reporter).run(self.atlas, self.inputs.references_digest)
+        self.names.run(self.atlas, self.inputs.references_digest)
+
+    def score(self) -> None:
+        """Score the names, where there is somebody to judge."""
+        stage = ScoreStage(self.config, self.inputs.dataset, self.workspace, self.reporter)
+        stage.run(self.atlas, self.inputs.references_digest, self.names.make_namer(self.atlas))
+
+    @cached_property
+    def names(self) -> NameStage:
+        """The naming stage."""
+        hold_out = can_score(self.config, self.inputs.dataset)
+        return NameStage(self.config, self.workspace, self.reporter, hold_out=hold_out)
 
     def explain(self, photos: tuple[Path, ...] = ()) -> list[Path]:
         """Explain the config's photos, or the given ones besides; returns the explanations' files."""
@@ -184,6 +196,7 @@ class Pipeline:
         self._report_skipped()
         self.render()
         self.name()
+        self.score()
         self.explain()
         self.evaluate()
         return self.build_site()

@@ -81,7 +81,7 @@ def test_a_second_run_changes_nothing(finished, capsys):
 
 
 def test_every_command_has_help(capsys):
-    for name in ("run", "layers", "mine", "merge", "references", "name", "explain", "evaluate", "site", "serve"):
+    for name in ("run", "layers", "mine", "merge", "references", "name", "score", "names", "explain", "evaluate", "site", "serve"):
         with pytest.raises(SystemExit) as leaving:
             build_parser().parse_args([name, "--help"])
         assert leaving.value.code == 0
