@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-import numpy as np
-
 from .evaluation import Mask, PartMasks, name_says_part
 from .records import Reference
 from .scoring import Question, Verdict
