@@ -80,9 +80,9 @@ def draft_stakeholder(table: ExplanationTable, language: Language) -> list[Claim
 
 
 def _main_layer(table: ExplanationTable) -> LayerRow | None:
-    """Take the first layer that carried relevance; the first of all where none did."""
-    carrying = (layer for layer in table.layers if any(row.share for row in table.shown(layer.id)))
-    return next(carrying, table.layers[0] if table.layers else None)
+    """Take the layer that most of the score went through: of parallel layers the first may hold little of it."""
+    carrying = [layer for layer in table.layers if any(row.share for row in table.shown(layer.id))]
+    return max(carrying or table.layers, key=lambda layer: abs(layer.relevance_sum), default=None)
 
 
 DRAFTS: dict[str, Callable[[ExplanationTable, Language], list[Claim]]] = {

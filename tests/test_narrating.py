@@ -15,7 +15,7 @@ from precompute.narrating import generate, narrate, prompt_values
 from precompute.places import PLACE_WORDS
 from precompute.prompting import load_prompt
 from precompute.records import ConceptName, SubConcept
-from tests.narrative_table import CLASSES, concept_names, explanation, layer, table
+from tests.narrative_table import BELOW, CLASSES, concept_names, explanation, layer, table
 
 AUDIENCES = ("expert", "stakeholder")
 HOSTILE_NAMES = (
@@ -181,6 +181,14 @@ def test_a_text_about_one_layer_says_so():
     assert "holds for features.28" in " ".join(texts(generate(table(), "stakeholder")))
     alone = table(layers=(layer("features.28", ((0, 0.3, "centre", ()),), 64),))
     assert "other layers" not in " ".join(texts(generate(alone, "stakeholder")))
+
+
+def test_a_plain_text_is_about_the_layer_that_most_of_the_score_went_through():
+    shown = ((0, 0.3, "centre", ()),)
+    layers = (layer("features.28", shown, 64, relevance_sum=1.2), layer("features.26", BELOW, 32, relevance_sum=9.5))
+    said = " ".join(texts(generate(table(layers=layers), "stakeholder")))
+    assert "The concept with the largest share is “fine grid”" in said
+    assert "holds for features.26" in said
 
 
 def test_a_language_without_sentences_gets_english_and_says_so():
