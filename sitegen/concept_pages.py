@@ -78,7 +78,7 @@ def _bare_rows(tables: LayerTables, channel: int, ranking: Ranking, limit: int =
     return [
         Tile(ranking, rank, sample_index, neuron, score, _NO_BOX)
         for rank, (sample_index, neuron, score) in enumerate(rows)
-        if sample_index != EMPTY
+        if sample_index != EMPTY and score != 0  # the order of zeros is arbitrary: no reference images
     ]
 
 

@@ -102,20 +102,31 @@ def narrative_author(author: str) -> str:
 
 
 def link_names(catalogue: Catalogue, statement: Statement, root: str) -> Markup:
-    """Turn the first mention of each cited concept's name into a link; everything else is escaped."""
+    """Link each cited concept where its placeholder stands in the template; everything else is escaped.
+
+    Looking for names in the text would not do: a class, or another concept, may be called the same.
+    """
     cards = [catalogue.card(key) for key in statement.concepts]
     targets = {card.name: root + card.address for card in cards if card.named and card.address}
-    if not targets:
-        return escape(statement.text)
-    pattern = "|".join(re.escape(name) for name in sorted(targets, key=lambda name: (-len(name), name)))
-    pieces, seen = [], set()
-    for index, piece in enumerate(re.split(f"({pattern})", statement.text)):
-        if index % 2 and piece not in seen:
-            seen.add(piece)
-            pieces.append(Markup('<a href="{}">{}</a>').format(targets[piece], piece))
-        else:
-            pieces.append(escape(piece))
+    pieces: list[Markup] = []
+    for piece, is_name in _name_spans(statement):
+        name = next((name for name in sorted(targets, key=len, reverse=True) if is_name and name in piece), "")
+        before, _, after = piece.partition(name) if name else (piece, "", "")
+        pieces.append(escape(before))
+        if name:
+            pieces.append(Markup('<a href="{}">{}</a>').format(targets.pop(name), name) + escape(after))
     return Markup("").join(pieces)
+
+
+def _name_spans(statement: Statement) -> list[tuple[str, bool]]:
+    """Cut a statement's text into what stands for a concept's name and what does not."""
+    parts = re.split(r"(\{\w+(?::[\w.]+)?\})", statement.template)
+    pattern = "".join(re.escape(part) if index % 2 == 0 else "(.*?)" for index, part in enumerate(parts))
+    found = re.fullmatch(pattern, statement.text, re.DOTALL)
+    if not found:
+        return [(statement.text, False)]
+    filled = [part if index % 2 == 0 else found[index // 2 + 1] for index, part in enumerate(parts)]
+    return [(text, part.startswith("{name:")) for text, part in zip(filled, parts, strict=True)]
 
 
 def _layer(
