@@ -1,0 +1,94 @@
+"""Records of truth scores, where a data set knows what it shows. Import them from `records`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class LayerTruth:
+    """How well the concepts of one layer match the known parts of the scenes.
+
+    Attributes
+    ----------
+    layer : str
+    n_concepts, n_clear : int
+        Concepts scored; those with at least half of their heatmap mass inside one part.
+    pointing_game, pointing_game_shuffled : float or None
+        Share of reference images whose strongest pixel lies in the part's mask; the same with shuffled masks.
+    mass, mass_shuffled : float or None
+        Mean share of the heatmap mass inside the part's masks; the same with shuffled masks.
+    names_right : float or None
+        Share of the names that say the part.
+    """
+
+    layer: str
+    n_concepts: int = 0
+    n_clear: int = 0
+    pointing_game: float | None = None
+    pointing_game_shuffled: float | None = None
+    mass: float | None = None
+    mass_shuffled: float | None = None
+    names_right: float | None = None
+
+
+@dataclass(frozen=True)
+class ConceptTruth:
+    """The part that one concept's reference heatmaps cover most; the figures as in `LayerTruth`."""
+
+    part: str = ""
+    mass: float | None = None
+    mass_shuffled: float | None = None
+    pointing_game: float | None = None
+    name_right: bool | None = None
+
+
+@dataclass(frozen=True)
+class ModelTruth:
+    """The model's accuracy, 0 to 1, as the scenes are and with the mark moved to another class."""
+
+    accuracy: float | None = None
+    accuracy_mark_moved: float | None = None
+
+
+@dataclass(frozen=True)
+class ShortcutTruth:
+    """The planted shortcut, and where the atlas shows it.
+
+    Attributes
+    ----------
+    class_name : str
+        The class that mostly carries the mark.
+    concept : str
+        Key ``layer:channel`` of the concept that reacts to the mark.
+    rank : int or None
+        Of the concept in its class by mean relevance, from 0.
+    mean_share : float or None
+        Its mean share over the samples of the class.
+    note : str
+    """
+
+    class_name: str = ""
+    concept: str = ""
+    rank: int | None = None
+    mean_share: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TruthReport:
+    """The content of ``truth.json``: scores against known truth, where a data set has it.
+
+    Attributes
+    ----------
+    layers : tuple of LayerTruth
+        In forward order.
+    concepts : dict of str to ConceptTruth
+        By key ``layer:channel``.
+    model, shortcut : ModelTruth, ShortcutTruth or None
+    """
+
+    layers: tuple[LayerTruth, ...] = ()
+    concepts: dict[str, ConceptTruth] = field(default_factory=dict)
+    model: ModelTruth | None = None
+    shortcut: ShortcutTruth | None = None
