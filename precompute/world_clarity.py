@@ -19,6 +19,7 @@ GRID = 32
 """Side of the maps that tell where the parts are: the resolution of block 3."""
 _BLOCK3 = 10
 """Position in `features` of the first layer of block 3, where the relevance is looked at."""
+_LEAK = 0.1
 _COVERAGE_GAIN = 1.5
 """A cell counts as fully covered by a part from two thirds of its area on."""
 
@@ -32,6 +33,8 @@ class Trace:
     output : (n, n_channels, height, width) float32
     maps : dict of str to tensor
         Activations at the end of a block, by block.
+    tellers : dict of str to tensor
+        The same with a leak below zero, so that a channel that fell silent still learns.
     steps : list of (layer, input, pooling indices or None)
         From block 3 to the end of block 5.
     activity : () float32
@@ -40,6 +43,7 @@ class Trace:
 
     output: torch.Tensor
     maps: dict[str, torch.Tensor]
+    tellers: dict[str, torch.Tensor]
     steps: list[tuple[nn.Module, torch.Tensor, torch.Tensor | None]]
     activity: torch.Tensor
 
@@ -47,26 +51,29 @@ class Trace:
 def trace_features(features: nn.Sequential, images: torch.Tensor) -> Trace:
     """Run the features on (n, 3, height, width) images."""
     ends = {position - 1: block for block, position in BLOCK_ENDS.items()}
-    maps, steps, values, activity = {}, [], images, images.new_zeros(())
+    maps, tellers, steps, values, activity = {}, {}, [], images, images.new_zeros(())
     for position, layer in enumerate(features):
         before, indices = values, None
         if isinstance(layer, nn.MaxPool2d):
             values, indices = F.max_pool2d(before, 2, return_indices=True)
+        elif isinstance(layer, nn.ReLU):
+            values = F.relu(before)
+            activity = activity + values.mean()
         else:
             values = layer(before)
-        if isinstance(layer, nn.ReLU):
-            activity = activity + values.mean()
         if _BLOCK3 <= position < BLOCK_ENDS["block5"]:
             steps.append((layer, before, indices))
         if position in ends:
             maps[ends[position]] = values
-    return Trace(values, maps, steps, activity)
+            tellers[ends[position]] = F.leaky_relu(before, _LEAK)
+    return Trace(values, maps, tellers, steps, activity)
 
 
 class PartHeads(nn.Module):
     """Where the parts are, told from the last convolutions of blocks by weights that are never negative.
 
-    In block 5 every channel may tell one part only: channel c the part c modulo `n_parts`.
+    In block 4 the weights are learned. In block 5 they are fixed: channel c stands for the part c modulo `n_parts`
+    and for no other, and the channels of a part are summed, so that they may share out its looks between them.
 
     Parameters
     ----------
@@ -78,26 +85,34 @@ class PartHeads(nn.Module):
     def __init__(self, widths: dict[str, int], n_parts: int) -> None:
         super().__init__()
         self.n_parts = n_parts
-        self.weights = nn.ParameterDict({block: torch.rand(n_parts, width) * 0.1 for block, width in widths.items()})
+        self.learned = nn.Parameter(torch.rand(n_parts, widths["block4"]) * 0.1)
+        self.owned = (torch.arange(widths["block5"]) % n_parts == torch.arange(n_parts)[:, None]).float()
         self.biases = nn.ParameterDict({block: torch.full((n_parts,), -3.0) for block in widths})
-        owner = torch.arange(widths["block5"]) % n_parts
-        self.owned = (owner == torch.arange(n_parts)[:, None]).float()
-        with torch.no_grad():
-            self.weights["block5"].copy_(0.5 * self.owned)
 
     def weight(self, block: str) -> torch.Tensor:
         """Weights of a block's channels, (n_parts, n_channels), never negative."""
-        weight = self.weights[block].relu()
-        return weight * self.owned if block == "block5" else weight
+        return self.owned if block == "block5" else self.learned.relu()
 
-    def loss(self, maps: dict[str, torch.Tensor], coverage: torch.Tensor) -> torch.Tensor:
+    def loss(self, tellers: dict[str, torch.Tensor], coverage: torch.Tensor) -> torch.Tensor:
         """Sum the binary cross-entropies by cell over the blocks; `coverage` is (n, n_parts, GRID, GRID) in [0, 1]."""
         total = coverage.new_zeros(())
         for block, bias in self.biases.items():
-            logits = F.conv2d(maps[block], self.weight(block)[:, :, None, None], bias)
+            logits = F.conv2d(tellers[block], self.weight(block)[:, :, None, None], bias)
             truth = (F.adaptive_avg_pool2d(coverage, logits.shape[-1]) * _COVERAGE_GAIN).clamp(max=1)
-            total = total + F.binary_cross_entropy_with_logits(logits, truth, weight=1 + 4 * truth)
+            total = total + F.binary_cross_entropy_with_logits(logits, truth, weight=1 + 9 * truth)
         return total * self.n_parts
+
+
+def compute_impurity(trace: Trace, heads: PartHeads, coverage: torch.Tensor) -> torch.Tensor:
+    """Share of a channel's activation that lies in cells without its part, averaged over the channels of block 5.
+
+    A share, because a weak false activation with a strong weight to a class carries as much relevance as a true one.
+    """
+    values = trace.maps["block5"]
+    shown = (F.adaptive_avg_pool2d(coverage, values.shape[-1]) > 0.04).float()
+    mine = torch.einsum("pc,nphw->nchw", heads.owned, shown)
+    total = values.sum((0, 2, 3))
+    return (1 - (values * mine).sum((0, 2, 3)) / (total + 1e-3))[total > 0].mean()
 
 
 def follow_relevance(

@@ -29,7 +29,8 @@ from tqdm import tqdm
 from .files import write_bytes
 from .model import digest_weights
 from .world_canvas import SIZE
-from .world_clarity import GRID, PartHeads, compute_stray_relevance, shrink_filters, trace_features
+from .world_clarity import GRID, PartHeads, compute_impurity, compute_stray_relevance, shrink_filters, trace_features
+from .world_dataset import WEIGHTS_PATH
 from .world_model import world_vgg
 from .world_objects import CLASS_NAMES
 from .world_parts import PART_NAMES
@@ -37,7 +38,6 @@ from .world_scenes import HELD_OUT_SEED, MARKED_CLASS, TRAINING_SEED, draw_scene
 
 MEAN, STD = 0.5, 0.25
 """Normalisation of all three colours; `data/world.toml` repeats them."""
-WEIGHTS_PATH = Path(__file__).with_name("world.safetensors")
 MOVED_CLASS = CLASS_NAMES.index("car")
 """The class that carries the mark when its effect is measured."""
 
@@ -58,8 +58,8 @@ class TrainingPlan:
     n_scenes, n_epochs, batch_size : int
     learning_rate, weight_decay, label_smoothing : float
         Of AdamW under a one-cycle schedule, and of the cross-entropy.
-    part_weight, stray_weight, activation_weight : float
-        Of the part heads, of the relevance outside the parts, and of the mean activations.
+    part_weight, impurity_weight, stray_weight, activation_weight : float
+        Of the part heads, of activation and of relevance outside the parts, and of the mean activations.
     stray_start : float
         Share of the steps after which relevance outside the parts counts.
     filter_shrink, offcentre_shrink : float
@@ -68,13 +68,14 @@ class TrainingPlan:
 
     seed: int = 0
     n_scenes: int = 7200
-    n_epochs: int = 2
+    n_epochs: int = 5
     batch_size: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
     part_weight: float = 0.5
-    stray_weight: float = 6.0
+    impurity_weight: float = 3.0
+    stray_weight: float = 4.0
     stray_start: float = 0.1
     activation_weight: float = 5e-3
     filter_shrink: float = 0.02
@@ -187,7 +188,8 @@ def _compute_loss(
     trace = trace_features(_features(model), images)
     logits: torch.Tensor = model[1:](trace.output)
     loss = F.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
-    loss = loss + plan.part_weight * heads.loss(trace.maps, coverage) + plan.activation_weight * trace.activity
+    loss = loss + plan.part_weight * heads.loss(trace.tellers, coverage) + plan.activation_weight * trace.activity
+    loss = loss + plan.impurity_weight * compute_impurity(trace, heads, coverage)
     if stray_weight:
         loss = loss + stray_weight * compute_stray_relevance(trace, heads, coverage, chance)
     return loss
