@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
 
 DEFAULT_CONFIG = "data/world.toml"
+_DRY_RUN = {
+    "name": "make every request, print the number of calls, tokens and dollars, and ask nothing",
+    "score": "make every request, print the number of calls, tokens and dollars, and ask nothing; needs the names",
+    "explain": "compute and keep the numbers, print the number of calls, tokens and dollars, and ask nothing",
+}
 INTERRUPTED = "interrupted: everything finished is kept, and the same command goes on from there"
 
 
@@ -95,6 +100,15 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "photos", nargs="*", type=Path, metavar="PHOTO", help="photos or folders, besides the config's"
         )
+    if name in ("name", "score", "explain"):
+        command.add_argument("--dry-run", action="store_true", help=_DRY_RUN[name])
+    if name == "name":
+        command.add_argument(
+            "--batch",
+            action="store_true",
+            help="submit the requests to the server's batch API, at half the price, and leave; later, the same command "
+            "collects the replies and names",
+        )
     if name == "names":
         command.add_argument("action", choices=("export", "import"))
         command.add_argument("table", type=Path, metavar="CSV")
@@ -111,7 +125,8 @@ def _pipeline(arguments: argparse.Namespace) -> Pipeline:
     from .pipeline import Pipeline as Made  # noqa: PLC0415
 
     config = load_config(arguments.config, arguments.overrides)
-    return Made(config, _workspace(config, arguments), TerminalReporter())
+    dry_run = getattr(arguments, "dry_run", False)
+    return Made(config, _workspace(config, arguments), TerminalReporter(), dry_run=dry_run)
 
 
 def _workspace(config: Config, arguments: argparse.Namespace) -> Workspace:
@@ -155,11 +170,21 @@ def _references(arguments: argparse.Namespace) -> None:
 
 
 def _name(arguments: argparse.Namespace) -> None:
-    _pipeline(arguments).name()
+    pipeline = _pipeline(arguments)
+    if arguments.dry_run:
+        print(pipeline.estimate_names())  # noqa: T201
+    elif arguments.batch:
+        pipeline.name_by_batch()
+    else:
+        pipeline.name()
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    _pipeline(arguments).score()
+    pipeline = _pipeline(arguments)
+    if arguments.dry_run:
+        print(pipeline.estimate_scores())  # noqa: T201
+    else:
+        pipeline.score()
 
 
 def _names(arguments: argparse.Namespace) -> None:
@@ -171,7 +196,11 @@ def _names(arguments: argparse.Namespace) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
-    for path in _pipeline(arguments).explain(tuple(arguments.photos)):
+    pipeline = _pipeline(arguments)
+    if arguments.dry_run:
+        print(pipeline.estimate_explanations(tuple(arguments.photos)))  # noqa: T201
+        return
+    for path in pipeline.explain(tuple(arguments.photos)):
         print(path)  # noqa: T201
 
 

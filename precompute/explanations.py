@@ -6,25 +6,30 @@ an explanation as complete). Must not know how relevance is computed or words ar
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 
+from .announcing import NOT_ENABLED, announce, sampled
+from .asking import ask_all
 from .config import Config, resolve_path
+from .costs import Estimate
 from .dataset import load_photo
-from .errors import DataError, StoreError
+from .errors import DataError, NamerError, StoreError
 from .explaining import explain_photo, explanation_digest, explanation_id
 from .explanation_table import ExplanationTable, build_table
 from .files import read_json, read_jsonl, write_bytes, write_json
 from .inputs import Inputs
+from .languages import find_language
 from .llm import LlmClient
-from .narrating import generate, narrate
+from .llm_request import Request
+from .narrating import generate, narrate, prompt_values
+from .prompting import load_prompt
 from .provenance import digest_of
 from .records import EMPTY, ConceptName, Explanation, Narrative, TargetExplanation
 from .reporting import Reporter
@@ -43,6 +48,25 @@ class Photo:
     path: Path = Path()
 
 
+@dataclass(frozen=True)
+class Unworded:
+    """A finished explanation whose words a language model has yet to write."""
+
+    path: Path
+    key: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One narrative to ask for; `place` is its target and its audience by position."""
+
+    explanation: Unworded
+    place: tuple[int, int]
+    table: ExplanationTable
+    audience: str
+
+
 class ExplanationStage:
     """Explains the photos of one atlas.
 
@@ -51,11 +75,16 @@ class ExplanationStage:
     inputs : Inputs
     workspace : Workspace
     reporter : Reporter
+    client : LlmClient, optional
+        Writes the narratives; without it they are generated.
     """
 
-    def __init__(self, inputs: Inputs, workspace: Workspace, reporter: Reporter) -> None:
-        self._inputs, self._workspace, self._reporter = inputs, workspace, reporter
+    def __init__(
+        self, inputs: Inputs, workspace: Workspace, reporter: Reporter, client: LlmClient | None = None
+    ) -> None:
+        self._inputs, self._workspace, self._reporter, self._client = inputs, workspace, reporter, client
         self._config: Config = inputs.config
+        self._names: dict[str, ConceptName] = {}
 
     def run(self, extra: tuple[Path, ...] = ()) -> list[Path]:
         """Explain the config's photos and the extra ones; returns the JSON files.
@@ -64,23 +93,48 @@ class ExplanationStage:
         ------
         DataError
             A photo from outside cannot be read.
+        NamerError
+            The language model cannot be used; explanations have generated words until it can.
         """
-        names = {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
-        wording = self._wording(names)
-        photos = [*self._chosen(), *_from_paths(extra)]
-        written, n_new = [], 0
-        with self._reporter.track("explanations", len(photos), unit="photo") as advance:
-            for photo in photos:
-                path, new = self._explain(photo, names, wording)
-                written.append(path)
-                n_new += new
-                advance(1)
-        self._reporter.say(f"explained {self._workspace.explanations}: {len(photos)} photos, {n_new} of them anew")
+        written, n_new, unworded = self._compute_numbers(extra)
+        if unworded and self._client is not None:
+            self._ask_for_words(self._client, unworded)
+        self._reporter.say(f"explained {self._workspace.explanations}: {len(written)} photos, {n_new} of them anew")
         return written
 
-    # --- one photo ---------------------------------------------------------------------------------------------
+    def estimate(self, extra: tuple[Path, ...] = ()) -> Estimate:
+        """Compute and keep what is missing of the numbers, and count the calls that the words would take.
 
-    def _explain(self, photo: Photo, names: Mapping[str, ConceptName], wording: str) -> tuple[Path, bool]:
+        Raises
+        ------
+        NamerError
+            There is no language model to ask.
+        """
+        if self._client is None:
+            raise NamerError(NOT_ENABLED)
+        _, _, unworded = self._compute_numbers(extra)
+        return self._client.estimate(map(self._request, self._wanted(unworded)))
+
+    # --- numbers -----------------------------------------------------------------------------------------------
+
+    def _compute_numbers(self, extra: tuple[Path, ...]) -> tuple[list[Path], int, list[Unworded]]:
+        """Return all JSON files, how many of them changed, and those that wait for a language model's words."""
+        self._names = {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
+        wording = self._wording()
+        photos = [*self._chosen(), *_from_paths(extra)]
+        written, n_new, unworded = [], 0, []
+        with self._reporter.track("explanations", len(photos), unit="photo") as advance:
+            for photo in photos:
+                path, waiting = self._explain(photo, wording)
+                written.append(path)
+                n_new += waiting is not None
+                if waiting and self._client is not None:
+                    unworded.append(waiting)
+                advance(1)
+        return written, n_new, list({waiting.path: waiting for waiting in unworded}.values())
+
+    def _explain(self, photo: Photo, wording: str) -> tuple[Path, Unworded | None]:
+        """Explain one photo; with a language model to come, its text is generated first, so that no file lacks one."""
         image, digest = self._load(photo)
         key = explanation_id(photo.name, digest)
         path = self._workspace.explanations / f"{key}.json"
@@ -95,11 +149,13 @@ class ExplanationStage:
         kept = _read_kept(path, numbers)
         state = digest_of([numbers, wording])
         if kept and self._workspace.recall(f"explanation {key}") == state:
-            return path, False
+            return path, None
         explanation = kept or self._compute(photo, image, digest, path.with_suffix(""))
-        write_json(path, self._with_words(explanation, names))
-        self._workspace.remember(f"explanation {key}", state)
-        return path, True
+        if kept is None or self._client is None:
+            write_json(path, self._with_generated_words(explanation))
+        if self._client is None:
+            self._workspace.remember(f"explanation {key}", state)
+        return path, Unworded(path, key, state)
 
     def _compute(self, photo: Photo, image: PIL.Image.Image, digest: str, folder: Path) -> Explanation:
         explanation, pictures = explain_photo(
@@ -117,33 +173,78 @@ class ExplanationStage:
             write_bytes(folder / name, content)
         return explanation
 
-    def _with_words(self, explanation: Explanation, names: Mapping[str, ConceptName]) -> Explanation:
+    # --- words -------------------------------------------------------------------------------------------------
+
+    def _with_generated_words(self, explanation: Explanation) -> Explanation:
+        audiences, language = self._config.explaining.audiences, self._config.explaining.language
+
         def worded(target: TargetExplanation) -> TargetExplanation:
-            table = build_table(explanation, target, names, self._inputs.class_names)
-            return dataclasses.replace(target, narratives=self._narratives(table))
+            table = self._table(explanation, target)
+            narratives = tuple(generate(table, audience, language) for audience in audiences)
+            return dataclasses.replace(target, narratives=narratives)
 
         return dataclasses.replace(explanation, targets=tuple(worded(target) for target in explanation.targets))
 
-    def _narratives(self, table: ExplanationTable) -> tuple[Narrative, ...]:
-        explaining = self._config.explaining
-        if not self._config.llm.enabled:
-            return tuple(generate(table, audience, explaining.language) for audience in explaining.audiences)
-        return asyncio.run(self._ask_for_narratives(table))
+    def _ask_for_words(self, client: LlmClient, unworded: Sequence[Unworded]) -> None:
+        """Ask for the narratives of all photos, targets and audiences at once; write each photo when it is complete."""
+        few = sampled(unworded)
+        requests = map(self._request, self._wanted(few))
+        announce(self._reporter, client, "narratives", requests, len(few) / len(unworded))
+        found: dict[Unworded, dict[tuple[int, int], Narrative]] = {}
+        with self._reporter.track("narratives", len(unworded), unit="photo") as advance:
+            for wanted, narrative in ask_all(client, self._wanted(unworded), self._ask):
+                narratives = found.setdefault(wanted.explanation, {})
+                narratives[wanted.place] = narrative
+                if self._complete(wanted.explanation, narratives):
+                    del found[wanted.explanation]
+                    advance(1)
 
-    async def _ask_for_narratives(self, table: ExplanationTable) -> tuple[Narrative, ...]:
-        explaining = self._config.explaining
-        client = LlmClient(self._config.llm, self._workspace.llm_cache, seed=self._config.seed)
-        try:
-            asked = (narrate(table, audience, client, explaining.language) for audience in explaining.audiences)
-            return tuple(await asyncio.gather(*asked))
-        finally:
-            await client.close()
+    async def _ask(self, wanted: Wanted) -> tuple[Wanted, Narrative]:
+        assert self._client is not None
+        language = self._config.explaining.language
+        return wanted, await narrate(wanted.table, wanted.audience, self._client, language)
 
-    def _wording(self, names: Mapping[str, ConceptName]) -> str:
+    def _complete(self, unworded: Unworded, narratives: Mapping[tuple[int, int], Narrative]) -> bool:
+        """Write an explanation once all its narratives are there."""
+        explanation, n_audiences = read_json(unworded.path, Explanation), len(self._config.explaining.audiences)
+        if len(narratives) < len(explanation.targets) * n_audiences:
+            return False
+        targets = tuple(
+            dataclasses.replace(target, narratives=tuple(narratives[index, place] for place in range(n_audiences)))
+            for index, target in enumerate(explanation.targets)
+        )
+        write_json(unworded.path, dataclasses.replace(explanation, targets=targets))
+        self._workspace.remember(f"explanation {unworded.key}", unworded.state)
+        return True
+
+    def _wanted(self, unworded: Sequence[Unworded]) -> Iterator[Wanted]:
+        """List the narratives to ask for; each explanation is read when its turn comes."""
+        for waiting in unworded:
+            explanation = read_json(waiting.path, Explanation)
+            for index, target in enumerate(explanation.targets):
+                table = self._table(explanation, target)
+                for place, audience in enumerate(self._config.explaining.audiences):
+                    yield Wanted(waiting, (index, place), table, audience)
+
+    def _request(self, wanted: Wanted) -> Request:
+        """Make the first request of a narrative, for an estimate."""
+        prompt = load_prompt(f"explaining/{wanted.audience}")
+        language = find_language(self._config.explaining.language)
+        system, user = prompt.render(**prompt_values(wanted.table, language))
+        return Request(f"explaining/{wanted.audience}", system, user, schema=prompt.schema)
+
+    def _table(self, explanation: Explanation, target: TargetExplanation) -> ExplanationTable:
+        return build_table(explanation, target, self._names, self._inputs.class_names)
+
+    def _wording(self) -> str:
         """Digest of everything that the words depend on besides the numbers."""
-        explaining, llm = self._config.explaining, self._config.llm
-        author = [llm.model, llm.base_url] if llm.enabled else ["generated"]
-        said = sorted((name.concept, name.name, name.author, name.kind, name.second_name) for name in names.values())
+        explaining, llm, names = self._config.explaining, self._config.llm, self._names.values()
+        said = sorted((name.concept, name.name, name.author, name.kind, name.second_name) for name in names)
+        author: list[object] = ["generated"]
+        if llm.enabled:
+            prompts = [load_prompt(f"explaining/{audience}").digest for audience in explaining.audiences]
+            described = sorted((name.concept, name.description) for name in names)
+            author = [llm.model, llm.base_url, prompts, described]
         return digest_of([explaining.language, explaining.audiences, *author, said])
 
     # --- which photos ------------------------------------------------------------------------------------------

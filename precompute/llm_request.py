@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -102,7 +103,7 @@ class Request:
             limit_key: self.max_output_tokens,
         }
         if mode == "json_schema":
-            schema = {"name": self.task, "strict": True, "schema": dict(self.schema)}
+            schema = {"name": _wire_name(self.task), "strict": True, "schema": dict(self.schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif mode == "json_object":
             body["response_format"] = {"type": "json_object"}
@@ -124,6 +125,11 @@ class Request:
             return self.user
         pictures = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in self.images]
         return [{"type": "text", "text": self.user}, *pictures]
+
+
+def _wire_name(task: str) -> str:
+    """Name a schema as the API allows: letters, digits, "-" and "_", at most 64."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", task)[:64]
 
 
 def data_url(image: bytes) -> str:

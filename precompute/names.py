@@ -5,27 +5,35 @@ Owns which namer is used, what is named already, and that people's corrections w
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from .announcing import NOT_ENABLED, announce, counted, sampled
 from .config import Config
 from .corrections import export_names, import_corrections, merge_names
-from .errors import StoreError
+from .costs import Estimate
+from .errors import NamerError, StoreError
+from .evidence import StoredEvidence
 from .files import read_jsonl, write_jsonl
-from .held_out import seen_half
 from .llm import LlmClient
-from .naming import ConceptEvidence, LlmNamer, Namer
+from .llm_batch import BatchRunner
+from .naming import LlmNamer, Namer
 from .offline_naming import OfflineNamer
 from .prompting import load_prompt
 from .provenance import digest_of, today
-from .records import EMPTY, Atlas, Concept, ConceptName
+from .records import Atlas, Concept, ConceptName
 from .reporting import Reporter
 from .store import ReferenceReader
 from .workspace import Workspace
 
 OFFLINE_VERSION = 1
 """Raise it when the offline namer finds other names from the same evidence."""
+
+
+BATCH_SIZE = 500
+"""Requests of one batch: their contact sheets are in memory together."""
 
 
 class NameStage:
@@ -38,11 +46,21 @@ class NameStage:
     reporter : Reporter
     hold_out : bool
         Show the namer only the better half of the references, so that its names can be scored on the others.
+    client : LlmClient, optional
+        Names; without it the offline namer does.
     """
 
-    def __init__(self, config: Config, workspace: Workspace, reporter: Reporter, *, hold_out: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        workspace: Workspace,
+        reporter: Reporter,
+        *,
+        hold_out: bool = False,
+        client: LlmClient | None = None,
+    ) -> None:
         self._config, self._workspace, self._reporter = config, workspace, reporter
-        self._hold_out = hold_out
+        self._hold_out, self._client = hold_out, client
 
     def run(self, atlas: Atlas, references_digest: str) -> None:
         """Name every concept that has no name yet, and put people's corrections on top.
@@ -52,10 +70,9 @@ class NameStage:
         NamerError
             The language model cannot be used: no key, cost limit, no server.
         """
-        digest = self._digest(references_digest)
         corrections = read_jsonl(self._workspace.corrections, ConceptName)
-        state = digest_of([digest, sorted((name.concept, name.name, name.date) for name in corrections)])
-        if self._workspace.names.exists() and self._workspace.recall("names") == state:
+        state = self._state(references_digest, corrections)
+        if self._is_named(state):
             self._reporter.say(f"kept      {self._workspace.names} (nothing to name)")
             return
         missing = [_without_references(key) for key in _keys(atlas)]
@@ -66,6 +83,64 @@ class NameStage:
         self._reporter.say(
             f"named     {self._workspace.names}: {len(names) - n_failed} concepts, {n_failed} without a name"
         )
+
+    def estimate(self, atlas: Atlas) -> Estimate:
+        """Count the calls, tokens and dollars that naming would take; makes every request and no call."""
+        client, namer = self._language_model()
+        with ReferenceReader(self._workspace.references) as reader:
+            evidence = self._evidence(reader, atlas)
+            with self._reporter.track("estimating", len(evidence), unit="concept") as advance:
+                return client.estimate(counted(namer.requests(evidence), advance))
+
+    def run_batch(self, atlas: Atlas, references_digest: str) -> None:
+        """Submit what has no reply yet as batches, or collect those submitted before, and then name.
+
+        Raises
+        ------
+        NamerError
+            The language model cannot be used.
+        """
+        corrections = read_jsonl(self._workspace.corrections, ConceptName)
+        if self._is_named(self._state(references_digest, corrections)):
+            self._reporter.say(f"kept      {self._workspace.names} (nothing to name)")
+            return
+        if asyncio.run(self._batches_are_done(atlas)):
+            self.run(atlas, references_digest)
+
+    async def _batches_are_done(self, atlas: Atlas) -> bool:
+        client, namer = self._language_model()
+        client.require_calls()
+        try:
+            runner = BatchRunner(client, self._workspace.llm_cache / "batches.json")
+            if any(not batch.collected for batch in runner.batches):
+                return await self._collect(runner)
+            return await self._submit(runner, namer, atlas) == 0
+        finally:
+            await client.close()
+
+    async def _collect(self, runner: BatchRunner) -> bool:
+        found = await runner.collect()
+        self._reporter.say(f"collected {found.n_replies} replies; {found.n_failed} requests failed and are asked live")
+        if found.n_waiting:
+            self._reporter.say(f"waiting   for {found.n_waiting} batches: run the same command again later")
+        return not found.n_waiting
+
+    async def _submit(self, runner: BatchRunner, namer: LlmNamer, atlas: Atlas) -> int:
+        n_submitted = 0
+        with ReferenceReader(self._workspace.references) as reader:
+            evidence = self._evidence(reader, atlas)
+            self._announce(namer, evidence, " as batches, at half the price")
+            with self._reporter.track("submitting", len(evidence), unit="concept") as advance:
+                for start in range(0, len(evidence), BATCH_SIZE):
+                    part = evidence[start : start + BATCH_SIZE]
+                    n_submitted += await runner.submit(namer.requests(part))
+                    advance(len(part))
+        if n_submitted:
+            n_batches = sum(not batch.collected for batch in runner.batches)
+            self._reporter.say(
+                f"submitted {n_submitted} requests in {n_batches} batches: run the same command again to collect them"
+            )
+        return n_submitted
 
     def export(self, path: Path) -> None:
         """Write the names as a CSV that people can correct."""
@@ -93,43 +168,51 @@ class NameStage:
             raise StoreError(f"there is no {self._workspace.names}: run `atlas name` with the same config first")
         return {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
 
-    def _digest(self, references_digest: str) -> str:
+    def _state(self, references_digest: str, corrections: list[ConceptName]) -> str:
+        """Digest of everything that the names depend on."""
         llm = self._config.llm
         prompt = load_prompt("naming").digest
         namer = [llm.model, llm.base_url, prompt] if llm.enabled else ["offline", OFFLINE_VERSION]
-        return digest_of([references_digest, self._hold_out, self._config.explaining.language, *namer])
+        digest = digest_of([references_digest, self._hold_out, self._config.explaining.language, *namer])
+        return digest_of([digest, sorted((name.concept, name.name, name.date) for name in corrections)])
+
+    def _is_named(self, state: str) -> bool:
+        return self._workspace.names.exists() and self._workspace.recall("names") == state
 
     def _name_all(self, atlas: Atlas) -> Iterator[ConceptName]:
         namer = self.make_namer(atlas)
         with ReferenceReader(self._workspace.references) as reader:
-            evidence = [self._evidence(reader, concept, atlas) for concept in reader.concepts()]
-        with self._reporter.track("names", len(evidence), unit="concept") as advance:
-            for name in namer.name(evidence):
-                advance(1)
-                yield name
+            evidence = self._evidence(reader, atlas)
+            if isinstance(namer, LlmNamer):
+                self._announce(namer, evidence)
+            with self._reporter.track("names", len(evidence), unit="concept") as advance:
+                for name in namer.name(evidence):
+                    advance(1)
+                    yield name
 
     def make_namer(self, atlas: Atlas) -> Namer:
-        """Make the namer that the config asks for; raises NamerError where its language model cannot be used."""
+        """Make the namer that the config asks for."""
+        if self._client is not None:
+            return self._language_model()[1]
         side = self._config.preprocessing.crop
-        if self._config.llm.enabled:
-            client = LlmClient(self._config.llm, self._workspace.llm_cache, seed=self._config.seed)
-            return LlmNamer(client, input_size=side, language=self._config.explaining.language, date=today())
         counts = zip(atlas.class_names, atlas.class_counts.tolist(), strict=True)
         labels: Counter[str] = Counter()
         for class_name, count in counts:
             labels[class_name] += count
         return OfflineNamer({name: n for name, n in labels.items() if n}, (side, side), today())
 
-    def _evidence(self, reader: ReferenceReader, concept: Concept, atlas: Atlas) -> ConceptEvidence:
-        relmax, actmax = tuple(reader.read(concept, "relmax")), tuple(reader.read(concept, "actmax"))
-        labels = {
-            reference.sample_index: atlas.class_names[int(atlas.samples.target[reference.sample_index])]
-            for reference in (*relmax, *actmax)
-            if atlas.samples.target[reference.sample_index] != EMPTY
-        }
-        if self._hold_out:
-            relmax, actmax = seen_half(relmax), seen_half(actmax)
-        return ConceptEvidence(concept, relmax, actmax, labels)
+    def _language_model(self) -> tuple[LlmClient, LlmNamer]:
+        if self._client is None:
+            raise NamerError(NOT_ENABLED)
+        side, language = self._config.preprocessing.crop, self._config.explaining.language
+        return self._client, LlmNamer(self._client, input_size=side, language=language, date=today())
+
+    def _announce(self, namer: LlmNamer, evidence: StoredEvidence, how: str = "") -> None:
+        client, chosen = self._language_model()[0], sampled(evidence)
+        announce(self._reporter, client, f"names{how}", namer.requests(chosen), len(chosen) / max(len(evidence), 1))
+
+    def _evidence(self, reader: ReferenceReader, atlas: Atlas) -> StoredEvidence:
+        return StoredEvidence(reader, atlas, reader.concepts(), "seen" if self._hold_out else "all")
 
 
 def _keys(atlas: Atlas) -> list[str]:

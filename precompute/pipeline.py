@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from .config import Config
+from .costs import Estimate
 from .errors import StoreError
 from .explanations import ExplanationStage
 from .inputs import Inputs
+from .llm import LlmClient
 from .names import NameStage
 from .provenance import config_record, digest_of, digest_package, first_difference, package_versions, today
 from .records import Atlas
@@ -34,10 +36,13 @@ class Pipeline:
     config : Config
     workspace : Workspace
     reporter : Reporter
+    dry_run : bool
+        No call of a language model can be made; the estimates work.
     """
 
-    def __init__(self, config: Config, workspace: Workspace, reporter: Reporter) -> None:
+    def __init__(self, config: Config, workspace: Workspace, reporter: Reporter, *, dry_run: bool = False) -> None:
         self.config, self.workspace, self.reporter = config, workspace, reporter
+        self._dry_run = dry_run
         self.inputs = Inputs(config)
 
     @cached_property
@@ -137,25 +142,54 @@ class Pipeline:
 
     # --- words -------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def client(self) -> LlmClient | None:
+        """The language model of all stages, one for one journal; None where the config has none."""
+        if not self.config.llm.enabled:
+            return None
+        return LlmClient(self.config.llm, self.workspace.llm_cache, seed=self.config.seed, dry_run=self._dry_run)
+
     def name(self) -> None:
         """Name every concept that has no name yet."""
         self.names.run(self.atlas, self.inputs.references_digest)
 
+    def name_by_batch(self) -> None:
+        """Submit the naming requests as batches; collect them and name when called again."""
+        self.names.run_batch(self.atlas, self.inputs.references_digest)
+
     def score(self) -> None:
         """Score the names, where there is somebody to judge."""
-        stage = ScoreStage(self.config, self.inputs.dataset, self.workspace, self.reporter)
-        stage.run(self.atlas, self.inputs.references_digest, self.names.make_namer(self.atlas))
+        self._scores.run(self.atlas, self.inputs.references_digest, self.names.make_namer(self.atlas))
 
     @cached_property
     def names(self) -> NameStage:
         """The naming stage."""
         hold_out = can_score(self.config, self.inputs.dataset)
-        return NameStage(self.config, self.workspace, self.reporter, hold_out=hold_out)
+        return NameStage(self.config, self.workspace, self.reporter, hold_out=hold_out, client=self.client)
+
+    @cached_property
+    def _scores(self) -> ScoreStage:
+        return ScoreStage(self.config, self.inputs.dataset, self.workspace, self.reporter, self.client)
 
     def explain(self, photos: tuple[Path, ...] = ()) -> list[Path]:
         """Explain the config's photos, or the given ones besides; returns the explanations' files."""
-        stage = ExplanationStage(self.inputs, self.workspace, self.reporter)
-        return stage.run(photos)
+        return self._explanations.run(photos)
+
+    @cached_property
+    def _explanations(self) -> ExplanationStage:
+        return ExplanationStage(self.inputs, self.workspace, self.reporter, self.client)
+
+    def estimate_names(self) -> Estimate:
+        """Count the calls, tokens and dollars of `name`; makes no call."""
+        return self.names.estimate(self.atlas)
+
+    def estimate_scores(self) -> Estimate:
+        """Count the calls, tokens and dollars of `score`; makes no call."""
+        return self._scores.estimate(self.atlas, self.names.make_namer(self.atlas))
+
+    def estimate_explanations(self, photos: tuple[Path, ...] = ()) -> Estimate:
+        """Count the calls, tokens and dollars of `explain`; makes no call, but keeps the numbers that it needs."""
+        return self._explanations.estimate(photos)
 
     def evaluate(self) -> None:
         """Score concepts and names against the truth, where the data set knows it."""
@@ -192,6 +226,8 @@ class Pipeline:
 
     def run(self) -> Path:
         """Run every stage; returns the start page of the site."""
+        if self.client is not None and not self.workspace.names.exists():
+            self.client.require_calls()  # a missing key is told before hours of mining, not after them
         self.mine()
         self._report_skipped()
         self.render()

@@ -5,25 +5,35 @@ Owns which references make a trial, who judges, and what is scored already. Must
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
+from .announcing import NOT_ENABLED, announce, counted, sampled
 from .config import Config
+from .costs import Estimate
 from .dataset import Dataset
+from .errors import NamerError, StoreError
+from .evidence import StoredEvidence
 from .files import read_jsonl, write_jsonl
-from .held_out import Trial, choose_negatives, choose_positives, held_out_half, similar_channels
+from .held_out import Trial, choose_negatives, choose_positives, similar_channels
 from .llm import LlmClient
-from .naming import ConceptEvidence, Namer
+from .llm_request import Request
+from .naming import ConceptEvidence, LlmNamer, Namer
 from .oracle import PartsJudge
+from .prompting import load_prompt
 from .provenance import digest_of
-from .records import Atlas, Concept, ConceptName, Reference
+from .records import Atlas, Concept, ConceptName, ConceptScore, Ranking, Reference
 from .reporting import Reporter
-from .scoring import Judge, LlmJudge, score_names
+from .scoring import Judge, LlmJudge, questions_of, score_names
 from .store import ReferenceReader
 from .truth import KnowsParts
 from .workspace import Workspace
 
 N_POSITIVES = 8
 N_NEGATIVES = 8
+N_QUESTIONS = 3
+"""For each name: itself, another concept's name, and the constant one."""
 SCORES_VERSION = 1
 """Raise it when the same names are scored in another way."""
 
@@ -42,10 +52,20 @@ class ScoreStage:
     dataset : Dataset
     workspace : Workspace
     reporter : Reporter
+    client : LlmClient, optional
+        Judges; without it the data set's own truth does, where it has one.
     """
 
-    def __init__(self, config: Config, dataset: Dataset, workspace: Workspace, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        workspace: Workspace,
+        reporter: Reporter,
+        client: LlmClient | None = None,
+    ) -> None:
         self._config, self._dataset, self._workspace, self._reporter = config, dataset, workspace, reporter
+        self._client = client
 
     def run(self, atlas: Atlas, references_digest: str, namer: Namer) -> None:
         """Score every name; with nobody to judge, nothing is written.
@@ -65,62 +85,130 @@ class ScoreStage:
         if not can_score(self._config, self._dataset):
             self._reporter.say("note      names are not scored: that needs a language model (docs/llm.md)")
             return
-        names = {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
-        said = sorted((name.concept, name.name, name.second_name) for name in names.values())
-        llm = [self._config.llm.model, self._config.llm.base_url] if self._config.llm.enabled else ["masks"]
-        digest = digest_of([SCORES_VERSION, references_digest, said, *llm])
-        if self._workspace.scores.exists() and self._workspace.recall("scores") == digest:
+        names = self._names()
+        state = self._state(references_digest, names)
+        if self._workspace.scores.exists() and self._workspace.recall("scores") == state:
             self._reporter.say(f"kept      {self._workspace.scores} (nothing to score)")
             return
-        trials, evidence = self._trials(atlas)
-        with self._reporter.track("scores", len(trials), unit="concept") as advance:
-            again = {name.concept: name for name in namer.name(evidence)}
-            scores = []
-            for score in score_names(names, trials, self._judge(), other_names=again, seed=self._config.seed):
-                scores.append(score)
-                advance(1)
+        with ReferenceReader(self._workspace.references) as reader:
+            scores = self._score_all(atlas, reader, namer, names)
         write_jsonl(self._workspace.scores, scores)
-        self._workspace.remember("scores", digest)
+        self._workspace.remember("scores", state)
         scored = [score for score in scores if not score.failure]
         mean = sum(score.auprc for score in scored) / max(len(scored), 1)
         shuffled = sum(score.shuffled_auprc for score in scored) / max(len(scored), 1)
         found = f"mean AUPRC {mean:.2f} (with another concept's name {shuffled:.2f})"
         self._reporter.say(f"scored    {self._workspace.scores}: {len(scored)} names, {found}")
 
+    def estimate(self, atlas: Atlas, namer: Namer) -> Estimate:
+        """Count the calls, tokens and dollars that scoring would take; makes every request and no call.
+
+        Raises
+        ------
+        NamerError
+            There is no language model to ask.
+        StoreError
+            There are no names yet.
+        """
+        if self._client is None:
+            raise NamerError(NOT_ENABLED)
+        names = self._names()
+        if not names:
+            raise StoreError(f"there is no {self._workspace.names}: run `atlas name` with the same config first")
+        with ReferenceReader(self._workspace.references) as reader:
+            again = _to_name_again(reader, atlas, names)
+            total = len(again) + N_QUESTIONS * len(again)
+            with self._reporter.track("estimating", total, unit="request") as advance:
+                requests = chain(self._naming_requests(namer, again), self._questions(reader, atlas, names))
+                return self._client.estimate(counted(requests, advance))
+
+    def _score_all(
+        self, atlas: Atlas, reader: ReferenceReader, namer: Namer, names: Mapping[str, ConceptName]
+    ) -> list[ConceptScore]:
+        others = self._name_again(namer, _to_name_again(reader, atlas, names))
+        scores: list[ConceptScore] = []
+        with self._reporter.track("scores", len(reader.concepts()), unit="concept") as advance:
+            for layer, concepts in _by_layer(reader).items():
+                trials = _trials(reader, atlas, layer, concepts, self._config.seed)
+                if not scores:
+                    self._announce(names, trials, len(reader.concepts()))
+                scored = score_names(names, trials, self._judge(), other_names=others, seed=self._config.seed)
+                scores += counted(scored, advance)
+        return scores
+
+    def _name_again(self, namer: Namer, evidence: StoredEvidence) -> dict[str, ConceptName]:
+        if self._client is not None:
+            chosen = sampled(evidence)
+            requests = self._naming_requests(namer, chosen)
+            share = len(chosen) / max(len(evidence), 1)
+            announce(self._reporter, self._client, "names again (stability)", requests, share)
+        with self._reporter.track("names again", len(evidence), unit="concept") as advance:
+            return {name.concept: name for name in counted(namer.name(evidence), advance)}
+
+    def _announce(self, names: Mapping[str, ConceptName], trials: Sequence[Trial], n_concepts: int) -> None:
+        judge = self._judge()
+        if self._client is not None and isinstance(judge, LlmJudge):
+            chosen = sampled(trials)
+            requests = judge.requests(questions_of(names, chosen, self._config.seed))
+            announce(self._reporter, self._client, "scores", requests, len(chosen) / max(n_concepts, 1))
+
+    def _naming_requests(self, namer: Namer, evidence: Sequence[ConceptEvidence]) -> Iterator[Request]:
+        return namer.requests(evidence) if isinstance(namer, LlmNamer) else iter(())
+
+    def _questions(self, reader: ReferenceReader, atlas: Atlas, names: Mapping[str, ConceptName]) -> Iterator[Request]:
+        judge = self._judge()
+        assert isinstance(judge, LlmJudge), "only a language model is sent requests"
+        for layer, concepts in _by_layer(reader).items():
+            trials = _trials(reader, atlas, layer, concepts, self._config.seed)
+            yield from judge.requests(questions_of(names, trials, self._config.seed))
+
+    def _names(self) -> dict[str, ConceptName]:
+        return {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
+
+    def _state(self, references_digest: str, names: Mapping[str, ConceptName]) -> str:
+        """Digest of everything that the scores depend on."""
+        llm = self._config.llm
+        said = sorted((name.concept, name.name, name.second_name) for name in names.values())
+        judge: list[object] = ["masks"]
+        if llm.enabled:
+            described = sorted((name.concept, name.description) for name in names.values())
+            judge = [llm.model, llm.base_url, load_prompt("scoring").digest, load_prompt("naming").digest, described]
+        return digest_of([SCORES_VERSION, references_digest, said, *judge])
+
     def _judge(self) -> Judge:
-        if self._config.llm.enabled:
-            return LlmJudge(LlmClient(self._config.llm, self._workspace.llm_cache, seed=self._config.seed))
+        if self._client is not None:
+            return LlmJudge(self._client)
         assert isinstance(self._dataset, KnowsParts), "can_score was asked before"
         return PartsJudge(self._dataset.part_masks, self._dataset.part_words)
 
-    def _trials(self, atlas: Atlas) -> tuple[list[Trial], list[ConceptEvidence]]:
-        trials, evidence = [], []
-        with ReferenceReader(self._workspace.references) as reader:
-            by_layer: dict[str, dict[int, list[Reference]]] = {}
-            for concept in reader.concepts():
-                by_layer.setdefault(concept.layer, {})[concept.channel] = reader.read(concept, "relmax")
-            for concept, trial in _layer_trials(atlas, reader, by_layer, self._config.seed):
-                trials.append(trial)
-                relmax, actmax = by_layer[concept.layer][concept.channel], reader.read(concept, "actmax")
-                labels = _labels((*relmax, *actmax), atlas)
-                evidence.append(ConceptEvidence(concept, held_out_half(relmax), held_out_half(actmax), labels))
-        return trials, evidence
+
+def _by_layer(reader: ReferenceReader) -> dict[str, list[Concept]]:
+    layers: dict[str, list[Concept]] = {}
+    for concept in reader.concepts():
+        layers.setdefault(concept.layer, []).append(concept)
+    return layers
 
 
-def _layer_trials(
-    atlas: Atlas, reader: ReferenceReader, by_layer: Mapping[str, Mapping[int, list[Reference]]], seed: int
-) -> Iterator[tuple[Concept, Trial]]:
-    for layer, references in by_layer.items():
-        tables = atlas.layers[layer]
-        similarity = similar_channels(tables)
-        for channel, relmax in references.items():
-            concept = Concept(layer, channel)
-            positives = choose_positives(relmax, reader.read(concept, "actmax"), N_POSITIVES)
-            negatives, n_hard = choose_negatives(concept, tables, similarity, references, N_NEGATIVES, seed)
-            yield concept, Trial(concept, positives, negatives, n_hard)
+def _to_name_again(reader: ReferenceReader, atlas: Atlas, names: Mapping[str, ConceptName]) -> StoredEvidence:
+    """Choose the concepts with a name: for the others there is nothing to compare a second one with."""
+    named = {key for key, name in names.items() if name.name and not name.failure}
+    concepts = [concept for concept in reader.concepts() if concept.key in named]
+    return StoredEvidence(reader, atlas, concepts, "held out")
 
 
-def _labels(references: tuple[Reference, ...], atlas: Atlas) -> dict[int, str]:
-    """Class names by sample_index, for the offline namer."""
-    targets = {reference.sample_index: int(atlas.samples.target[reference.sample_index]) for reference in references}
-    return {index: atlas.class_names[target] for index, target in targets.items() if target >= 0}
+def _trials(reader: ReferenceReader, atlas: Atlas, layer: str, concepts: Sequence[Concept], seed: int) -> list[Trial]:
+    """Make the trials of one layer; at any time only one layer's crops are in memory."""
+    tables = atlas.layers[layer]
+    similarity = similar_channels(tables)
+    references = {concept.channel: _crops(reader, concept, "relmax") for concept in concepts}
+    trials = []
+    for concept in concepts:
+        positives = choose_positives(references[concept.channel], _crops(reader, concept, "actmax"), N_POSITIVES)
+        negatives, n_hard = choose_negatives(concept, tables, similarity, references, N_NEGATIVES, seed)
+        trials.append(Trial(concept, positives, negatives, n_hard))
+    return trials
+
+
+def _crops(reader: ReferenceReader, concept: Concept, ranking: Ranking) -> list[Reference]:
+    """Read a concept's references without the pictures that no judge is shown."""
+    return [replace(found, full=b"", masked=b"", heatmap=b"") for found in reader.read(concept, ranking)]

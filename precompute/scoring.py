@@ -160,11 +160,9 @@ def score_names(
         One for each trial, in their order; a failure record where the concept has no name, no usable trial, or where
         the judge gave no usable answer.
     """
-    named = {key: name for key, name in names.items() if name.name and not name.failure}
-    partners = shuffled_partners(list(named), seed)
+    named = _named(names)
     usable = [trial for trial in trials if not _unusable(trial, named)]
-    questions = [question for trial in usable for question in _questions(trial, named, partners, seed)]
-    verdicts = dict(judge.judge(questions))
+    verdicts = dict(judge.judge(questions_of(names, trials, seed)))
     position = {trial.concept: 3 * index for index, trial in enumerate(usable)}
     for trial in trials:
         if failure := _unusable(trial, named):
@@ -173,6 +171,18 @@ def score_names(
         start = position[trial.concept]
         triple = [verdicts[start + offset] for offset in range(3)]
         yield _score(trial, triple, judge.author, _stability(trial, named, other_names), seed)
+
+
+def questions_of(names: Mapping[str, ConceptName], trials: Sequence[Trial], seed: int = 0) -> list[Question]:
+    """Make the questions that `score_names` asks: three for each usable trial, in their order."""
+    named = _named(names)
+    partners = shuffled_partners(list(named), seed)
+    usable = [trial for trial in trials if not _unusable(trial, named)]
+    return [question for trial in usable for question in _questions(trial, named, partners, seed)]
+
+
+def _named(names: Mapping[str, ConceptName]) -> dict[str, ConceptName]:
+    return {key: name for key, name in names.items() if name.name and not name.failure}
 
 
 def _unusable(trial: Trial, named: Mapping[str, ConceptName]) -> str:

@@ -330,6 +330,9 @@ class TestServer:
         kind = body.get("response_format", {}).get("type")
         if kind is not None and kind not in self.formats:
             return f"response_format {kind}"
+        name = body.get("response_format", {}).get("json_schema", {}).get("name", "ok")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            return f"response_format.json_schema.name {name!r}"
         wrong = [key for key in ("max_tokens", "max_completion_tokens") if key in body and key not in self.limit_keys]
         return wrong[0] if wrong else ""
 
