@@ -8,7 +8,7 @@ each heatmap. Scores and explanations stay with the reference engine. Must not k
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -114,22 +114,27 @@ def _module_node(
     return Node(step.name, (source,), rule, layer)
 
 
+Rows = tuple[torch.Tensor, torch.Tensor]
+"""Which rows of a batch there is relevance for, (m,) int64, and that relevance, (m, ...) float."""
+
+
 class SharedPass:
-    """One forward pass of one image up to a layer, ready for many backward passes from there.
+    """One forward pass of one image, ready for many backward passes from any of its layers.
 
     Parameters
     ----------
     nodes : sequence of Node
     image : (1, 3, height, width) float
-    layer : str
-        The forward pass ends there.
+    layers : collection of str
+        The layers asked for; the forward pass ends at the last of them.
     """
 
-    def __init__(self, nodes: Sequence[Node], image: torch.Tensor, layer: str) -> None:
-        last = next(index for index, node in enumerate(nodes) if node.layer == layer)
+    def __init__(self, nodes: Sequence[Node], image: torch.Tensor, layers: Collection[str]) -> None:
+        last = max(index for index, node in enumerate(nodes) if node.layer in layers)
         self._nodes = nodes[: last + 1]
         self._kept: dict[str, Kept] = {}
         self._widths: dict[str, int] = {}
+        self.outputs: dict[str, torch.Tensor] = {}
         values = {INPUT: image.contiguous(memory_format=torch.channels_last)}
         for node in self._nodes:
             if node.rule is None:
@@ -138,7 +143,8 @@ class SharedPass:
                 values[node.name], self._kept[node.name] = node.rule.forward_keeping(values[node.inputs[0]])
                 self._share_total(node, values[node.inputs[0]])
             self._widths[node.name] = values[node.name].shape[1]
-        self.output = values[self._nodes[-1].name]
+            if node.layer in layers:
+                self.outputs[node.layer] = values[node.name]
 
     def _share_total(self, node: Node, values: torch.Tensor) -> None:
         """Compute the modified forward pass once, for all rows."""
@@ -147,16 +153,33 @@ class SharedPass:
             kept = self._kept[node.name]
             self._kept[node.name] = Kept(kept.shape, kept.values, total(values), kept.winners)
 
-    def heatmaps(self, start: torch.Tensor) -> torch.Tensor:
-        """Propagate (m, n_channels, h, w) relevance of the layer down to (m, height, width) heatmaps."""
-        relevance = {self._nodes[-1].name: start.contiguous(memory_format=torch.channels_last)}
+    def heatmaps(self, starts: Mapping[str, Rows]) -> Rows:
+        """Propagate relevance from the outputs of layers down to heatmaps.
+
+        Rows that start at a lower layer join those that come from above it, so that one batch does for all.
+
+        Parameters
+        ----------
+        starts : mapping of layer to (rows, relevance)
+            No row starts at two layers.
+
+        Returns
+        -------
+        rows : (m,) int64
+        heatmaps : (m, height, width) float
+        """
+        flow: dict[str, list[Rows]] = {}
         for node in reversed(self._nodes):
-            given = relevance.pop(node.name, None)
-            if given is None:
+            arrived = flow.pop(node.name, [])
+            if node.layer in starts:
+                arrived.append(starts[node.layer])
+            if not arrived:
                 continue
-            for name, part in zip(node.inputs, self._backward(node, given), strict=True):
-                relevance[name] = relevance[name] + part if name in relevance else part
-        return relevance[INPUT].sum(dim=1)
+            rows, relevance = _gathered(arrived)
+            for name, part in zip(node.inputs, self._backward(node, relevance), strict=True):
+                flow.setdefault(name, []).append((rows, part))
+        rows, pixels = _gathered(flow[INPUT])
+        return rows, pixels.sum(dim=1)
 
     def _backward(self, node: Node, relevance: torch.Tensor) -> Sequence[torch.Tensor]:
         if node.rule is None:
@@ -168,6 +191,17 @@ class SharedPass:
             spread = node.rule.spread_evenly(kept.shape, relevance.sum(dim=1, keepdim=True))
             return (spread * kept.shape[0],)  # the same for every colour, so that summing over colour needs one
         return (node.rule.backward(kept, relevance),)
+
+
+def _gathered(parts: Sequence[Rows]) -> Rows:
+    """Add up relevance that arrived on several ways, row by row."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = torch.unique(torch.cat([index for index, _ in parts]))
+    total = parts[0][1].new_zeros((len(rows), *parts[0][1].shape[1:]))
+    for index, values in parts:
+        total.index_add_(0, torch.searchsorted(rows, index), values)
+    return rows, total
 
 
 class BranchingEngine(ZennitEngine):
@@ -191,32 +225,41 @@ class BranchingEngine(ZennitEngine):
             raise UnsupportedModel(f"{min(missing)} lies behind an operation without a direct rule")
 
     def reference_heatmaps(self, images: torch.Tensor, requests: Sequence[ReferenceRequest]) -> torch.Tensor:
-        """Compute reference heatmaps, those of one image and layer together; see `Engine.reference_heatmaps`."""
-        groups: dict[tuple[int, str], list[int]] = {}
+        """Compute reference heatmaps, those of one image together; see `Engine.reference_heatmaps`."""
+        by_image: dict[int, list[int]] = {}
         others = []
         for position, request in enumerate(requests):
             if request.target is None:
-                groups.setdefault((request.image, request.layer), []).append(position)
+                by_image.setdefault(request.image, []).append(position)
             else:
                 others.append(position)
         heatmaps = torch.zeros(len(requests), *images.shape[-2:], dtype=self._dtype, device=self._device)
         if others:
             heatmaps[others] = super().reference_heatmaps(images, [requests[position] for position in others])
         with torch.inference_mode():
-            for (image, layer), positions in groups.items():
+            for image, positions in by_image.items():
                 one = images[image : image + 1].to(self._device, self._dtype)
-                shared = SharedPass(self._nodes, one, layer)
+                shared = SharedPass(self._nodes, one, {requests[position].layer for position in positions})
                 for start in range(0, len(positions), ROWS):
                     chunk = positions[start : start + ROWS]
-                    heatmaps[chunk] = shared.heatmaps(_starts(shared.output, [requests[place] for place in chunk]))
+                    rows, found = shared.heatmaps(_starts(shared, [requests[place] for place in chunk]))
+                    heatmaps[torch.tensor(chunk, device=self._device)[rows]] = found
         return heatmaps
 
 
-def _starts(output: torch.Tensor, requests: Sequence[ReferenceRequest]) -> torch.Tensor:
+def _starts(shared: SharedPass, requests: Sequence[ReferenceRequest]) -> dict[str, Rows]:
     """Build the relevance that each request starts from: the activation of its channel, or of its single neuron."""
-    flat = output[0].flatten(start_dim=1)
-    starts = flat.new_zeros((len(requests), *flat.shape))
+    by_layer: dict[str, list[int]] = {}
     for row, request in enumerate(requests):
-        where = slice(None) if request.neuron is None else request.neuron
-        starts[row, request.channel, where] = flat[request.channel, where]
-    return starts.view(len(requests), *output.shape[1:])
+        by_layer.setdefault(request.layer, []).append(row)
+    starts: dict[str, Rows] = {}
+    for layer, rows in by_layer.items():
+        output = shared.outputs[layer]
+        flat = output[0].flatten(start_dim=1)
+        values = flat.new_zeros((len(rows), *flat.shape))
+        for place, row in enumerate(rows):
+            request = requests[row]
+            where = slice(None) if request.neuron is None else request.neuron
+            values[place, request.channel, where] = flat[request.channel, where]
+        starts[layer] = torch.tensor(rows, device=output.device), values.view(len(rows), *output.shape[1:])
+    return starts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from .store import ReferenceReader, write_references
 BLOCK = 32
 """Images rendered and stored together; a finished block is never rendered again."""
 
-REQUESTS = 512
+REQUESTS = 256
 """Heatmaps held at a time."""
 
 N_THREADS = 2
@@ -118,9 +118,7 @@ class Renderer:
         n_todo = sum(len(plan[index]) for number in todo for index in blocks[number])
         with reporter.track("references", n_total, done=n_total - n_todo, unit="ref") as advance:
             for number, images in zip(todo, self._images([blocks[number] for number in todo]), strict=True):
-                rendered = self._render_block(images, plan)
-                write_references(paths[number], rendered, {"block": number})
-                advance(len(rendered))
+                write_references(paths[number], self._render_block(images, plan, advance), {"block": number})
         return paths
 
     def _images(self, blocks: Sequence[Sequence[int]]) -> Iterator[dict[int, torch.Tensor]]:
@@ -136,7 +134,9 @@ class Renderer:
                 )
             yield dict(zip(batch.indices.tolist(), batch.images, strict=True))
 
-    def _render_block(self, images: Mapping[int, torch.Tensor], plan: Mapping[int, list[Wanted]]) -> list[Reference]:
+    def _render_block(
+        self, images: Mapping[int, torch.Tensor], plan: Mapping[int, list[Wanted]], advance: Callable[[int], None]
+    ) -> list[Reference]:
         pictures = {index: np.ascontiguousarray(image.numpy().transpose(1, 2, 0)) for index, image in images.items()}
         tile = self._config.references.tile
         full = {index: encode_webp(picture, longer_side=tile) for index, picture in pictures.items()}
@@ -148,6 +148,7 @@ class Renderer:
                     lambda wanted: self._reference(wanted, pictures, full, heatmaps),  # noqa: B023 - used up here
                     chunk,
                 )
+                advance(len(chunk))
         return references
 
     def _heatmaps(
