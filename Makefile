@@ -5,6 +5,7 @@ ARGS ?=
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
+BENCHMARKS ?= mining references explaining memory resume naming gpu_end_to_end
 
 .DEFAULT_GOAL := help
 .PHONY: help setup atlas serve layers check test test-all lint bench world-model screenshots clean
@@ -45,7 +46,7 @@ test-all: .venv/ready  ## run all tests, those that take minutes too
 	$(BIN)/pytest
 
 bench: .venv/ready  ## run the benchmarks (minutes to hours; see docs/benchmarks.md)
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 world-model: .venv/ready  ## train the built-in world's network again
 	$(BIN)/python -m precompute.world_training

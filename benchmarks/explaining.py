@@ -1,7 +1,7 @@
 """Explaining one photo: its attribution and the conditional heatmaps of the top concepts of the last convolution.
 
-python benchmarks/explaining.py                    VGG16 at 224 px, 5 concepts, against zennit-crp
-python benchmarks/explaining.py --size 64          a quick look
+python -m benchmarks.explaining                    VGG16 at 224 px, 5 concepts, against zennit-crp
+python -m benchmarks.explaining --size 64          a quick look
 """
 
 from __future__ import annotations
@@ -13,11 +13,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest import choose_device, compete, conv_names, make_images, make_model, parser, print_setting, print_table
 from crp.attribution import CondAttribution
 from zennit.canonizers import SequentialMergeBatchNorm
 from zennit.composites import EpsilonPlusFlat
 
+from benchmarks._contest import (
+    choose_device,
+    compete,
+    conv_names,
+    make_images,
+    make_model,
+    parser,
+    print_setting,
+    print_table,
+)
 from precompute.config import RelevanceConfig
 from precompute.sequential_engine import SequentialEngine
 

@@ -1,8 +1,8 @@
 """Mining against zennit-crp: both rankings of every convolution over the same photos, tables written to disk.
 
-python benchmarks/mining.py                            64 photos, VGG16 at 224 px: minutes
-python benchmarks/mining.py --images 8 --size 64       a quick look
-python benchmarks/mining.py --precision float32 bf16   what a lower precision costs in agreement
+python -m benchmarks.mining                            64 photos, VGG16 at 224 px: minutes
+python -m benchmarks.mining --images 8 --size 64       a quick look
+python -m benchmarks.mining --precision float32 bf16   what a lower precision costs in agreement
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest import (
+from crp.attribution import CondAttribution
+from crp.concepts import ChannelConcept
+from crp.visualization import FeatureVisualization
+from zennit.canonizers import SequentialMergeBatchNorm
+from zennit.composites import EpsilonPlusFlat
+
+from benchmarks._contest import (
     choose_device,
     compete,
     conv_names,
@@ -31,12 +37,6 @@ from contest import (
     print_setting,
     print_table,
 )
-from crp.attribution import CondAttribution
-from crp.concepts import ChannelConcept
-from crp.visualization import FeatureVisualization
-from zennit.canonizers import SequentialMergeBatchNorm
-from zennit.composites import EpsilonPlusFlat
-
 from precompute.config import RelevanceConfig
 from precompute.layers import describe_layers, select_layers
 from precompute.mining import ShardAccumulator, Tables

@@ -1,8 +1,8 @@
 """Reference heatmaps against zennit-crp: single neurons of channels spread evenly over the convolutions.
 
-    python benchmarks/references.py                                    64 channels, 8 references each
-    python benchmarks/references.py --distinct                         every reference on a photo of its own
-    python benchmarks/references.py --size 96 --channels 8 --peer-channels 4
+    python -m benchmarks.references                                    64 channels, 8 references each
+    python -m benchmarks.references --distinct                         every reference on a photo of its own
+    python -m benchmarks.references --size 96 --channels 8 --peer-channels 4
 
 The peer renders `--peer-channels` of the channels, spread evenly (0: all of them); its time for a whole layer is then
 taken as proportional to the layer's channels. Every heatmap that it renders is compared with ours.
@@ -21,13 +21,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest import choose_device, compete, conv_names, make_images, make_model, parser, print_setting, print_table
 from crp.attribution import CondAttribution
 from crp.concepts import ChannelConcept
 from crp.visualization import FeatureVisualization
 from zennit.canonizers import SequentialMergeBatchNorm
 from zennit.composites import EpsilonPlusFlat
 
+from benchmarks._contest import (
+    choose_device,
+    compete,
+    conv_names,
+    make_images,
+    make_model,
+    parser,
+    print_setting,
+    print_table,
+)
 from precompute.config import RelevanceConfig
 from precompute.relevance import ReferenceRequest
 from precompute.sequential_engine import SequentialEngine

@@ -17,12 +17,15 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 
-from . import chain
+from . import chain, winograd
 from .chain import Pair
 
 EPSILON = 1e-6
 """Of the stabiliser and of the Epsilon rule."""
 
+
+MIN_CHANNELS_TO_TRANSFORM, MIN_PIXELS_TO_TRANSFORM = 128, 512
+"""Below these a direct convolution is faster than Winograd's algorithm, whose transforms cost memory traffic."""
 
 NOTHING = torch.empty(0)
 
@@ -259,6 +262,7 @@ class ConvolutionRule(Rule):
         self.weight, self.bias = step.weight, step.bias
         self.stride, self.padding, self.dilation, self.groups = step.stride, step.padding, step.dilation, step.groups
         self.kernel: Pair = (int(step.weight.shape[2]), int(step.weight.shape[3]))
+        self._transformed: dict[str, torch.Tensor] = {}
 
     def convolve(self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """Convolve with another weight of the same shape."""
@@ -272,6 +276,21 @@ class ConvolutionRule(Rule):
         extra = [n - ((m - 1) * s - 2 * p + d * (k - 1) + 1) for n, m, s, p, d, k in geometry]
         return F.conv_transpose2d(
             share, weight, None, self.stride, self.padding, extra, groups or self.groups, self.dilation
+        )
+
+    def pays_to_transform(self, values: torch.Tensor) -> bool:
+        """Whether Winograd's algorithm is faster on these maps, and as good as exact: see `winograd`.
+
+        Only in float32 on a CPU; CUDA's library chooses its algorithm itself, and float64 stays the direct sum.
+        """
+        return (
+            values.dtype == torch.float32
+            and values.device.type == "cpu"
+            and (self.kernel, self.stride, self.dilation, self.groups) == ((3, 3), (1, 1), (1, 1), 1)
+            and max(self.padding) <= 2
+            and min(self.weight.shape[:2]) >= MIN_CHANNELS_TO_TRANSFORM
+            and len(values) * values.shape[2] * values.shape[3] >= MIN_PIXELS_TO_TRANSFORM
+            and min(values.shape[2:]) >= winograd.SPAN
         )
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
@@ -309,6 +328,10 @@ class ZPlusRule(ConvolutionRule):
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """Compute the stabilised modified forward pass, z+ + z-."""
         if self.input_nonnegative:
+            if self.pays_to_transform(values):
+                total = winograd.convolve(values, self._weight_for("total"), self.padding).add_(self._bias_map)
+                # rounding must not bring a sum of terms >= 0 below what stabilised it
+                return total.clamp_(min=EPSILON)
             return self.convolve(values, self.positive, self.stabilised_bias)
         total = self.convolve(values.clamp(min=0), self.positive, self.stabilised_bias)
         return total.add_(self.convolve(values.clamp(max=0), self.negative, None))
@@ -317,11 +340,28 @@ class ZPlusRule(ConvolutionRule):
         """Compute x+ * convT(R / z, W+) + x- * convT(R / z, W-)."""
         values = kept.values
         share = relevance.div_(kept.total if len(kept.total) else self.total(values))
-        result = self.spread(share, self.positive, values.shape[2:])
+        result = self._spread_positive(share, values.shape[2:])
         if self.input_nonnegative:
             return result.mul_(values)
         below = self.spread(share, self.negative, values.shape[2:])
         return result.mul_(values.clamp(min=0)).add_(below.mul_(values.clamp(max=0)))
+
+    def _spread_positive(self, share: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """Convolve transposed with W+."""
+        if self.pays_to_transform(share):
+            return winograd.convolve(share, self._weight_for("spread"), (2 - self.padding[0], 2 - self.padding[1]))
+        return self.spread(share, self.positive, size)
+
+    def _weight_for(self, purpose: str) -> torch.Tensor:
+        """Return W+ transformed for its convolution or its transposed one; kept, as every batch needs it."""
+        if purpose not in self._transformed:
+            transform = winograd.transform_weight if purpose == "total" else winograd.transform_transposed
+            self._transformed[purpose] = transform(self.positive)
+        return self._transformed[purpose]
+
+    @property
+    def _bias_map(self) -> torch.Tensor:
+        return self.stabilised_bias.view(1, -1, 1, 1)
 
 
 class FlatRule(ConvolutionRule):

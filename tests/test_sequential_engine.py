@@ -88,7 +88,16 @@ def test_scores_equal_the_peer_in_every_form(max_target, normalised):
     check_scores(nets.tiny(nets.normalised), photos(4), torch.tensor([0, 1, 4, 2]), config)
 
 
-@pytest.mark.parametrize("factory", [vgg11, vgg16, vgg16_bn, vgg19, alexnet])
+@pytest.mark.parametrize(
+    "factory",
+    [
+        vgg11,
+        vgg16_bn,
+        alexnet,
+        pytest.param(vgg16, marks=pytest.mark.slow),
+        pytest.param(vgg19, marks=pytest.mark.slow),
+    ],
+)
 def test_scores_equal_the_peer_on_torchvision_models(factory):
     torch.manual_seed(0)
     module = nets.randomise(factory(num_classes=10))
