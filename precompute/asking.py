@@ -76,6 +76,7 @@ def ask_all(model: LanguageModel, items: Iterable[Item], ask: Callable[[Item], A
     remaining = iter(items)
     runner = asyncio.Runner()
     tasks: set[asyncio.Future[T]] = set()
+    finished: list[asyncio.Future[T]] = []
     try:
         while True:
             _fill(runner.get_loop(), tasks, remaining, ask, 2 * model.concurrency)
@@ -86,7 +87,7 @@ def ask_all(model: LanguageModel, items: Iterable[Item], ask: Callable[[Item], A
             while finished:
                 yield finished.pop().result()
     finally:
-        _close(runner, model, tasks)
+        _close(runner, model, tasks.union(finished))
 
 
 def _fill(

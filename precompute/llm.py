@@ -7,6 +7,7 @@ limit, call, journal". Must not know what prompts mean or what a reply says.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import random
@@ -237,7 +238,7 @@ class LlmClient:
         if running is None:
             running = asyncio.ensure_future(self._ask_server(session, request, digest))
             session.running[digest] = running
-            running.add_done_callback(lambda _: session.running.pop(digest, None))
+            running.add_done_callback(functools.partial(session.forget, digest))
         return await asyncio.shield(running)
 
     async def _ask_server(self, session: _Session, request: Request, digest: str) -> Reply:
@@ -382,6 +383,12 @@ class _Session:
     slots: asyncio.Semaphore
     paid: asyncio.Condition
     running: dict[str, asyncio.Future[Reply]]
+
+    def forget(self, digest: str, done: asyncio.Future[Reply]) -> None:
+        """Take a finished call off the list; looks at its error, so that none is reported when nobody waits for it."""
+        self.running.pop(digest, None)
+        if not done.cancelled():
+            done.exception()
 
 
 def _message(error: openai.APIStatusError) -> str:

@@ -1,14 +1,17 @@
-"""A judge that knows the truth: it looks a name's parts up in the masks of the world instead of in the picture.
+"""Stand-ins that know the truth: a judge that sees the world's masks, a language model that knows every sheet.
 
 Owns the reading of a name as parts and of a tile as what it shows. Must not know how names were made or files.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
+from .errors import ReplyError
 from .evaluation import Mask, PartMasks, name_says_part
+from .llm_request import Request
 from .records import Reference
 from .scoring import Question, Verdict
 
@@ -46,6 +49,40 @@ class PartsJudge:
             return UNDECIDED
         masks = self._part_masks(tile.sample_index)
         return max((_filled(masks[part], tile) for part in parts if part in masks), default=0.0)
+
+
+class OracleModel:
+    """A language model that answers by the digest of what it is asked.
+
+    Parameters
+    ----------
+    replies : mapping of str to str
+        The text of each reply, by `question_key` of its request.
+    """
+
+    model = "oracle"
+    concurrency = 4
+
+    def __init__(self, replies: Mapping[str, str]) -> None:
+        self._replies = replies
+
+    async def answer(self, request: Request) -> str:
+        """Return the reply; raises ReplyError where the question is unknown."""
+        reply = self._replies.get(question_key(request))
+        if reply is None:
+            raise ReplyError("the oracle does not know these pictures")
+        return reply
+
+    async def close(self) -> None:
+        """Have nothing to close."""
+
+
+def question_key(request: Request) -> str:
+    """Digest the pictures of a request; for a task that is asked of one sheet several times, its words too."""
+    pictures = hashlib.sha256(b"".join(hashlib.sha256(image).digest() for image in request.images))
+    if request.task != "naming":
+        pictures.update(request.user.encode())
+    return pictures.hexdigest()
 
 
 def _filled(mask: Mask, tile: Reference) -> float:

@@ -129,7 +129,7 @@ class ScoreStage:
         scores: list[ConceptScore] = []
         with self._reporter.track("scores", len(reader.concepts()), unit="concept") as advance:
             for layer, concepts in _by_layer(reader).items():
-                trials = _trials(reader, atlas, layer, concepts, self._config.seed)
+                trials = make_trials(reader, atlas, layer, concepts, self._config.seed)
                 if not scores:
                     self._announce(names, trials, len(reader.concepts()))
                 scored = score_names(names, trials, self._judge(), other_names=others, seed=self._config.seed)
@@ -159,7 +159,7 @@ class ScoreStage:
         judge = self._judge()
         assert isinstance(judge, LlmJudge), "only a language model is sent requests"
         for layer, concepts in _by_layer(reader).items():
-            trials = _trials(reader, atlas, layer, concepts, self._config.seed)
+            trials = make_trials(reader, atlas, layer, concepts, self._config.seed)
             yield from judge.requests(questions_of(names, trials, self._config.seed))
 
     def _names(self) -> dict[str, ConceptName]:
@@ -196,7 +196,9 @@ def _to_name_again(reader: ReferenceReader, atlas: Atlas, names: Mapping[str, Co
     return StoredEvidence(reader, atlas, concepts, "held out")
 
 
-def _trials(reader: ReferenceReader, atlas: Atlas, layer: str, concepts: Sequence[Concept], seed: int) -> list[Trial]:
+def make_trials(
+    reader: ReferenceReader, atlas: Atlas, layer: str, concepts: Sequence[Concept], seed: int
+) -> list[Trial]:
     """Make the trials of one layer; at any time only one layer's crops are in memory."""
     tables = atlas.layers[layer]
     similarity = similar_channels(tables)
