@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import platform
 import resource
 import time
@@ -23,7 +24,8 @@ import torchvision
 from PIL import Image
 from torch import nn
 
-PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet-sample"
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+PHOTOS = DATA / "imagenet-sample"
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
@@ -195,9 +197,16 @@ def print_setting(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     threads = arguments.threads or torch.get_num_threads()
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "zennit", "zennit-crp"))
-    print(f"machine: {machine}, {threads} threads; Python {platform.python_version()}, {packages}")
+    print_machine(f"{machine}, {threads} threads")
     print("arguments:", ", ".join(f"{key}={value}" for key, value in sorted(vars(arguments).items())))
+
+
+def print_machine(machine: str = "") -> None:
+    """Print the machine, its load, and the versions."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "zennit", "zennit-crp"))
+    described = machine or f"{_processor()}, {os.cpu_count()} cores"
+    load = os.getloadavg()[0]
+    print(f"machine: {described}, load {load:.1f} at the start; Python {platform.python_version()}, {packages}")
 
 
 def _processor() -> str:

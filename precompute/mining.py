@@ -6,10 +6,12 @@ configs beyond its own section, models or where shards lie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from .errors import ModelError, StoreError
@@ -28,6 +30,9 @@ from .records import (
 )
 from .relevance import BatchScores, LayerScores
 from .statistics import N_BINS, QUANTUM_NORMALISED, QUANTUM_RAW, add_class_sums, add_histogram, histogram_edges
+
+UNREAD = 32
+"""Batches whose predictions may wait on a device, as each look at them stops it until all its work is done."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ class ShardAccumulator:
         self._target = np.full(stop - start, EMPTY, dtype=np.int64)
         self._probability = np.full(stop - start, np.nan)
         self._skipped: dict[int, str] = {}
+        self._unread: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def skip(self, reasons: dict[int, str]) -> None:
         """Note samples that cannot be used, by sample_index."""
@@ -134,20 +140,37 @@ class ShardAccumulator:
         Raises
         ------
         ModelError
-            The model gave values that are not finite.
+            The model gave values that are not finite, in this batch or in one of the last before it.
         """
-        self._check_finite(index, scores.logits)
-        rows = index.numpy() - self._start
         probability, prediction = scores.logits.double().softmax(dim=-1).max(dim=-1)
-        self._prediction[rows] = prediction.cpu().numpy()
-        self._probability[rows] = probability.cpu().numpy()
-        self._target[rows] = scores.targets.cpu().numpy()
-        index = index.to(self._device)
+        finite = torch.isfinite(scores.logits).all(dim=-1)
+        self._unread.append((index, torch.stack([finite, prediction, scores.targets, probability]).to(torch.float64)))
+        if self._device.type == "cpu" or len(self._unread) == UNREAD:
+            self._read()
+        index = index.to(self._device, non_blocking=True)
         for name, layer in self._layers.items():
             layer.add(scores.layers[name], index, scores.targets)
 
+    def _read(self) -> None:
+        """Fetch what is known of the samples of the last batches from the device, in one go."""
+        if not self._unread:
+            return
+        index = torch.cat([index for index, _ in self._unread]).numpy()
+        finite, prediction, target, probability = torch.cat([known for _, known in self._unread], dim=1).cpu().numpy()
+        self._unread.clear()
+        self._check_finite(index, finite != 0)
+        rows = index - self._start
+        self._prediction[rows], self._target[rows], self._probability[rows] = prediction, target, probability
+
     def finish(self, name: str, provenance: dict[str, object]) -> Atlas:
-        """Return the shard as an atlas of its own samples."""
+        """Return the shard as an atlas of its own samples.
+
+        Raises
+        ------
+        ModelError
+            As `add`.
+        """
+        self._read()
         used = self._target[self._target != EMPTY]
         return Atlas(
             name=name,
@@ -162,9 +185,8 @@ class ShardAccumulator:
             provenance=provenance,
         )
 
-    def _check_finite(self, index: torch.Tensor, logits: torch.Tensor) -> None:
-        finite = torch.isfinite(logits).all(dim=-1).cpu()
-        if not bool(finite.all()):
+    def _check_finite(self, index: IntArray, finite: npt.NDArray[np.bool_]) -> None:
+        if not finite.all():
             sample = self._names[int(index[~finite][0]) - self._start]
             raise ModelError(
                 f"the model's output for sample {sample!r} is not finite. Its weights may be damaged or may need "
@@ -172,34 +194,36 @@ class ShardAccumulator:
             )
 
 
-def merge_shards(shards: Sequence[Atlas], provenance: dict[str, object]) -> Atlas:
-    """Merge shards, given in the order of their samples, into one atlas.
+def merge_shards(shards: Iterable[Atlas], provenance: dict[str, object]) -> Atlas:
+    """Merge shards, given in the order of their samples, into one atlas; holds one of them at a time.
 
     Raises
     ------
     StoreError
         No shard at all, or the shards do not have the same layers and classes.
     """
-    if not shards:
-        raise StoreError("there are no shards to merge: run `atlas mine` first")
-    first = shards[0]
+    merged: Atlas | None = None
+    samples: list[SampleTable] = []
     for shard in shards:
-        if list(shard.layers) != list(first.layers) or shard.class_names != first.class_names:
-            raise StoreError("the shards were mined for different layers or classes: mine them again with one config")
-    return Atlas(
-        name=first.name,
-        class_names=first.class_names,
-        class_counts=np.sum([shard.class_counts for shard in shards], axis=0),
-        samples=_merge_samples(shards),
-        relevance_edges=first.relevance_edges,
-        activation_edges=first.activation_edges,
-        layers={name: _merge_layer([shard.layers[name] for shard in shards]) for name in first.layers},
-        provenance=provenance,
+        samples.append(shard.samples)
+        merged = _merged(merged, shard) if merged else shard
+    if merged is None:
+        raise StoreError("there are no shards to merge: run `atlas mine` first")
+    return dataclasses.replace(merged, samples=_merge_samples(samples), provenance=provenance)
+
+
+def _merged(earlier: Atlas, later: Atlas) -> Atlas:
+    """Merge two shards but for their samples."""
+    if list(later.layers) != list(earlier.layers) or later.class_names != earlier.class_names:
+        raise StoreError("the shards were mined for different layers or classes: mine them again with one config")
+    return dataclasses.replace(
+        earlier,
+        class_counts=earlier.class_counts + later.class_counts,
+        layers={name: _merge_layer(layer, later.layers[name]) for name, layer in earlier.layers.items()},
     )
 
 
-def _merge_samples(shards: Sequence[Atlas]) -> SampleTable:
-    samples = [shard.samples for shard in shards]
+def _merge_samples(samples: Sequence[SampleTable]) -> SampleTable:
     skipped = {index: reason for part in samples for index, reason in part.skipped.items()}
     return SampleTable(
         name=tuple(name for part in samples for name in part.name),
@@ -211,22 +235,18 @@ def _merge_samples(shards: Sequence[Atlas]) -> SampleTable:
     )
 
 
-def _merge_layer(parts: Sequence[LayerTables]) -> LayerTables:
+def _merge_layer(earlier: LayerTables, later: LayerTables) -> LayerTables:
     return LayerTables(
-        info=parts[0].info,
-        relmax=_merge_tables([part.relmax for part in parts]),
-        actmax=_merge_tables([part.actmax for part in parts]),
-        class_relevance=np.sum([part.class_relevance for part in parts], axis=0),
-        class_activation=np.sum([part.class_activation for part in parts], axis=0),
-        relevance_histogram=np.sum([part.relevance_histogram for part in parts], axis=0),
-        activation_histogram=np.sum([part.activation_histogram for part in parts], axis=0),
+        info=earlier.info,
+        relmax=_merge_tables(earlier.relmax, later.relmax),
+        actmax=_merge_tables(earlier.actmax, later.actmax),
+        class_relevance=earlier.class_relevance + later.class_relevance,
+        class_activation=earlier.class_activation + later.class_activation,
+        relevance_histogram=earlier.relevance_histogram + later.relevance_histogram,
+        activation_histogram=earlier.activation_histogram + later.activation_histogram,
     )
 
 
-def _merge_tables(parts: Sequence[RankingTable]) -> RankingTable:
-    k = len(parts[0].sample_index)
-    top: TopSamples | None = None
-    for part in parts:
-        top = merge(top, from_table(part), k)
-    assert top is not None, "there is at least one shard"
-    return to_table(top, k)
+def _merge_tables(earlier: RankingTable, later: RankingTable) -> RankingTable:
+    k = len(earlier.sample_index)
+    return to_table(merge(from_table(earlier), from_table(later), k), k)

@@ -183,7 +183,7 @@ def merge_plan(plan: ShardPlan, provenance: dict[str, object]) -> Atlas:
             f"{len(missing)} of {plan.n_shards} shards are not there yet, the first is {plan.path(missing[0])}. "
             "Run `atlas mine` (on every machine its --shard), copy the shards together, then merge again"
         )
-    atlas = merge_shards([read_atlas(plan.path(number)) for number in range(plan.n_shards)], provenance)
+    atlas = merge_shards((read_atlas(plan.path(number)) for number in range(plan.n_shards)), provenance)
     if not atlas.class_counts.sum():
         reasons = sorted(atlas.samples.skipped.items())[:3]
         listed = "; ".join(f"{atlas.samples.name[index]!r}: {reason}" for index, reason in reasons)

@@ -64,7 +64,7 @@ def convolve(values: torch.Tensor, transformed: torch.Tensor, padding: tuple[int
     each = SPAN * SPAN * n_tiles[0] * n_tiles[1] * max(transformed.shape[1:])
     result = values.new_empty((n, rows, columns, transformed.shape[2]))
     both = {name: torch.kron(one, one).to(values) for name, one in (("input", _INPUT), ("output", _OUTPUT))}
-    for part, made in zip(*(one.split(max(1, CHUNK_ELEMENTS // each)) for one in (values, result)), strict=True):
+    for part, made in zip(*(torch.split(one, max(1, CHUNK_ELEMENTS // each)) for one in (values, result)), strict=True):
         tiles = _cut_tiles(part, padding, n_tiles)
         product = torch.bmm((both["input"] @ tiles.reshape(SPAN * SPAN, -1)).view(SPAN * SPAN, -1, tiles.shape[-1]),
                             transformed)  # fmt: skip

@@ -1,0 +1,152 @@
+"""Kill a run at random moments (SIGKILL), start it again, and compare what it made with an undisturbed run.
+
+    python -m benchmarks.resume                    20 kills of mining over 2,000 CIFAR photos, 5 of rendering references
+    python -m benchmarks.resume --kills 3 --photos 500 --reference-kills 1
+
+The moments are seeded, and spread over the time that the undisturbed run took, from its start to its end. Every array
+of the resulting files has to be equal. Needs the development data; exits 1 where a resumed run differs, and where
+a process that decodes images outlives the run it belonged to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from benchmarks._contest import DATA, print_machine
+
+CONFIG = Path(__file__).resolve().parents[1] / "data" / "cifar10-sample.toml"
+PATIENCE = 20.0
+"""Seconds in which orphaned decoders have to end."""
+
+
+def atlas(command: str, folder: Path, settings: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a command of `atlas` in a process group of its own."""
+    given = [part for setting in settings for part in ("--set", setting)]
+    line = [sys.executable, "-m", "precompute.cli", command, "--config", str(CONFIG), "--output", str(folder), *given]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(line, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def finish(command: str, folder: Path, settings: Sequence[str]) -> float:
+    """Run a command to its end; returns seconds."""
+    start = time.perf_counter()
+    process = atlas(command, folder, settings)
+    if process.wait():
+        raise SystemExit(f"`atlas {command}` ended with exit code {process.returncode}: run it by hand to see why")
+    return time.perf_counter() - start
+
+
+def kill_after(command: str, folder: Path, settings: Sequence[str], seconds: float) -> tuple[bool, bool]:
+    """Start a command and kill its main process; returns whether it was still running, and whether all others ended."""
+    process = atlas(command, folder, settings)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return True, _is_gone(process.pid)
+    return False, True
+
+
+def _is_gone(group: int) -> bool:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    os.killpg(group, signal.SIGKILL)
+    return False
+
+
+def differences(found: Path, expected: Path) -> list[str]:
+    """List the arrays of an HDF5 file that differ."""
+
+    def arrays(path: Path) -> dict[str, np.ndarray]:
+        content: dict[str, np.ndarray] = {}
+        with h5py.File(path) as file:
+            file.visititems(lambda name, item: content.update({name: item[()]}) if hasattr(item, "shape") else None)
+        return content
+
+    ours, theirs = arrays(found), arrays(expected)
+    names = sorted(ours.keys() | theirs.keys())
+    return [name for name in names if name not in ours or name not in theirs or not _equal(ours[name], theirs[name])]
+
+
+def _equal(left: np.ndarray, right: np.ndarray) -> bool:
+    left, right = np.asarray(left), np.asarray(right)
+    return bool(np.array_equal(left, right, equal_nan=left.dtype.kind == "f"))
+
+
+def contest(command: str, made: str, base: Path, n_kills: int, settings: Sequence[str], before: Path | None) -> bool:
+    """Kill and resume a command `n_kills` times; returns whether all went well."""
+    with tempfile.TemporaryDirectory() as root:
+        folder, chance = Path(root) / "killed", random.Random(f"{command} {n_kills}")
+        if before:
+            shutil.copytree(before, base)
+        whole = finish(command, base, settings)
+        n_equal = n_running = n_survived = 0
+        for number in range(n_kills):
+            if before:
+                shutil.copytree(before, folder)
+            moment = chance.uniform(0, whole)
+            running, gone = kill_after(command, folder, settings, moment)
+            n_done = len(list(folder.glob("shards/*/*.h5")) + list(folder.glob("blocks/*/*.h5")))
+            finish(command, folder, settings)
+            wrong = differences(folder / made, base / made)
+            n_equal, n_running, n_survived = n_equal + (not wrong), n_running + running, n_survived + (not gone)
+            state = f"{n_done} parts done" if running else "finished before"
+            print(
+                f"{command} {number + 1:2}: killed at {moment:.1f} of {whole:.1f} s, {state}; differing: {wrong or 0}"
+            )
+            sys.stdout.flush()
+            shutil.rmtree(folder)
+    print(
+        f"{command}: {n_equal} of {n_kills} resumed runs gave equal tables; "
+        f"{n_running} were killed while running; decoders outlived {n_survived}"
+    )
+    return n_equal == n_kills and not n_survived
+
+
+def main() -> int:
+    """Kill mining, then rendering."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--kills", type=int, default=20)
+    arguments.add_argument("--photos", type=int, default=2000)
+    arguments.add_argument("--shard-size", type=int, default=100)
+    arguments.add_argument("--reference-kills", type=int, default=5)
+    arguments.add_argument("--reference-photos", type=int, default=100)
+    chosen = arguments.parse_args()
+    if not (DATA / "cifar10-val.tar.gz").exists():
+        print(f"{DATA / 'cifar10-val.tar.gz'} is not there: this benchmark needs the development data")
+        return 0
+    print_machine()
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root)
+        settings = [f"dataset.limit={chosen.photos}", f"mining.shard_size={chosen.shard_size}"]
+        good = contest("mine", "atlas.h5", folder / "mined", chosen.kills, settings, None) if chosen.kills else True
+        if chosen.reference_kills:
+            few = [f"dataset.limit={chosen.reference_photos}", "references.per_ranking=1"]
+            finish("mine", folder / "few", few)
+            good &= contest(
+                "references", "references.h5", folder / "rendered", chosen.reference_kills, few, folder / "few"
+            )
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
