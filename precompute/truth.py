@@ -94,10 +94,11 @@ class TruthStage:
         write_json(self._workspace.truth, report)
         self._workspace.remember("truth", digest)
         for layer in report.layers:
-            self._reporter.say(
-                f"evaluated {layer.layer}: {layer.n_clear} of {layer.n_concepts} concepts with a clear part, pointing "
-                f"game {layer.pointing_game:.0%} (shuffled {layer.pointing_game_shuffled:.0%})"
-            )
+            if layer.n_concepts and layer.pointing_game is not None and layer.pointing_game_shuffled is not None:
+                self._reporter.say(
+                    f"evaluated {layer.layer}: {layer.n_clear} of {layer.n_concepts} concepts with a clear part, "
+                    f"pointing game {layer.pointing_game:.0%} (shuffled {layer.pointing_game_shuffled:.0%})"
+                )
         return report
 
     def _evidence(self, names: Mapping[str, ConceptName], side: int) -> Iterator[ConceptEvidence]:
