@@ -109,6 +109,9 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
             help="submit the requests to the server's batch API, at half the price, and leave; later, the same command "
             "collects the replies and names",
         )
+        command.add_argument(
+            "--retry", action="store_true", help="ask for the concepts that got no answer from the server last time"
+        )
     if name == "names":
         command.add_argument("action", choices=("export", "import"))
         command.add_argument("table", type=Path, metavar="CSV")
@@ -176,7 +179,7 @@ def _name(arguments: argparse.Namespace) -> None:
     elif arguments.batch:
         pipeline.name_by_batch()
     else:
-        pipeline.name()
+        pipeline.name(retry=arguments.retry)
 
 
 def _score(arguments: argparse.Namespace) -> None:

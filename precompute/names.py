@@ -62,8 +62,15 @@ class NameStage:
         self._config, self._workspace, self._reporter = config, workspace, reporter
         self._hold_out, self._client = hold_out, client
 
-    def run(self, atlas: Atlas, references_digest: str) -> None:
+    def run(self, atlas: Atlas, references_digest: str, *, retry: bool = False) -> None:
         """Name every concept that has no name yet, and put people's corrections on top.
+
+        Parameters
+        ----------
+        atlas : Atlas
+        references_digest : str
+        retry : bool
+            Ask for the concepts that got no answer last time; kept replies are not asked for again.
 
         Raises
         ------
@@ -72,7 +79,7 @@ class NameStage:
         """
         corrections = read_jsonl(self._workspace.corrections, ConceptName)
         state = self._state(references_digest, corrections)
-        if self._is_named(state):
+        if self._is_named(state) and not retry:
             self._reporter.say(f"kept      {self._workspace.names} (nothing to name)")
             return
         missing = [_without_references(key) for key in _keys(atlas)]

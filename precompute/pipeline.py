@@ -149,9 +149,9 @@ class Pipeline:
             return None
         return LlmClient(self.config.llm, self.workspace.llm_cache, seed=self.config.seed, dry_run=self._dry_run)
 
-    def name(self) -> None:
-        """Name every concept that has no name yet."""
-        self.names.run(self.atlas, self.inputs.references_digest)
+    def name(self, *, retry: bool = False) -> None:
+        """Name every concept that has no name yet; `retry` asks for those that got no answer last time."""
+        self.names.run(self.atlas, self.inputs.references_digest, retry=retry)
 
     def name_by_batch(self) -> None:
         """Submit the naming requests as batches; collect them and name when called again."""

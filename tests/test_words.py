@@ -352,6 +352,21 @@ def test_requests_that_failed_in_a_batch_are_asked_live(ready):
     assert not failures(ready.names())
 
 
+def test_concepts_that_got_no_answer_are_asked_again_on_request(ready):
+    with TestServer(answer, script=["500"] * 4) as server:
+        settings = {"max_retries": "0", "concurrency": "1"}
+        assert ready.run("name", server, settings=settings) == 0
+        failed = failures(ready.names())
+        assert len(failed) == 4
+        assert all("no answer after 1 attempts" in reason for reason in failed)
+        n_calls = server.n_calls
+        assert ready.run("name", server, settings=settings) == 0
+        assert server.n_calls == n_calls
+        assert ready.run("name", server, "--retry", settings=settings) == 0
+        assert server.n_calls == n_calls + 4
+    assert not failures(ready.names())
+
+
 def test_killed_while_narratives_are_asked_for_and_run_again(ready):
     with TestServer(answer, delay=0.15) as server:
         assert ready.run("name", server) == 0
