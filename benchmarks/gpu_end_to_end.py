@@ -33,6 +33,7 @@ name = "benchmark"
 [dataset]
 kind = "folders"
 root = "photos"
+classes = "imagenet"
 [preprocessing]
 resize = 256
 crop = {size}

@@ -290,7 +290,7 @@ class ConvolutionRule(Rule):
             and max(self.padding) <= 2
             and min(self.weight.shape[:2]) >= MIN_CHANNELS_TO_TRANSFORM
             and len(values) * values.shape[2] * values.shape[3] >= MIN_PIXELS_TO_TRANSFORM
-            and min(values.shape[2:]) >= winograd.SPAN
+            and winograd.fills_tiles(values.shape[2:])
         )
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:

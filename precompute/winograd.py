@@ -9,6 +9,8 @@ times that of the direct sum, far below what the order of summation does to the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -26,6 +28,12 @@ _KERNEL = torch.tensor(
 _OUTPUT = torch.tensor(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
 )
+
+
+def fills_tiles(size: Sequence[int]) -> bool:
+    """Whether little of the tiles that cover a map of this (height, width) is wasted."""
+    covered = [-(-n // TILE) * TILE for n in size]
+    return size[0] * size[1] >= 0.7 * covered[0] * covered[1]
 
 
 def transform_weight(weight: torch.Tensor) -> torch.Tensor:
