@@ -20,7 +20,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks import mining
@@ -146,7 +145,7 @@ def main() -> int:
     if arguments.peer_images:
         speed = peer_speed(arguments)
         seconds = arguments.images / speed
-        rows.append([f"zennit-crp, from {arguments.peer_images}", arguments.images, seconds, speed, np.nan, ""])
+        rows.append([f"zennit-crp, from {arguments.peer_images}", arguments.images, seconds, speed, "", ""])
     print(f"{min(n_photos, arguments.images)} different photos")
     head = ["", "images", "s", "images/s", "needed TFLOP/s", "top 40 kept"]
     print_table(head, [[f"{cell:.2f}" if isinstance(cell, float) else cell for cell in row] for row in rows])
