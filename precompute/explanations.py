@@ -30,7 +30,7 @@ from .llm import LlmClient
 from .llm_request import Request
 from .narrating import generate, narrate, prompt_values
 from .prompting import load_prompt
-from .provenance import digest_of
+from .provenance import digest_of, digest_package
 from .records import EMPTY, ConceptName, Explanation, Narrative, TargetExplanation
 from .reporting import Reporter
 from .workspace import Workspace
@@ -240,7 +240,7 @@ class ExplanationStage:
         """Digest of everything that the words depend on besides the numbers."""
         explaining, llm, names = self._config.explaining, self._config.llm, self._names.values()
         said = sorted((name.concept, name.name, name.author, name.kind, name.second_name) for name in names)
-        author: list[object] = ["generated"]
+        author: list[object] = ["generated", digest_package("precompute")]  # other sentences in another program
         if llm.enabled:
             prompts = [load_prompt(f"explaining/{audience}").digest for audience in explaining.audiences]
             described = sorted((name.concept, name.description) for name in names)
