@@ -99,7 +99,7 @@ def _config(output: Path, workspace: Path, sections: dict[str, str]) -> dict[str
         "config_file": str(workspace / "mkdocs.yml"),
         "site_name": MARK.format("site"),
         "docs_dir": str(workspace / "docs"),
-        "site_dir": str(output),
+        "site_dir": str(output.absolute()),  # MkDocs takes a relative one from the folder of its own config
         "use_directory_urls": False,
         "plugins": [],
         "nav": [{title: page.removesuffix(".html") + ".md"} for title, page in sections.items()],

@@ -80,6 +80,16 @@ def test_a_second_run_changes_nothing(finished, capsys):
     assert capsys.readouterr().out.count("kept") == 4
 
 
+def test_every_path_may_be_relative(tmp_path, capsys, monkeypatch):
+    (tmp_path / "there").mkdir()
+    make_small_atlas(tmp_path / "there", n_per_class=3)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--config", "there/small.toml", "--output", "made/atlas", "--site", "made/site"]) == 0
+    assert (tmp_path / "made/atlas/atlas.h5").exists()
+    assert (tmp_path / "made/site/index.html").exists()
+    assert (tmp_path / "made/site/index.html").resolve().as_uri() in capsys.readouterr().out
+
+
 def test_every_command_has_help(capsys):
     for name in ("run", "layers", "mine", "merge", "references", "name", "score", "names", "explain", "evaluate", "site", "serve"):
         with pytest.raises(SystemExit) as leaving:
