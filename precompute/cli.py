@@ -221,7 +221,11 @@ def _serve(arguments: argparse.Namespace) -> None:
     if not (folder / "index.html").exists():
         raise AtlasError(f"there is no site in {folder}: run `atlas run --config {arguments.config}` first")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", arguments.port), handler) as server:
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", arguments.port), handler)
+    except (OSError, OverflowError) as error:
+        raise AtlasError(f"cannot serve on port {arguments.port}: {error}. Choose another with --port") from error
+    with server:
         print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends)", flush=True)  # noqa: T201
         server.serve_forever()
 

@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from precompute.cli import build_parser, main
+from precompute.cli import _COMMANDS, build_parser, main
 from precompute.files import read_json
 from precompute.records import Explanation
 from precompute.store import ReferenceReader, read_atlas
@@ -297,6 +298,14 @@ def test_labels_beyond_the_model(small, tmp_path, capsys):
 
 def test_serve_without_a_site(small, tmp_path, capsys):
     fails(capsys, ["serve", "--config", small, "--site", tmp_path / "nothing"], "there is no site")
+
+
+def test_serve_on_a_port_that_is_taken(finished, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        arguments = ["serve", "--config", finished / "small.toml", "--site", finished / "site", "--port"]
+        fails(capsys, [*arguments, port], f"cannot serve on port {port}", "--port")
+    fails(capsys, [*arguments, 99999], "cannot serve on port 99999", "--port")
 
 
 def test_numbers_of_a_run_are_those_of_its_tables(finished):
