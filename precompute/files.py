@@ -101,14 +101,18 @@ def read_jsonl(path: Path, kind: type[T]) -> list[T]:
     Raises
     ------
     StoreError
-        A line is not a record of that type; names the line.
+        Unreadable, or a line is not a record of that type; names the line.
     """
     if not path.exists():
         return []
     adapter = TypeAdapter(kind)
     records = []
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
     # not splitlines(): text of a language model may hold U+2028 and its like, which JSON leaves as they are
-    for number, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
         if not line:
             continue
         try:

@@ -51,18 +51,31 @@ def reading(path: Path, kind: str) -> Iterator[h5py.File]:
     StoreError
         Missing, not HDF5, truncated, of another kind or of another format version.
     """
+    file = _open(path, kind)
+    with file, _telling_damage(path):
+        yield file
+
+
+def _open(path: Path, kind: str) -> h5py.File:
     if not path.is_file():
         raise StoreError(f"there is no {path}. Run `atlas run` with the same config to make it.")
-    try:
+    with _telling_damage(path):
         file = h5py.File(path, "r")
-    except OSError as error:
-        raise _damaged(path) from error
-    with file:
-        _check_header(file, path, kind)
         try:
-            yield file
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise _damaged(path) from error
+            _check_header(file, path, kind)
+        except BaseException:
+            file.close()
+            raise
+    return file
+
+
+@contextmanager
+def _telling_damage(path: Path) -> Iterator[None]:
+    """Turn whatever reading a damaged file ends in into one message."""
+    try:
+        yield
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
+        raise _damaged(path) from error
 
 
 def _damaged(path: Path) -> StoreError:
@@ -288,36 +301,51 @@ class ReferenceReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._context = reading(path, REFERENCES_KIND)
 
     def __enter__(self) -> ReferenceReader:
-        self._file = self._context.__enter__()
-        self.provenance: dict[str, Any] = _provenance(self._file)
-        layer_names = _read_texts(self._file, "layer_names")
-        self._rows = self._file["row"][()]
-        self._score = self._file["score"][()]
-        self._scale = self._file["heatmap_scale"][()]
-        self._item = {blob: self._file[f"{blob}/item"][()] for blob in _BLOBS}
-        self._offset = {blob: self._file[f"{blob}/offset"][()] for blob in _BLOBS}
-        self._data = {blob: self._file[f"{blob}/data"] for blob in _BLOBS}
+        self._file = _open(self._path, REFERENCES_KIND)
+        try:
+            with _telling_damage(self._path):
+                self._read_tables(self._file)
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def _read_tables(self, file: h5py.File) -> None:
+        """Read everything but the pictures."""
+        self.provenance: dict[str, Any] = _provenance(file)
+        layer_names = _read_texts(file, "layer_names")
+        self._rows = file["row"][()]
+        self._score = file["score"][()]
+        self._scale = file["heatmap_scale"][()]
+        self._item = {blob: file[f"{blob}/item"][()] for blob in _BLOBS}
+        self._offset = {blob: file[f"{blob}/offset"][()] for blob in _BLOBS}
+        self._data = {blob: file[f"{blob}/data"] for blob in _BLOBS}
         self._index: dict[tuple[Concept, int], list[int]] = {}
         for number, row in enumerate(self._rows.tolist()):
             self._index.setdefault((Concept(layer_names[row[0]], row[1]), row[2]), []).append(number)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._context.__exit__(kind, error, trace)
+        self._file.close()  # what went wrong between is the caller's: it says nothing about this file
 
     def concepts(self) -> list[Concept]:
         """List the concepts that have references, by layer and channel."""
         return list(dict.fromkeys(concept for concept, _ in self._index))
 
     def read(self, concept: Concept, ranking: Ranking) -> list[Reference]:
-        """Read a concept's references in one ranking, by rank; empty where there are none."""
+        """Read a concept's references in one ranking, by rank; empty where there are none.
+
+        Raises
+        ------
+        StoreError
+            A picture lies in a damaged part of the file.
+        """
         numbers = self._index.get((concept, RANKINGS.index(ranking)), [])
-        return [self._reference(concept, ranking, number) for number in numbers]
+        with _telling_damage(self._path):
+            return [self._reference(concept, ranking, number) for number in numbers]
 
     def _reference(self, concept: Concept, ranking: Ranking, number: int) -> Reference:
         _, _, _, rank, sample_index, neuron, *box = self._rows[number].tolist()

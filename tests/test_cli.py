@@ -92,20 +92,7 @@ def test_every_path_may_be_relative(tmp_path, capsys, monkeypatch):
 
 
 def test_every_command_has_help(capsys):
-    for name in (
-        "run",
-        "layers",
-        "mine",
-        "merge",
-        "references",
-        "name",
-        "score",
-        "names",
-        "explain",
-        "evaluate",
-        "site",
-        "serve",
-    ):
+    for name in _COMMANDS:
         with pytest.raises(SystemExit) as leaving:
             build_parser().parse_args([name, "--help"])
         assert leaving.value.code == 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from precompute.errors import OutputError, StoreError
-from precompute.files import write_bytes
+from precompute.files import read_jsonl, write_bytes
 from precompute.records import (
     Atlas,
     Box,
@@ -160,3 +160,34 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_byte_of_a_damaged_file_gives_a_traceback(tmp_path):
+    """Flip the file in many places: it is read or refused in words, whatever was hit."""
+    path = tmp_path / "references.h5"
+    write_references(path, make_references(), {})
+    whole = path.read_bytes()
+    refused = 0
+    for start in range(0, len(whole), 97):
+        path.write_bytes(whole[:start] + bytes(byte ^ 0xFF for byte in whole[start : start + 8]) + whole[start + 8 :])
+        try:
+            with ReferenceReader(path) as reader:
+                for concept in reader.concepts():
+                    reader.read(concept, "relmax")
+        except StoreError:
+            refused += 1
+    assert refused > 5
+
+
+def test_an_error_of_the_reader_s_user_does_not_blame_the_file(tmp_path):
+    path = tmp_path / "references.h5"
+    write_references(path, make_references(), {})
+    with pytest.raises(OSError, match="No space left"), ReferenceReader(path):
+        raise OSError(28, "No space left on device")
+
+
+def test_lines_that_are_no_text_are_told_with_their_number(tmp_path):
+    path = tmp_path / "names.jsonl"
+    path.write_bytes(b'"a"\n\xff\xfe\n')
+    with pytest.raises(StoreError, match=r"names\.jsonl, line 2, is damaged"):
+        read_jsonl(path, str)
