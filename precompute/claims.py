@@ -226,6 +226,10 @@ def _misplaced(used: Sequence[Placeholder], position: int, item: Placeholder) ->
             problems.append(
                 Problem("number_misplaced", f"{{{item.field}:{item.id}}} stands with the name of {owner.id}")
             )
+    if item.field in _LAYER_NUMBERS:
+        owner = _nearest(used, position, lambda other: other.field == "layer")
+        if owner and owner.id != item.id:
+            problems.append(Problem("number_misplaced", f"{{{item.field}:{item.id}}} stands with layer {owner.id}"))
     expected = {"probability": "class", "runner_up_probability": "runner_up", "runner_up_share": "runner_up"}
     expected |= dict.fromkeys(("share", "magnitude", "relevance"), "class")
     if item.field in expected:

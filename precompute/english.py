@@ -112,6 +112,7 @@ _NUMERALS = (
     r"second|\w+teenth|\w+tieth|hundredth",
     r"once|twice|thrice|doubl(?:e|es|ed|ing)|tripl(?:e|es|ed)|quadrupl\w+|"
     r"(?:two|three|four|five|six|seven|eight|nine|ten|hundred|thousand)-?fold|couple|pair|single|sole",
+    r"(?:rank|place|number|no\.?) i|i{2,3}|iv|vi{1,3}|ix|xi{0,3}v?|lion['\u2019]s share",
     r"per ?cent|percentages?|percentage points?",
     # "one" is often a pronoun; it is a numeral where something is counted or divided.
     r"one (?:in|out of|per|half|third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|"
@@ -153,29 +154,33 @@ ENGLISH = Language(
             r"(?:nearly|almost|practically|virtually) (?:all|every|everything|no|none|nothing)",
             r"all (?:the )?(?:concepts|channels|relevance)|(?:every|each|no|any) (?:concept|channel)|everything|"
             r"nothing|none|only(?= \u25a1| one| the concept| concept| channel)|negligibl[ey]|overwhelming(?:ly)?|"
-            r"hardly any|a fraction",
+            r"hardly any|a fraction|a great deal|a lot|huge|enormous|massive|immense|vast|tiny|minuscule|"
+            r"(?:nearly|almost) as",
         ),
         bounds=(
             r"more than|less than|fewer than|over|under|above|below|at least|at most|up to|nearly|almost|"
             r"just short of|"
-            r"no more than|no less than|beyond|times|exceeding",
+            r"no more than|no less than|beyond|times|exceeding|minus|plus",
         ),
         superlatives=(
             r"strongest|largest|biggest|greatest|highest|foremost|heaviest|topmost|"
             r"top(?! left| right| half| part| edge| corner| of the)|leading|dominant|dominates?|"
             r"dominating|principal|primary|main|chief|paramount|prime|first|above all|ahead of (?:all|every)",
             r"(?<!next )most(?! of\b| probable\b)",
+            r"tops|unrivall?ed|unmatched|unsurpassed|unequall?ed|unparalleled|wins?|winner|winning|stands? out",
         ),
         lowest=(
             r"weakest|smallest|lowest|least(?<!at least)|slightest|faintest|last|minor|secondary|runner-up concept",
         ),
         more=(
             r"(?:more|stronger|larger|bigger|greater|higher|heavier)\b.*?\bthan",
-            r"outweighs?|exceeds?|surpass(?:es)?|outranks?|ahead of",
+            r"outweighs?|exceeds?|surpass(?:es)?|outranks?|ahead of|beats?|overshadows?|dwarfs?|eclipses?|precedes?|"
+            r"comes? before|(?:is|are) followed by|(?:rated|ranked|ranks?) above|compared (?:with|to) \u25a1",
         ),
         less=(
             r"(?:less|fewer|weaker|smaller|lower|lighter)\b.*?\bthan",
-            r"falls? short of|trails?|lags? behind|behind",
+            r"falls? short of|trails?|lags? behind|behind|loses? to|(?:is|are) (?:beaten|dwarfed|overshadowed|"
+            r"eclipsed|preceded) by|comes? after|(?:rated|ranked|ranks?) below",
         ),
         other_measures=(r"areas?|regions?|box|boxes|patch|sizes?|confidence|activations?|activat\w+",),
         equal=(r"as (?:much|strong|strongly|large|big|high|relevant) as|equal(?:s|ly)?|the same share|on a par|ties?",),
@@ -185,7 +190,9 @@ ENGLISH = Language(
             r"point(?:s|ed|ing)? to(?:wards?)? (?:\u25a1|the class|this class)|count(?:s|ed|ing)? for|"
             r"argu(?:e|es|ed|ing) for|back(?:s|ed|ing)|"
             r"strengthen(?:s|ed|ing)?|contribut(?:e|es|ed|ing|ions?)|evidence (?:for|of)|boost(?:s|ed|ing)?|"
-            r"rais(?:e|es|ed|ing)|increas(?:e|es|ed|ing)|confirm(?:s|ed|ing)?|add(?:s|ed|ing)? to|pro",
+            r"rais(?:e|es|ed|ing)|increas(?:e|es|ed|ing)|confirm(?:s|ed|ing)?|add(?:s|ed|ing)? to|pro|"
+            r"help(?:s|ed|ing)?|aid(?:s|ed|ing)?|in its favou?r|evidence that|typical (?:of|for)|consistent with|"
+            r"(?:suggest|indicat|promot)(?:e|es|s|ed|ing)? (?:\u25a1|the class|this class)|hint(?:s|ed|ing)? at",
             r"(?:with|has|have) the sign of the (?:logit|score)",
         ),
         opposing=(
@@ -193,10 +200,13 @@ ENGLISH = Language(
             r"lower(?:s|ed|ing)(?! left| right)|"
             r"reduc(?:e|es|ed|ing)|decreas(?:e|es|ed|ing)|contradict(?:s|ed|ing|ion)?|counter(?:s|ed|ing)?|"
             r"detract(?:s|ed|ing)?|inhibit(?:s|ed|ing|ory)?|suppress(?:es|ed|ing)?|undermin(?:e|es|ed|ing)|"
-            r"disfavou?r(?:s|ed|ing)?|pull(?:s|ed)? away from|subtract(?:s|ed|ing)?|contra|refut(?:e|es|ed|ing)",
+            r"disfavou?r(?:s|ed|ing)?|pull(?:s|ed)? away from|subtract(?:s|ed|ing)?|contra|refut(?:e|es|ed|ing)|"
+            r"hurt(?:s|ing)?|harm(?:s|ed|ing)?|hinder(?:s|ed|ing)?|at odds with|conflict(?:s|ed|ing)? with",
             r"opposite in sign to the (?:logit|score)",
         ),
-        negations=(r"not|never|no|none|neither|nor|cannot|hardly|barely|fails? to|\w+n['\u2019]t|un(?:supportive)",),
+        negations=(
+            r"not|never|no|none|nothing|neither|nor|cannot|hardly|barely|fails? to|\w+n['\u2019]t|un(?:supportive)",
+        ),
         places={
             r"left(?! out\b| over\b)": "left",
             r"leftmost|left-hand": "left",
@@ -209,7 +219,7 @@ ENGLISH = Language(
             r"centre|center|central|middle|centred|centered": "centre",
             r"whole photo|whole image|whole picture|everywhere": "whole",
             r"background|foreground|corners?|edges?|borders?|sides?|beside|behind|beneath|underneath|in front of|"
-            r"next to|near the|around the": "",
+            r"next to|near the|around the|north|south|east|west|outside|foot of the|opposite \u25a1": "",
         },
         causes=(
             r"because|caus(?:e|es|ed|ing|al|ally)|due to|owing to|thanks to|thereby|"
@@ -225,6 +235,12 @@ ENGLISH = Language(
             r"essential|necessary|crucial|required|requires?|needed|needs?|sufficient|pivotal|key|vital|"
             r"depend(?:s|ed|ing)?|rel(?:y|ies|ied|iance)|based on|rests? on|hing(?:e|es|ed) on|produc(?:e|es|ed|ing)|"
             r"explains? (?:why|the (?:prediction|decision))|justif(?:y|ies|ied)|prov(?:e|es|ed|ing) that",
+            r"br(?:ing|ings|ought|inging) about|g(?:ive|ives|ave|iving) rise to|tips? the|steer(?:s|ed|ing)?|"
+            r"push(?:es|ed|ing)?|guid(?:es|ed|ing)|shap(?:es|ed|ing) the|yield(?:s|ed|ing)?|underl(?:ie|ies|ay|ying)|"
+            r"(?:prediction|decision|result|outcome|score|class|\u25a1) (?:comes?|came|stems?|stemmed|arises?|arose|"
+            r"results?|resulted) from|removing|ensur(?:e|es|ed|ing)|mak(?:e|es|ing) \u25a1|what makes|indispensable|"
+            r"account(?:s|ed|ing)? for the (?:prediction|decision|result|outcome|score|class)|"
+            r"behind the (?:prediction|decision|result|outcome|score)",
         ),
         minds=(
             r"think(?:s|ing)?|thought|believ(?:e|es|ed|ing)|knows?|knew|understand(?:s|ing)?|understood|"
@@ -235,6 +251,21 @@ ENGLISH = Language(
             r"mistakes?|mistook|interprets?|interpreted|attention|attends?|pa(?:ys|id) attention|learn(?:s|ed|t)|"
             r"identif(?:y|ies|ied)|guessed|guessing|is (?:sure|certain|convinced|confident)",
         ),
+        certainties=(
+            r"no doubt|without doubt|beyond doubt|undoubtedly|doubtless|certainly|definitely|"
+            r"(?:\u25a1|class|prediction|network) is (?:in fact |indeed |not )?"
+            r"(?:correct|right|true|wrong|certain|false)|"
+            r"(?:photo|image|picture) (?:shows|contains|depicts)",
+        ),
+        measures={
+            r"activations?(?: of| is|:)? \u25a1": ("activation",),
+            r"relevance(?: is|:)? \u25a1": ("relevance", "relevance_sum", "share", "magnitude", "coverage"),
+            r"(?:confidence|confident)(?: (?:of|in) \u25a1)?(?: of| is| at|:)? \u25a1": ("confidence",),
+            r"\u25a1 of the (?:photo|image|picture)": ("area",),
+            r"\u25a1 of the probability": (),
+            r"(?:left out|not shown|not described)(?: \w+){0,2} \u25a1": ("uncovered", "n_others"),
+            r"concepts (?:shown|listed|told)(?: here)? (?:carry|have|hold|cover) \u25a1": ("coverage",),
+        },
         photo_words=(r"photos?|images?|pictures?",),
         function_words=frozenset(
             ["the", "of", "and", "is", "in", "with", "for", "that", "this", "are", "to", "it", "by", "its", "carries"]

@@ -124,7 +124,7 @@ _NUMERALS = (
     + _ADJECTIVE
     + r"|verdoppel\w+|verdreifach\w+|"
     r"halbiert?\w*|paar|einzig" + _ADJECTIVE + r"|eins",
-    r"prozent\w*|promille",
+    r"prozent\w*|promille|anderthalb\w*|(?:rang|platz|nummer) i|i{2,3}|iv|vi{1,3}|ix|xi{0,3}v?|löwenanteil\w*",
 )
 
 GERMAN = Language(
@@ -160,19 +160,27 @@ GERMAN = Language(
             r"vollständig|ausschließlich|genau|die meisten?n?|fast (?:alle|alles|keine?|nichts|jede\w*)|"
             r"nahezu (?:alle|alles|keine?|nichts)",
             r"alle konzepte|alle kanäle|sämtliche\w*|jedes konzept|jeder kanal|kein\w* konzept\w*|kein\w* kan\w+|"
-            r"alles|nichts|(?:nur|lediglich)(?= \u25a1| ein| das konzept)|verschwindend\w*|keine[rs]",
+            r"alles|nichts|(?:nur|lediglich)(?= \u25a1| ein| das konzept)|verschwindend\w*|keine[rs]|"
+            r"riesig\w*|gewaltig\w*|enorm\w*|winzig\w*",
         ),
-        bounds=(r"mehr als|weniger als|über|unter|mindestens|höchstens|bis zu|fast|nahezu|knapp|beinahe|mal",),
+        bounds=(
+            r"mehr als|weniger als|über|unter|mindestens|höchstens|bis zu|fast|nahezu|knapp|beinahe|mal|minus|plus",
+        ),
         superlatives=(
             r"(?:am )?(?:stärkst|größt|höchst|wichtigst|meist|gewichtigst|relevantest|bedeutendst|vordringlichst|"
             r"vorderst|oberst|erst)(?:e|er|es|en|em)(?! linie\b)",
-            r"haupt(?:konzept|beitrag|merkmal)\w*|vor allem|führend\w*|dominier\w+|dominant\w*|vorherrsch\w+|zuerst",
+            r"haupt(?:konzept|beitrag|merkmal)\w*|vor allem|führend\w*|dominier\w+|dominant\w*|vorherrsch\w+|zuerst|"
+            r"unübertroffen\w*|unerreicht\w*|konkurrenzlos\w*|spitzenreiter\w*|ragt heraus|gewinnt",
         ),
         lowest=(r"(?:am )?(?:schwächst|kleinst|geringst|niedrigst|wenigst|letzt|unwichtigst)(?:e|er|es|en|em)",),
-        more=(r"(?:mehr|stärker\w*|größer\w*|höher\w*|wichtiger\w*)\b.*?\bals", r"übertrifft|überwiegt"),
+        more=(
+            r"(?:mehr|stärker\w*|größer\w*|höher\w*|wichtiger\w*)\b.*?\bals",
+            r"übertrifft|überwiegt|schlägt|übertrumpft|(?:liegt|steht|kommt) vor|"
+            r"verglichen mit \u25a1|im vergleich zu \u25a1",
+        ),
         less=(
             r"(?:weniger|schwächer\w*|kleiner\w*|geringer\w*|niedriger\w*)\b.*?\bals",
-            r"bleibt hinter",
+            r"bleibt hinter|unterliegt|(?:liegt|steht|kommt) nach",
         ),
         other_measures=(r"fläche\w*|bereich\w*|kasten|größe|sicherheit|aktivier\w+",),
         equal=(r"(?:gleich|genauso|ebenso) (?:viel|stark|groß|hoch|wichtig)|gleichauf|denselben anteil",),
@@ -180,16 +188,17 @@ GERMAN = Language(
             r"sprech(?:en|end\w*)(?= für\b)|spr(?:icht|ach|echen|achen) (?:\S+ ){0,6}für|zugunsten|positiv\w*|"
             r"unterstütz\w+|stütz(?:t|en|te|ten|end\w*)|befürwort\w+|"
             r"stärkt|stärken|beitr(?:ag|agen|ägt|äge|ägen)|trägt (?:\S+ ){0,6}bei|trugen? (?:\S+ ){0,6}bei|"
-            r"erhöh(?:t|en|te|ten)|steiger\w+|deutet auf|deuten auf|weist auf|bestätig\w+|begünstig\w+",
+            r"erhöh(?:t|en|te|ten)|steiger\w+|deutet auf|deuten auf|weist auf|bestätig\w+|begünstig\w+|"
+            r"h(?:ilft|elfen|alf|alfen)|förder(?:t|n|te|ten)|pass(?:t|en) (?:gut )?zu|legt \u25a1 nahe|typisch für",
             r"(?:mit dem|hat das|haben das) vorzeichen des (?:logits|werts)",
         ),
         opposing=(
             r"gegen|dagegen|entgegen\w*|negativ\w*|schwäch(?:t|en|te|ten)|senk(?:t|en|te|ten)|verringer\w+|"
             r"mindert|mindern|widersprich\w*|widersprech\w*|hemm(?:t|en|te|end\w*)|zuungunsten|zulasten|"
-            r"reduzier\w+|unterdrück\w+",
+            r"reduzier\w+|unterdrück\w+|schade(?:t|n|te|ten)|hinder(?:t|n|te|ten)|widerspricht",
             r"mit umgekehrtem vorzeichen zum (?:logit|wert)",
         ),
-        negations=(r"nicht|nie|niemals|kein\w*|weder|noch|kaum|ohne",),
+        negations=(r"nicht|nichts|nie|niemals|kein\w*|weder|noch|kaum|ohne",),
         places={
             r"links|linke\w*|linker\w*": "left",
             r"rechts|rechte\w*": "right",
@@ -197,7 +206,8 @@ GERMAN = Language(
             r"unten|untere\w*": "lower",
             r"mitte|mittig|zentral\w*|zentrum": "centre",
             r"ganze\w* (?:foto|bild)\w*|überall": "whole",
-            r"hintergrund\w*|vordergrund\w*|ecke\w*|rand|rande|ränder\w*|neben|hinter|seite|seiten": "",
+            r"hintergrund\w*|vordergrund\w*|ecke\w*|rand|rande|ränder\w*|neben|hinter|seite|seiten|norden|süden|osten|westen|"
+            r"außerhalb": "",
         },
         causes=(
             r"weil|wegen|aufgrund|auf grund|infolge|dank|verursach\w+|bewirk\w+|ursach\w+|ursächlich\w*|kausal\w*|"
@@ -209,7 +219,11 @@ GERMAN = Language(
             r"ausschlaggebend\w*|entscheid\w+|entschied\w*|bestimm(?:t|en|te|end)|verantwortlich\w*|gründ\w+|grund|"
             r"beeinfluss\w+|einfluss\w*|wirkung\w*|auswirk\w+|abhängig\w*|häng\w+ (?:\S+ ){0,3}ab|beruh\w+|basier\w+|"
             r"notwendig\w*|nötig\w*|unverzichtbar\w*|erforderlich\w*|hinreichend\w*|auslös\w+|erzeug\w+|"
-            r"macht das (?:netz|modell)|bringt das (?:netz|modell)|lässt das (?:netz|modell)",
+            r"macht das (?:netz|modell)|bringt das (?:netz|modell)|lässt das (?:netz|modell)|"
+            r"sorg(?:t|te|en|ten) (?:\S+ ){0,3}für|lenk(?:t|te|en)|ergibt|präg(?:t|te|en)|ausschlag\w*|"
+            r"steuer(?:t|te|n)|"
+            r"(?:klasse|vorhersage|ergebnis|wert|\u25a1) (?:kommt|stammt|rührt) von|"
+            r"geht auf (?:\S+ ){0,3}zurück|macht \u25a1",
         ),
         minds=(
             r"denkt|denken|dachte|glaubt|glauben|weiß|wissen|versteh\w+|verstand|sieht|sehen|sah|"
@@ -217,6 +231,17 @@ GERMAN = Language(
             r"will|meint|hält (?:\S+ ){0,4}für|beachtet|schaut|blickt|achtet|verwechsel\w+|vermutet|schließt|"
             r"interpretier\w+|lernt\w*|gelernt|überzeugt|ist sich sicher",
         ),
+        certainties=(
+            r"zweifellos|zweifelsfrei|ohne zweifel|kein\w* zweifel|sicherlich|eindeutig\w*|"
+            r"(?:\u25a1|klasse|vorhersage) ist (?:nicht )?(?:richtig|korrekt|falsch|sicher|wahr)|"
+            r"(?:foto|bild) (?:zeigt|enthält)",
+        ),
+        measures={
+            r"aktivierung(?: von| ist|:)? \u25a1": ("activation",),
+            r"relevanz(?: ist|:)? \u25a1": ("relevance", "relevance_sum", "share", "magnitude", "coverage"),
+            r"\u25a1 (?:des fotos|des bildes|vom foto|vom bild)": ("area",),
+            r"\u25a1 der wahrscheinlichkeit": (),
+        },
         photo_words=(r"fotos?|bild(?:e|es|er|ern|s)?",),
         function_words=frozenset(
             ["der", "die", "das", "und", "ist", "mit", "für", "von", "im", "den", "dem", "des", "trägt", "ein", "eine"]

@@ -49,6 +49,10 @@ class Lexicon:
         Pattern to place token; an empty token stands for a place that tables never hold.
     causes, minds : tuple of str
         Causal wording, and wording that gives the network a mind.
+    certainties : tuple of str
+        Wording that knows what the photo holds, or whether the class is right.
+    measures : mapping of str to tuple of str
+        Pattern that ends before or begins with a placeholder, to the fields that may stand there.
     photo_words : tuple of str
         What an area must be said to be a part of.
     function_words : frozenset of str
@@ -70,6 +74,8 @@ class Lexicon:
     places: Mapping[str, str]
     causes: tuple[str, ...]
     minds: tuple[str, ...]
+    certainties: tuple[str, ...]
+    measures: Mapping[str, tuple[str, ...]]
     photo_words: tuple[str, ...]
     function_words: frozenset[str]
 

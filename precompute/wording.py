@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from .characters import GAP, character_faults
 from .explanation_table import ConceptRow, ExplanationTable
 from .language import Language, place_tokens
 from .languages import KNOWN_LANGUAGES
 from .placeholders import NUMERIC_FORMATS, Placeholder, field_of, prose, split
+from .typed_names import typed_names, words_of
 
-GAP = "\u25a1"
-"""Stands for a placeholder in the prose that the patterns see."""
-
-_MARKUP = re.compile(
-    r"[<>`|\\\[\]]|\*\*|__|~~|^\s*(?:#|[-*+]\s|>)|&\w*;|&#|(?:https?|ftp|javascript|data|mailto):|www\.|\S@\S"
-)
 _ROMAN = re.compile(r"(?<![\w.])[IVXLCDM]{2,}(?!\w)")
 _ABSENCE_KINDS = ("no_support", "no_opposition", "no_relevance")
 
@@ -98,14 +94,27 @@ def check_wording(claim: Claim, table: ExplanationTable, language: Language) -> 
     seen = _prose(claim, table, language)
     problems = [*_characters(seen), *_names(seen)]
     if language.lexicon:
-        checks = (_numerals, _quantities, _bounds, _causes, _minds, _ranks, _signs, _order, _places, _areas)
+        checks = (
+            _numerals,
+            _quantities,
+            _bounds,
+            _measures,
+            _causes,
+            _minds,
+            _certainties,
+            _ranks,
+            _signs,
+            _order,
+            _places,
+            _areas,
+        )
         problems += [problem for find in checks for problem in find(seen)]
     return problems
 
 
 def check_language(claims: Sequence[Claim], language: Language) -> list[Problem]:
     """Check by small frequent words that a narrative is in the language asked for."""
-    words = [word for claim in claims for word in _words(prose(claim.text))]
+    words = [word for claim in claims for word in words_of(prose(claim.text))]
     counts = {
         code: sum(word in known.lexicon.function_words for word in words)
         for code, known in KNOWN_LANGUAGES.items()
@@ -142,25 +151,10 @@ def _find(seen: Prose, alternatives: tuple[str, ...]) -> re.Match[str] | None:
 
 
 def _characters(seen: Prose) -> Iterator[Problem]:
-    found = next((char for char in seen.text if char != GAP and unicodedata.category(char)[0] == "C"), "")
-    if found:
-        yield Problem("characters", f"the text holds the control or invisible character U+{ord(found):04X}")
-    markup = _MARKUP.search(seen.text)
-    if markup:
-        yield Problem("markup", f"the text holds markup or an address: {markup[0]!r}")
-    digit = next(
-        (char for part in split(seen.claim.text) if isinstance(part, str) for char in part if _is_digit(char)), ""
-    )
-    if digit:
-        yield Problem("digit", f"the text holds {digit!r}: numbers are put in by placeholders only")
-    if seen.language.lexicon:
-        foreign = next((char for char in seen.text if char.isalpha() and "LATIN" not in unicodedata.name(char, "")), "")
-        if foreign:
-            yield Problem("script", f"the letter {foreign!r} is not of the alphabet of the language")
-
-
-def _is_digit(char: str) -> bool:
-    return unicodedata.category(char) in ("Nd", "Nl", "No") or char in "%\u2030\u2031\u066a\ufe6a\uff05"
+    numeric = {position for position, gap in seen.gaps if field_of(gap).format in NUMERIC_FORMATS}
+    typed = "".join(part for part in split(seen.claim.text) if isinstance(part, str))
+    for code, message in character_faults(seen.text, typed, numeric, latin=seen.language.lexicon is not None):
+        yield Problem(code, message)
 
 
 def _numerals(seen: Prose) -> Iterator[Problem]:
@@ -186,6 +180,19 @@ def _bounds(seen: Prose) -> Iterator[Problem]:
             yield Problem("bound", f"{found[0]!r} makes a bound of a value that is given as it is")
 
 
+def _measures(seen: Prose) -> Iterator[Problem]:
+    """Find words for a measure beside a value of another one."""
+    assert seen.language.lexicon
+    fields = {position: gap.field for position, gap in seen.gaps if field_of(gap).format in NUMERIC_FORMATS}
+    for pattern, allowed in seen.language.lexicon.measures.items():
+        for found in re.finditer(rf"(?<!\w){pattern}", seen.text, re.IGNORECASE):
+            position = found.start() + (found[0].rindex(GAP) if not found[0].startswith(GAP) else 0)
+            field = fields.get(position, "")
+            if field and field not in allowed:
+                words = found[0].replace(GAP, "\u2026")
+                yield Problem("number_misplaced", f"{{{field}}} is no value for {words!r}")
+
+
 # --- what relevance does not carry -----------------------------------------------------------------------------
 
 
@@ -201,6 +208,15 @@ def _minds(seen: Prose) -> Iterator[Problem]:
     found = _find(seen, seen.language.lexicon.minds)
     if found:
         yield Problem("mind", f"{found[0]!r} speaks of the network as of somebody who thinks or looks")
+
+
+def _certainties(seen: Prose) -> Iterator[Problem]:
+    assert seen.language.lexicon
+    found = _find(seen, seen.language.lexicon.certainties)
+    if found:
+        yield Problem(
+            "certainty", f"{found[0]!r} claims to know what is true; the table has the network's figures only"
+        )
 
 
 # --- rank, sign, order -----------------------------------------------------------------------------------------
@@ -235,7 +251,10 @@ def _signs(seen: Prose) -> Iterator[Problem]:
     assert lexicon
     patterns = {1: lexicon.supporting, -1: lexicon.opposing}
     words = {direction: match for direction, words in patterns.items() if (match := _find(seen, words))}
-    if not words or seen.claim.kind in _ABSENCE_KINDS or (not seen.rows and seen.claim.kind in ("caveat", "coverage")):
+    if not seen.rows and seen.claim.kind in (*_ABSENCE_KINDS, "caveat", "coverage"):
+        yield from _general_signs(seen, words)
+        return
+    if not words:
         return
     direction, match = next(iter(words.items()))
     negation = next((found for word in words.values() if (found := _negation(seen, word.start()))), "")
@@ -255,6 +274,28 @@ def _signs(seen: Prose) -> Iterator[Problem]:
             yield Problem("sign", f"{match[0]!r} contradicts the share {wrong.share:+.4f} of {wrong.id}")
 
 
+def _general_signs(seen: Prose, words: Mapping[int, re.Match[str]]) -> Iterator[Problem]:
+    """Words for a direction in a statement about no single concept: about none of them, a layer, or the method."""
+    lexicon, kind = seen.language.lexicon, seen.claim.kind
+    assert lexicon
+    fields = [gap.field for _, gap in seen.gaps]
+    if kind in _ABSENCE_KINDS:
+        said = {"no_support": {1}, "no_opposition": {-1}, "no_relevance": set()}[kind]
+        if set(words) - said or not _find(seen, lexicon.negations):
+            yield Problem("absence", f"a statement of kind {kind!r} says that none of the concepts shown does so")
+        elif words and seen.table.logit <= 0 and not re.search(r"logit|score|wert", seen.text, re.IGNORECASE):
+            yield Problem("sign_of_negative_score", "under a negative score no share is for or against")
+    elif kind == "coverage" and words:
+        told = [{"supporting": 1, "opposing": -1}[field] for field in fields if field in ("supporting", "opposing")]
+        in_order = sorted(words, key=lambda direction: words[direction].start())
+        if not told:
+            yield Problem("sign_unclear", f"{words[in_order[0]][0]!r} is said of no cited concept")
+        elif [direction for direction in told if direction in words] != in_order:
+            yield Problem("sign", f"{words[in_order[0]][0]!r} stands with the share of the other sign")
+    elif kind == "caveat" and words and "class" in fields and (seen.table.logit > 0 or 1 in words):
+        yield Problem("sign_unclear", f"{next(iter(words.values()))[0]!r} is said of no cited concept")
+
+
 def _negation(seen: Prose, position: int) -> str:
     assert seen.language.lexicon
     before = re.findall(rf"[\w'\u2019{GAP}]+", seen.text[:position])[-3:]
@@ -269,8 +310,9 @@ def _order(seen: Prose) -> Iterator[Problem]:
         return
     for relation, patterns in ((1, lexicon.more), (-1, lexicon.less), (0, lexicon.equal)):
         for found in _pattern(patterns).finditer(seen.text):
-            before = [gap for position, gap in seen.gaps if position < found.end()]
-            after = [gap for position, gap in seen.gaps if position >= found.end()]
+            end = found.end() - found[0].endswith(GAP)
+            before = [gap for position, gap in seen.gaps if position < end]
+            after = [gap for position, gap in seen.gaps if position >= end]
             if relation or (before and after):
                 yield from _compared(seen, found[0], relation, _subject(reversed(before)), _subject(after))
 
@@ -338,15 +380,9 @@ def _areas(seen: Prose) -> Iterator[Problem]:
 
 
 def _names(seen: Prose) -> Iterator[Problem]:
-    """Find names and classes that were typed; the words of the generated sentences are free to use."""
-    words, free = _words(seen.text), _vocabulary(seen.language.code)
-    known = _typed_names(seen.table)
-    for start in range(len(words)):
-        for end in range(start + 1, min(start + _longest(seen.table), len(words)) + 1):
-            phrase = tuple(words[start:end])
-            owner = known.get(phrase)
-            if owner is not None and not free.issuperset(phrase):
-                yield _typed(seen, " ".join(phrase), owner)
+    """Find names and classes that were typed."""
+    for phrase, owner in typed_names(seen.text, seen.table, seen.language.code):
+        yield _typed(seen, phrase, owner)
 
 
 def _typed(seen: Prose, phrase: str, owner: str) -> Problem:
@@ -359,35 +395,3 @@ def _typed(seen: Prose, phrase: str, owner: str) -> Problem:
     if owner in seen.claim.cites:
         return Problem("name_typed", f"{phrase!r} is a name: put it in by {{name:{owner}}}")
     return Problem("name_of_other", f"{phrase!r} is the name of {owner}, which the statement does not cite")
-
-
-@lru_cache(maxsize=16)
-def _typed_names(table: ExplanationTable) -> dict[tuple[str, ...], str]:
-    """Every name that must not be typed, in words, with whose it is; the table's own names come first."""
-    known: dict[tuple[str, ...], str] = {}
-    for row in table.concepts:
-        for name in (row.name.name, row.name.second_name) if row.name else ():
-            known.setdefault(tuple(_words(name)), row.id)
-    for owner, classes in (("class", (table.class_name, table.runner_up)), ("other class", table.other_classes)):
-        for part in sorted(part for name in classes for part in name.split(",")):
-            known.setdefault(tuple(_words(part)), owner)
-    for name in sorted(table.other_names):
-        known.setdefault(tuple(_words(name)), "other name")
-    known.pop((), None)
-    return {words: owner for words, owner in known.items() if any(len(word) > 2 for word in words)}
-
-
-@lru_cache(maxsize=16)
-def _longest(table: ExplanationTable) -> int:
-    return max(map(len, _typed_names(table)), default=0)
-
-
-@lru_cache(maxsize=8)
-def _vocabulary(code: str) -> frozenset[str]:
-    known = KNOWN_LANGUAGES.get(code)
-    sentences = known.sentences.values() if known else ()
-    return frozenset(word for sentence in sentences for word in _words(re.sub(r"\{[^}]*\}|\$\w+", " ", sentence)))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text.casefold())
