@@ -17,6 +17,8 @@ _EXPERT = {
     "{coverage:$l} of its total absolute relevance.",
     "expert_layer_one": "Layer {layer:$l} has {n_channels:$l} channels; the concept listed here carries "
     "{coverage:$l} of its total absolute relevance.",
+    "expert_layer_only": "Layer {layer:$l} has {n_channels:$l} channel, with {coverage:$l} of its total absolute "
+    "relevance.",
     "expert_balance": "Over the whole layer {layer:$l}, {supporting:$l} of the absolute relevance has the sign of "
     "the logit and {opposing:$l} the opposite sign.",
     "expert_largest": "$subject has the largest share, {share:$c}$details.",
@@ -30,15 +32,17 @@ _EXPERT = {
     "expert_sub_item": "{name:$c} (channel {channel:$c}) received {share:$c}",
     "expert_sub_item_unnamed": "{name:$c} received {share:$c}",
     "expert_rival_shares": "For {runner_up}, the shares are: $items.",
-    "expert_rival_item": "{name:$c} {runner_up_share:$c}",
+    "expert_rival_item": "{name:$c} ({runner_up_share:$c})",
     "expert_conserved": "The relevance of {layer:$l} sums to {relevance_sum:$l}, equal to the logit at the printed "
     "precision.",
     "expert_sum": "The relevance of {layer:$l} sums to {relevance_sum:$l}, the logit is {logit}; biases, the "
     "numerical stabiliser and layers parallel to this one account for the difference.",
     "expert_rest": "The other {n_others:$l} channels of {layer:$l}, with {uncovered:$l} of its absolute relevance, "
     "are not described here.",
+    "expert_rest_one": "The {n_others:$l} other channel of {layer:$l}, with {uncovered:$l} of its absolute relevance, "
+    "is not described here.",
     "expert_confidence": "Confidence that the namer gave: $items.",
-    "expert_confidence_item": "{name:$c} {confidence:$c}",
+    "expert_confidence_item": "{name:$c} ({confidence:$c})",
     "expert_caveat": "Shares say how the propagation rules distributed the logit over the channels; they do not test "
     "what happens when a concept is removed.",
 }
@@ -81,6 +85,7 @@ _STAKEHOLDER = {
     "layer.",
     "plain_coverage_one": "The concept shown carries {coverage:$l} of the relevance in its layer.",
     "plain_rest": "The remaining {uncovered:$l} is spread across {n_others:$l} channels that this text leaves out.",
+    "plain_rest_one": "The remaining {uncovered:$l} is in {n_others:$l} channel that this text leaves out.",
     "plain_other_layers": "The network has other layers as well; what this text says holds for {layer:$l}, and the "
     "text for experts goes through every layer that was explained.",
     "plain_rival_share": "For {runner_up}, the share of {name:$c} is {runner_up_share:$c}; for {class} it is "

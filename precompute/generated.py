@@ -101,7 +101,7 @@ def _rival(draft: Draft, style: str) -> Iterator[Claim]:
 
 def _expert_layer(draft: Draft, layer: LayerRow) -> Iterator[Claim]:
     shown = draft.table.shown(layer.id)
-    number = "_one" if layer.n_concepts == 1 else ""
+    number = "_only" if layer.n_channels == 1 else "_one" if layer.n_concepts == 1 else ""
     yield draft.claim("coverage", f"expert_layer{number}", l=layer.id)
     if layer.supporting or layer.opposing:
         yield draft.claim("coverage", "expert_balance", l=layer.id)
@@ -114,9 +114,14 @@ def _expert_layer(draft: Draft, layer: LayerRow) -> Iterator[Claim]:
     if compared:
         yield draft.claim("contrast", "expert_rival_shares", compared, items=draft.items("expert_rival_item", compared))
     if layer.n_channels > layer.n_concepts:
-        yield draft.claim("not_used", "expert_rest", l=layer.id)
+        yield draft.claim("not_used", f"expert_rest{_one_left(layer)}", l=layer.id)
     alike = draft.prints_alike("relevance_sum", "logit", layer)
     yield draft.claim("conservation", "expert_conserved" if alike else "expert_sum", l=layer.id)
+
+
+def _one_left(layer: LayerRow) -> str:
+    """Choose the wording for a single channel that is not described."""
+    return "_one" if layer.n_channels - layer.n_concepts == 1 else ""
 
 
 def _expert_concept(draft: Draft, row: ConceptRow) -> Claim:
@@ -162,8 +167,8 @@ def _plain_layer(draft: Draft, layer: LayerRow, shown: Sequence[ConceptRow]) -> 
         yield draft.claim("caveat", "plain_negative")
     yield from _plain_concepts(draft, shown)
     yield draft.claim("coverage", "plain_coverage_one" if len(shown) == 1 else "plain_coverage", l=layer.id)
-    if layer.n_channels > layer.n_concepts and layer.coverage < 1 - 1e-9:
-        yield draft.claim("not_used", "plain_rest", l=layer.id)
+    if layer.n_channels > layer.n_concepts and layer.coverage < 1 - 1e-12:
+        yield draft.claim("not_used", f"plain_rest{_one_left(layer)}", l=layer.id)
     if len(draft.table.layers) > 1:
         yield draft.claim("caveat", "plain_other_layers", l=layer.id)
     if shown[0].runner_up_share is not None:

@@ -17,6 +17,8 @@ _EXPERT = {
     "Konzepte tragen {coverage:$l} ihrer gesamten absoluten Relevanz.",
     "expert_layer_one": "Die Schicht {layer:$l} hat {n_channels:$l} Kanäle; das hier aufgeführte Konzept trägt "
     "{coverage:$l} ihrer gesamten absoluten Relevanz.",
+    "expert_layer_only": "Die Schicht {layer:$l} hat {n_channels:$l} Kanal mit {coverage:$l} ihrer gesamten "
+    "absoluten Relevanz.",
     "expert_balance": "In der ganzen Schicht {layer:$l} haben {supporting:$l} der absoluten Relevanz das Vorzeichen "
     "des Logits und {opposing:$l} das umgekehrte.",
     "expert_largest": "$subject hat den größten Anteil, {share:$c}$details.",
@@ -26,19 +28,21 @@ _EXPERT = {
     "expert_details": " (Relevanz {relevance:$c}, Aktivierung {activation:$c})",
     "expert_where": "; die Heatmap liegt {place:$c}, in einem Kasten, der {area:$c} des Fotos einnimmt",
     "expert_subject": "{name:$c} (Kanal {channel:$c})",
-    "expert_sub_concepts": "Von der Relevanz, die {name:$c} an die Schicht {layer:$s} weitergab, $items.",
-    "expert_sub_item": "erhielt {name:$c} (Kanal {channel:$c}) {share:$c}",
-    "expert_sub_item_unnamed": "erhielt {name:$c} {share:$c}",
+    "expert_sub_concepts": "Von der Relevanz, die {name:$c} an die Schicht {layer:$s} weitergab, erhielt $items.",
+    "expert_sub_item": "{name:$c} (Kanal {channel:$c}) {share:$c}",
+    "expert_sub_item_unnamed": "{name:$c} {share:$c}",
     "expert_rival_shares": "Für {runner_up} sind die Anteile: $items.",
-    "expert_rival_item": "{name:$c} {runner_up_share:$c}",
+    "expert_rival_item": "{name:$c} ({runner_up_share:$c})",
     "expert_conserved": "Die Relevanz von {layer:$l} hat die Summe {relevance_sum:$l}; das ist in der gedruckten "
     "Genauigkeit der Logit.",
     "expert_sum": "Die Relevanz von {layer:$l} hat die Summe {relevance_sum:$l}, der Logit ist {logit}; der "
     "Unterschied liegt bei Bias-Werten, beim numerischen Stabilisator und bei parallelen Schichten.",
     "expert_rest": "Die übrigen {n_others:$l} Kanäle von {layer:$l} mit {uncovered:$l} der absoluten Relevanz sind "
     "hier nicht beschrieben.",
+    "expert_rest_one": "Der übrige Kanal von {layer:$l} (Anzahl: {n_others:$l}) mit {uncovered:$l} der absoluten "
+    "Relevanz ist hier nicht beschrieben.",
     "expert_confidence": "Sicherheit, die der Namensgeber angab: $items.",
-    "expert_confidence_item": "{name:$c} {confidence:$c}",
+    "expert_confidence_item": "{name:$c} ({confidence:$c})",
     "expert_caveat": "Anteile sagen, wie die Propagationsregeln den Logit auf die Kanäle verteilt haben; sie prüfen "
     "nicht, was beim Entfernen eines Konzepts geschieht.",
 }
@@ -83,6 +87,7 @@ _STAKEHOLDER = {
     "Schicht.",
     "plain_coverage_one": "Das gezeigte Konzept trägt {coverage:$l} der Relevanz seiner Schicht.",
     "plain_rest": "Die übrigen {uncovered:$l} verteilen sich auf {n_others:$l} Kanäle, die dieser Text auslässt.",
+    "plain_rest_one": "Die übrigen {uncovered:$l} liegen bei {n_others:$l} Kanal, den dieser Text auslässt.",
     "plain_other_layers": "Das Netz hat auch andere Schichten; was dieser Text sagt, betrifft {layer:$l}, und der Text "
     "für Fachleute geht jede erklärte Schicht durch.",
     "plain_rival_share": "Für {runner_up} ist der Anteil von {name:$c} {runner_up_share:$c}; für {class} ist er "

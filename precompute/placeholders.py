@@ -21,7 +21,7 @@ Value = float | int | str
 
 NON_BREAKING_SPACE = "\u00a0"
 MINUS = "\u2212"
-_NOISE = 1e-9
+_NOISE = 1e-12
 """Sums of shares are off by rounding: 1 - 1e-16 is printed as 100 %."""
 _BRACES = re.compile(r"\{([^{}]*)\}|[{}]")
 _CONTENT = re.compile(r"([a-z_]+)(?::(C[1-9][0-9]*(?:\.[1-9][0-9]*)?|L[1-9][0-9]*))?")
@@ -267,7 +267,7 @@ class PrintedNumber:
             return raw < self.value and (self.value < 0 or raw > 0)
         if self.bound == ">":
             return raw > self.value and (self.value > 0 or raw < 0)
-        return (self.value == 0 or raw * self.value > 0) and abs(raw - self.value) <= self.half_step + 2e-9
+        return (self.value == 0 or raw * self.value > 0) and abs(raw - self.value) <= self.half_step + 2 * _NOISE
 
 
 def numbers_in(text: str) -> list[PrintedNumber]:

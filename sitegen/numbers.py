@@ -10,7 +10,7 @@ import math
 NO_BREAK = "\u00a0"
 MINUS = "\u2212"
 UNKNOWN = "–"
-NOISE = 1e-9
+NOISE = 1e-12
 """Sums of shares are off by rounding: 1 - 1e-16 is printed as 100 %."""
 
 

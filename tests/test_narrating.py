@@ -238,6 +238,18 @@ def test_whatever_the_table_the_text_passes_its_checks_and_its_numbers_are_true(
             assert not any("$" in text or re.search(r"\{(?!share:C1\}|[”“])", text) for text in texts(narrative))
 
 
+@pytest.mark.parametrize(
+    ("language", "wrong"), [("en", r"\b1 (?:other )?(?:channels|concepts)"), ("de", r"\b1 Kanäle")]
+)
+@pytest.mark.parametrize("n_channels", [1, 2, 3])
+def test_one_channel_is_told_in_the_singular(language, wrong, n_channels):
+    made = table(layers=(layer("l", ((0, 0.6, "centre", ()), (1, -0.3, "left", ()))[:n_channels], n_channels + 1),))
+    one = table(layers=(replace(layer("l", ((0, 1.0, "centre", ()),), 2), shares=(1.0,)),))
+    for audience in AUDIENCES:
+        for said in (generate(made, audience, language), generate(one, audience, language)):
+            assert not re.search(wrong, " ".join(texts(said)))
+
+
 # --- by a language model -------------------------------------------------------------------------------------------
 
 

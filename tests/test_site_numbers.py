@@ -17,6 +17,8 @@ from sitegen import numbers
         (1.0, "100 %"),
         (1 - 1e-16, "100 %"),
         (0.99999, "> 99.9 %"),
+        (0.9999999995, "> 99.9 %"),
+        (5e-10, "< 0.1 %"),
         (1.303, "130.3 %"),
         (None, "–"),
         (math.nan, "–"),
@@ -33,7 +35,7 @@ def test_shares_carry_their_sign(share, printed):
     assert numbers.signed_percent(share).replace("\u00a0", " ") == printed
 
 
-@pytest.mark.parametrize("value", [0.0, 0.001, -0.2, 0.0897, -0.0004, 0.99999, 1.0, 0.5])
+@pytest.mark.parametrize("value", [0.0, 0.001, -0.2, 0.0897, -0.0004, 0.99999, 1 - 5e-10, 5e-10, 1.0, 0.5])
 def test_numbers_are_printed_as_in_the_narratives(value):
     placeholders = pytest.importorskip("precompute.placeholders")
     assert numbers.percent(value) == placeholders._number(value, "percent")
