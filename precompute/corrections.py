@@ -25,8 +25,8 @@ PERSON = "person:"
 MAX_NAME = 120
 MAX_DESCRIPTION = 2000
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%")
-_ESCAPED = re.compile(r"'['=+\-@\t\r|%]")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_ESCAPED = re.compile(r"'['=+\-@\t\r|%\uff1d\uff0b\uff0d\uff20]")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from .costs import TYPICAL_OUTPUT_TOKENS, Budget, Estimate, Prices
 from .errors import NamerError, NoReplyError, ReplyError
 from .journal import Entry, Journal, spent_tokens
 from .llm_faults import TransientError, lacks_parameter, may_lack_format, refusal
-from .llm_reply import Reply, parse_completion, retry_after, scrubber
+from .llm_reply import Reply, parse_completion, require_sendable, retry_after, scrubber
 from .llm_request import DEFAULT_BASE_URL, STRUCTURED_OUTPUTS, Request, StructuredOutput, checked_url, is_json
 
 logger = logging.getLogger(__name__)
@@ -173,6 +173,7 @@ class LlmClient:
         """Refuse to go on where no call may be made."""
         if self._dry_run:
             raise NamerError("a dry run makes no call to the language model; leave --dry-run out to run it")
+        require_sendable(self._key, self.config.key_variable)
         if not self._key and self.base_url == DEFAULT_BASE_URL:
             raise NamerError(
                 f"no key for the language model: the environment variable {self.config.key_variable} is empty. "
@@ -335,9 +336,8 @@ class LlmClient:
         if limit_key == "max_completion_tokens" and lacks_parameter(status, detail, limit_key):
             self._limit_key = "max_tokens"
             return True
-        if self.config.structured_output != "auto" or mode == "prompt":
-            return False
-        if not may_lack_format(status, detail, format_worked=self._mode_works):
+        lacks = may_lack_format(status, detail, format_worked=self._mode_works)
+        if self.config.structured_output != "auto" or mode == "prompt" or not lacks:
             return False
         if self._mode == mode:
             self._mode = STRUCTURED_OUTPUTS[STRUCTURED_OUTPUTS.index(mode) + 1]

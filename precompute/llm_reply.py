@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from .errors import ReplyError
+from .errors import NamerError, ReplyError
 
 Scrub = Callable[[str], str]
 
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|key)-[A-Za-z0-9_*\-]{6,}")
+_KEY_LIKE = re.compile(
+    r"\b(?:(?:sk|pk|gsk|xai|hf)[-_]|key-(?=[\w-]*[\d*]))[A-Za-z0-9_*\-]{6,}|\bAIza[A-Za-z0-9_\-]{20,}"
+)
+_SHORTEST_SECRET = 8
+"""A shorter one, such as "none" for a server of one's own, is a word that replies may hold."""
 _FENCE = re.compile(r"\A```[A-Za-z]*\s*\n(.*?)\n?```\Z", re.DOTALL)
 _THINKING = re.compile(r"\A<think>.*?</think>\s*", re.DOTALL)
 
@@ -47,7 +51,7 @@ class Reply:
 
 def scrubber(secret: str) -> Scrub:
     """Make a function that takes a secret, and all that looks like a key, out of a text."""
-    forms = {secret, json.dumps(secret)[1:-1]} if secret else set()
+    forms = {secret, json.dumps(secret)[1:-1]} if len(secret) >= _SHORTEST_SECRET else set()
 
     def scrub(text: str) -> str:
         for form in forms:
@@ -55,6 +59,15 @@ def scrubber(secret: str) -> Scrub:
         return _KEY_LIKE.sub("[key]", text)
 
     return scrub
+
+
+def require_sendable(secret: str, variable: str) -> None:
+    """Refuse a key that no header can carry, without showing it."""
+    if not (secret.isascii() and secret.isprintable()):
+        raise NamerError(
+            f"the key in the environment variable {variable} holds a line break or a character that no key has. "
+            "Copy it again."
+        )
 
 
 def parse_completion(body: bytes, scrub: Scrub, *, batch: bool = False) -> Reply:

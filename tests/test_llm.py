@@ -283,6 +283,20 @@ def test_scrubber_takes_out_what_looks_like_a_key():
     assert scrub('a odd"key\\x b odd\\"key\\\\x c sk-abcdef123456 d') == "a [key] b [key] c [key] d"
 
 
+def test_words_of_a_reply_are_not_taken_for_keys():
+    assert scrubber("none")("none fits a key-shaped hole") == "none fits a key-shaped hole"
+    assert scrubber("x")('{"name": "fox"}') == '{"name": "fox"}'
+    assert scrubber("")("key-4f5a6b7c gsk_abcdefgh12 AIzaSyA1234567890123456789012") == "[key] [key] [key]"
+
+
+@pytest.mark.parametrize("key", ["sk-Never\u00f6Seen123456", "sk-Never\nSeen123456"])
+def test_a_key_that_cannot_be_sent_is_told_before_any_call_and_not_shown(tmp_path, key):
+    client = LlmClient(LlmConfig(key_variable="MY_KEY"), tmp_path, environment={"MY_KEY": key})
+    with pytest.raises(NamerError, match="MY_KEY holds a line break") as info:
+        ask_one(client)
+    assert "Never" not in str(info.value)
+
+
 def test_missing_key_names_the_variable_before_any_call(tmp_path):
     client = LlmClient(LlmConfig(key_variable="MY_KEY"), tmp_path, environment={})
     with pytest.raises(NamerError, match="MY_KEY is empty"):
