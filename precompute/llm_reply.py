@@ -61,6 +61,11 @@ def scrubber(secret: str) -> Scrub:
     return scrub
 
 
+def holds_key(text: str) -> bool:
+    """Tell whether a text holds something that looks like a key."""
+    return _KEY_LIKE.search(text) is not None
+
+
 def require_sendable(secret: str, variable: str) -> None:
     """Refuse a key that no header can carry, without showing it."""
     if not (secret.isascii() and secret.isprintable()):

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from .errors import ConfigError
+from .llm_reply import holds_key
 
 StructuredOutput = Literal["json_schema", "json_object", "prompt"]
 STRUCTURED_OUTPUTS: tuple[StructuredOutput, ...] = ("json_schema", "json_object", "prompt")
@@ -171,8 +172,10 @@ def checked_url(base_url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(f"llm.base_url has to be an http or https address such as {DEFAULT_BASE_URL!r}")
-    if parts.username or parts.password or parts.query:
-        raise ConfigError("llm.base_url must not hold a user, password or query: it is written into the provenance")
+    if parts.username or parts.password or parts.query or parts.fragment or holds_key(url):
+        raise ConfigError(
+            "llm.base_url must not hold a user, password, query, fragment or key: it is written into the provenance"
+        )
     return url
 
 

@@ -303,7 +303,17 @@ def test_missing_key_names_the_variable_before_any_call(tmp_path):
         ask_one(client)
 
 
-@pytest.mark.parametrize("url", ["http://me:secret@host/v1", "https://host/v1?key=secret", "host/v1", "ftp://host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:secret@host/v1",
+        "https://host/v1?key=secret",
+        "https://host/sk-secret1/v1",
+        "https://host/v1#secret",
+        "host/v1",
+        "ftp://host",
+    ],
+)
 def test_base_url_with_a_secret_or_no_address_is_refused(url):
     with pytest.raises(ConfigError) as info:
         checked_url(url)
