@@ -6,6 +6,7 @@ Must not know what is in the files, HDF5 included.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,44 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+class PatientFile:
+    """A file that keeps its first failure for later and swallows what is written after it.
+
+    For a library that does not survive a full disk: HDF5 crashes the process when it cannot write a file's last blocks.
+
+    Parameters
+    ----------
+    raw : file object
+        Open for reading and writing, not buffered.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+        self.failure: BaseException | None = None
+        self.seek, self.tell, self.read, self.readinto = raw.seek, raw.tell, raw.read, raw.readinto
+
+    def write(self, content: memoryview) -> int:
+        """Write all of it, or nothing any more."""
+        rest = memoryview(content).cast("B")
+        try:
+            while len(rest) and self.failure is None:
+                rest = rest[self._raw.write(rest) :]
+        except BaseException as error:  # noqa: BLE001 - Ctrl-C too: HDF5 could not go on
+            self.failure = error
+        return len(content)
+
+    def truncate(self, size: int) -> int:
+        """Set the size; it may grow."""
+        try:
+            return self._raw.truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size
+
+    def flush(self) -> None:
+        """Do nothing: it is not buffered."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from .errors import StoreError
-from .files import output_error, replacing
+from .files import PatientFile, replacing
 from .records import (
     RANKINGS,
     Atlas,
@@ -106,15 +106,17 @@ def writing(path: Path, kind: str, provenance: Mapping[str, Any]) -> Iterator[h5
     OutputError
         No space or no permission.
     """
-    with replacing(path) as partial:
+    with replacing(path) as partial, partial.open("w+b", buffering=0) as raw:
+        patient = PatientFile(raw)
         try:
-            with h5py.File(partial, "w", libver="v110") as file:
+            with h5py.File(patient, "w", libver="v110") as file:
                 file.attrs["kind"] = kind
                 file.attrs["format_version"] = FORMAT_VERSION
                 file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
                 yield file
-        except RuntimeError as error:  # h5py closes a file on a full disk with a RuntimeError
-            raise output_error(path, OSError(28, str(error))) from error
+        finally:
+            if patient.failure:
+                raise patient.failure
 
 
 def read_provenance(path: Path, kind: str) -> dict[str, Any]:

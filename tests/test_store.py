@@ -1,6 +1,7 @@
 """The store: round trips, and one clear message for every file that cannot be used."""
 
 import os
+import resource
 
 import h5py
 import numpy as np
@@ -168,7 +169,7 @@ def test_no_byte_of_a_damaged_file_gives_a_traceback(tmp_path):
     write_references(path, make_references(), {})
     whole = path.read_bytes()
     refused = 0
-    for start in range(0, len(whole), 97):
+    for start in range(0, len(whole), 251):
         path.write_bytes(whole[:start] + bytes(byte ^ 0xFF for byte in whole[start : start + 8]) + whole[start + 8 :])
         try:
             with ReferenceReader(path) as reader:
@@ -191,3 +192,18 @@ def test_lines_that_are_no_text_are_told_with_their_number(tmp_path):
     path.write_bytes(b'"a"\n\xff\xfe\n')
     with pytest.raises(StoreError, match=r"names\.jsonl, line 2, is damaged"):
         read_jsonl(path, str)
+
+
+@pytest.mark.parametrize("room", [0, 100, 2000, 4096, 9000, 12000, 16000])
+def test_a_disk_that_fills_up_anywhere_in_a_file_is_told(tmp_path, room):
+    """HDF5 crashes the process when it cannot write the last blocks of a file; here the system refuses them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    write_atlas(tmp_path / "whole.h5", make_atlas())
+    assert (tmp_path / "whole.h5").stat().st_size > room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*atlas\.h5: File too large"):
+            write_atlas(tmp_path / "atlas.h5", make_atlas())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.h5"]
