@@ -54,5 +54,5 @@ world-model: .venv/ready  ## train the built-in world's network again
 screenshots: .venv/ready  ## take the README's screenshots from the default atlas (needs Chromium)
 	$(BIN)/python docs/take_screenshots.py
 
-clean:  ## remove what was made: atlases, sites, caches (not .venv)
-	rm -rf build site/*/ data/*/ .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+clean:  ## remove what was made: atlases, sites, caches (not .venv, nor other folders in data)
+	rm -rf build site/*/ $(wildcard $(basename $(wildcard data/*.toml))) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

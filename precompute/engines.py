@@ -34,7 +34,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()  # there and back: the device "meta" holds no values
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"relevance.device is {name!r}, which this machine does not have ({str(error).splitlines()[0]}). "

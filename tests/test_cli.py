@@ -213,6 +213,7 @@ def test_only_bad_images(small, tmp_path, capsys):
         ("mining.topk=3", ["topk", "top_k"]),
         ("mining.top_k=many", ["top_k", "many"]),
         ("relevance.device=cuda:99", ["cuda:99"]),
+        ("relevance.device=meta", ["meta"]),
         ("references.heatmap_layers=['nope']", ["nope"]),
         ("model.factory=torchvision:mobilenet_v3_small", ["mobilenet_v3_small", "Hardswish"]),
     ],
