@@ -123,7 +123,7 @@ class Budget:
         """Make the error that says why the next call is not made."""
         return NamerError(
             f"stopped before the cost limit: ${self.spent:.4f} spent in this atlas, and the next call may cost "
-            f"${cost:.4f}; the limit is ${self.prices.max_cost:.2f}. All replies so far are kept: raise "
+            f"${cost:.4f}; the limit is ${self.prices.max_cost:g}. All replies so far are kept: raise "
             "llm.max_cost and run the same command again to go on."
         )
 

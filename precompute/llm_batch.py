@@ -206,5 +206,5 @@ def _result(line: bytes) -> tuple[str, bytes]:
         response = result.get("response") or {}
         body = response.get("body") if response.get("status_code") == 200 else None
         return str(result["custom_id"]), json.dumps(body).encode()
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "", b""

@@ -110,7 +110,7 @@ def _document(body: bytes) -> dict[str, Any]:
         raise ReplyError("the server answered with a web page (HTML) instead of JSON")
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ReplyError("the server's answer is not valid JSON, or was cut off") from None
     if not isinstance(document, dict):
         raise ReplyError("the server answered with JSON that is not a chat completion")

@@ -209,6 +209,6 @@ def is_json(text: str) -> bool:
     """Tell whether a text is JSON."""
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

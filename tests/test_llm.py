@@ -24,7 +24,7 @@ from precompute.errors import ConfigError, NamerError, ReplyError, StoreError
 from precompute.journal import Entry, Journal
 from precompute.llm import LlmClient
 from precompute.llm_reply import Reply, parse_completion, retry_after, scrubber, unfenced
-from precompute.llm_request import Request, checked_url, image_tokens
+from precompute.llm_request import Request, checked_url, image_tokens, is_json
 from tests.server import TestServer
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -281,6 +281,12 @@ def test_key_is_sent_and_appears_nowhere_else(tmp_path, caplog, capfd):
 def test_scrubber_takes_out_what_looks_like_a_key():
     scrub = scrubber('odd"key\\x')
     assert scrub('a odd"key\\x b odd\\"key\\\\x c sk-abcdef123456 d') == "a [key] b [key] c [key] d"
+
+
+def test_a_reply_nested_too_deeply_is_a_bad_one_and_no_crash(tmp_path):
+    with pytest.raises(ReplyError, match="not valid JSON"):
+        parse_completion(b"[" * 100_000, scrubber(""))
+    assert not is_json("[" * 100_000)
 
 
 def test_words_of_a_reply_are_not_taken_for_keys():
