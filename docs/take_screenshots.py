@@ -23,7 +23,7 @@ from sitegen.links import Links
 
 ROOT = Path(__file__).parents[1]
 SITE, DATA, IMAGES = ROOT / "site/world", ROOT / "data/world", ROOT / "docs/images"
-WIDTH, HEIGHT = 1180, 900
+WIDTH, HEIGHT = 1280, 900
 
 
 def find_chromium() -> str:

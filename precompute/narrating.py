@@ -7,6 +7,7 @@ was refused. Must not know HTTP, files or pages.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from importlib.resources.abc import Traversable
 from typing import Any, Protocol
@@ -22,6 +23,8 @@ from .languages import find_language
 from .placeholders import FIELDS, Placeholder, PlaceholderError, printed, render
 from .prompting import Prompt, load_prompt
 from .records import Narrative, Refusal, Statement
+
+logger = logging.getLogger(__name__)
 
 MAX_STATEMENTS = 24
 MAX_REPLY = 20_000
@@ -71,19 +74,28 @@ def generate(table: ExplanationTable, audience: str, language: str = "en") -> Na
     -------
     Narrative
 
-    Raises
-    ------
-    AssertionError
-        The text does not pass the checks of `claims`: a fault of this project.
+    Notes
+    -----
+    The text passes the same checks as a language model's. A sentence that does not is a fault of this project: it is
+    left out, recorded among the refusals and logged, so that no reader is told what the table does not support.
     """
     words = find_language(language)
     if not words.sentences:
         words = find_language("en")
     claims = DRAFTS.get(audience, draft_stakeholder)(table, words)
-    problems = check(claims, table, words)
-    if problems:
-        raise AssertionError(f"the generated narrative for {audience} does not pass its own checks: {problems[0]}")
-    return Narrative(audience, "generated", _rendered(claims, table, words), words.code)
+    refusals: list[Refusal] = []
+    while claims and (problems := check(claims, table, words)):
+        wrong = {problem.position for problem in problems if problem.position >= 0} or set(range(len(claims)))
+        refusals += [Refusal(problem.message, _template(claims, problem), 0) for problem in problems]
+        claims = [claim for position, claim in enumerate(claims) if position not in wrong]
+    for refusal in refusals:
+        logger.warning("left out of the generated text for %s: %s", audience, refusal.reason)
+    statements = _rendered(claims, table, words)
+    return Narrative(audience, "generated", statements, words.code, refusals=tuple(refusals))
+
+
+def _template(claims: Sequence[Claim], problem: Problem) -> str:
+    return claims[problem.position].text if problem.position >= 0 else ""
 
 
 async def narrate(

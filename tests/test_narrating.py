@@ -10,6 +10,7 @@ import pytest
 from precompute.claims import Claim, check, number_faults
 from precompute.errors import ConfigError, NamerError, NoReplyError, ReplyError
 from precompute.explanation_table import build_table, negated
+from precompute.generated import draft_stakeholder
 from precompute.languages import find_language
 from precompute.narrating import generate, narrate, prompt_values
 from precompute.places import PLACE_WORDS
@@ -55,6 +56,7 @@ def ask(client, of=None, audience="stakeholder", language="en", folder=None):
 
 
 def texts(narrative):
+    assert narrative.author != "generated" or narrative.refusals == (), "generated text passes its own checks"
     return [statement.text for statement in narrative.statements]
 
 
@@ -234,6 +236,7 @@ def test_whatever_the_table_the_text_passes_its_checks_and_its_numbers_are_true(
     for audience in AUDIENCES:
         for language in ("en", "de"):
             narrative = generate(made, audience, language)
+            assert narrative.refusals == ()
             assert number_faults(narrative, made, find_language(language)) == []
             assert not any("$" in text or re.search(r"\{(?!share:C1\}|[”“])", text) for text in texts(narrative))
 
@@ -416,3 +419,14 @@ def test_the_worked_examples_are_judged_as_the_prompt_says(audience):
             text = text.replace(old, new)  # noqa: PLW2901 - the test's table has other names than the prompt's
         cites = tuple(dict.fromkeys(re.findall(r":(C\d)\}", text)))
         assert check([*claims, coverage, Claim("observation", text, cites)], made, find_language("en")), text
+
+
+def test_a_generated_sentence_that_fails_its_checks_is_left_out_and_recorded(monkeypatch):
+    honest = generate(table(), "stakeholder")
+    lie = Claim("observation", "{name:C1} caused this class.", ("C1",))
+    drafts = {"stakeholder": lambda made, words: [*draft_stakeholder(made, words), lie]}
+    monkeypatch.setattr("precompute.narrating.DRAFTS", drafts)
+    narrative = generate(table(), "stakeholder")
+    assert narrative.statements == honest.statements
+    assert [refusal.reply for refusal in narrative.refusals] == [lie.text]
+    assert "cause" in narrative.refusals[0].reason
