@@ -208,8 +208,9 @@ def _write_layer(group: h5py.Group, tables: LayerTables) -> None:
     group.attrs["inputs"] = json.dumps(info.inputs)
     for ranking in RANKINGS:
         table = tables.ranking(ranking)
+        columns = group.create_group(ranking)  # by name: HDF5 puts the time into groups that it makes on the way
         for column in ("sample_index", "score", "neuron"):
-            group[f"{ranking}/{column}"] = getattr(table, column)
+            columns[column] = getattr(table, column)
     for statistic in _STATISTICS:
         group.create_dataset(statistic, data=getattr(tables, statistic), compression="gzip", compression_opts=1)
 
