@@ -36,12 +36,14 @@ def class_context(
     layers = [
         _layer_rows(catalogue, class_index, layer, N_CONCEPTS_SHOWN) for layer in reversed(catalogue.atlas.layers)
     ]
+    flagged, further = _flagged(layers)
     return {
         "class_index": class_index,
         "name": catalogue.class_name(class_index),
         "n_samples": int(catalogue.atlas.class_counts[class_index]),
         "layers": layers,
-        "flagged": [row for layer in layers for row in layer["rows"] if row["flag"]],
+        "flagged": flagged,
+        "flagged_further": further,
         "explained": [explanation_card(catalogue, item, photos) for item, _ in explained.get(class_index, [])],
         "scores_are_shares": catalogue.scores_are_shares,
         "shortcut": _shortcut(catalogue, class_index),
@@ -49,6 +51,12 @@ def class_context(
         "previous": _neighbour(catalogue, indices[place - 1]) if place else None,
         "following": _neighbour(catalogue, indices[place + 1]) if place + 1 < len(indices) else None,
     }
+
+
+def _flagged(layers: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Part the flagged rows into the leading one of each layer and all others."""
+    by_layer = [[row for row in layer["rows"] if row["flag"]] for layer in layers]
+    return [row for rows in by_layer for row in rows[:1]], [row for rows in by_layer for row in rows[1:]]
 
 
 def _neighbour(catalogue: Catalogue, class_index: int) -> dict[str, str]:
