@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .mined_records import Box
@@ -227,3 +228,11 @@ class Explanation:
     predictions: tuple[Prediction, ...]
     targets: tuple[TargetExplanation, ...]
     digest: str = ""
+
+    def pictures(self) -> Iterator[str]:
+        """List the file names of its pictures."""
+        yield self.photo
+        for target in self.targets:
+            concepts = [concept for layer in target.layers for concept in layer.concepts]
+            shown: list[TargetExplanation | ConceptAttribution] = [target, *concepts]
+            yield from (name for item in shown for name in (item.heatmap, item.overlay) if name)

@@ -128,34 +128,60 @@ class ExplanationStage:
                 path, waiting = self._explain(photo, wording)
                 written.append(path)
                 n_new += waiting is not None
-                if waiting and self._client is not None:
-                    unworded.append(waiting)
+                unworded += [waiting] if waiting else []
                 advance(1)
+        unworded += self._revisit(written, wording)
         return written, n_new, list({waiting.path: waiting for waiting in unworded}.values())
 
     def _explain(self, photo: Photo, wording: str) -> tuple[Path, Unworded | None]:
-        """Explain one photo; with a language model to come, its text is generated first, so that no file lacks one."""
+        """Explain one photo, or take what is there."""
         image, digest = self._load(photo)
-        key = explanation_id(photo.name, digest)
-        path = self._workspace.explanations / f"{key}.json"
-        numbers = explanation_digest(
-            digest,
-            self._config,
-            self._inputs.engine.name,
-            self._inputs.explained_layers,
-            self._inputs.class_names,
-            self._inputs.mining_digest,
-        )
-        kept = _read_kept(path, numbers)
-        state = digest_of([numbers, wording])
-        if kept and self._workspace.recall(f"explanation {key}") == state:
-            return path, None
+        path = self._workspace.explanations / f"{explanation_id(photo.name, digest)}.json"
+        kept = _read_kept(path, self._numbers_digest(digest))
         explanation = kept or self._compute(photo, image, digest, path.with_suffix(""))
-        if kept is None or self._client is None:
+        return path, self._word(path, explanation, wording, is_new=kept is None)
+
+    def _word(self, path: Path, explanation: Explanation, wording: str, *, is_new: bool) -> Unworded | None:
+        """Generate the words that are missing; with a language model to come too, so that no file lacks one."""
+        state = digest_of([explanation.digest, wording])
+        if not is_new and self._workspace.recall(f"explanation {path.stem}") == state:
+            return None
+        if is_new or self._client is None:
             write_json(path, self._with_generated_words(explanation))
         if self._client is None:
-            self._workspace.remember(f"explanation {key}", state)
-        return path, Unworded(path, key, state)
+            self._workspace.remember(f"explanation {path.stem}", state)
+        return Unworded(path, path.stem, state)
+
+    def _revisit(self, written: Sequence[Path], wording: str) -> list[Unworded]:
+        """Word the explanations of earlier runs as those of this one; set aside what another model or setting made."""
+        earlier = sorted(set(self._workspace.explanations.glob("*.json")) - set(written))
+        found, outdated = [], []
+        for path in earlier:
+            explanation = read_json(path, Explanation)
+            if explanation.digest == self._numbers_digest(explanation.photo_digest):
+                found.append(self._word(path, explanation, wording, is_new=False))
+            else:
+                outdated.append(path)
+        for path in outdated:
+            self._workspace.set_aside(path.with_suffix(""))
+            self._workspace.set_aside(path)
+        if outdated:
+            self._reporter.say(
+                f"set aside {self._workspace.outdated}: {len(outdated)} made with another model, data set or setting; "
+                "their numbers do not belong to this atlas"
+            )
+        return [waiting for waiting in found if waiting]
+
+    def _numbers_digest(self, photo_digest: str) -> str:
+        inputs = self._inputs
+        return explanation_digest(
+            photo_digest,
+            self._config,
+            inputs.engine.name,
+            inputs.explained_layers,
+            inputs.class_names,
+            inputs.mining_digest,
+        )
 
     def _compute(self, photo: Photo, image: PIL.Image.Image, digest: str, folder: Path) -> Explanation:
         explanation, pictures = explain_photo(
@@ -276,14 +302,15 @@ class ExplanationStage:
 
 
 def _read_kept(path: Path, digest: str) -> Explanation | None:
-    """Read a finished explanation with the same numbers; None where there is none."""
+    """Read a finished explanation with the same numbers and all its pictures; None where there is none."""
     if not path.exists():
         return None
     try:
         kept = read_json(path, Explanation)
     except StoreError:
         return None
-    return kept if kept.digest == digest else None
+    is_whole = all((path.with_suffix("") / name).is_file() for name in kept.pictures())
+    return kept if kept.digest == digest and is_whole else None
 
 
 def _from_paths(paths: Iterator[Path] | tuple[Path, ...]) -> Iterator[Photo]:

@@ -60,6 +60,11 @@ class Workspace:
         return self.folder / "explanations"
 
     @property
+    def outdated(self) -> Path:
+        """Explanations whose numbers do not belong to the atlas any more; nothing reads them."""
+        return self.explanations / "outdated"
+
+    @property
     def truth(self) -> Path:
         """Truth scores, where the truth is known."""
         return self.folder / "truth.json"
@@ -111,6 +116,24 @@ class Workspace:
             return
         except OSError as error:
             raise output_error(folder, error) from error
+
+    def set_aside(self, path: Path) -> None:
+        """Move an explanation's file or folder, where there is one, to those that are no longer shown.
+
+        Raises
+        ------
+        OutputError
+            No permission.
+        """
+        goal = self.outdated / path.name
+        try:
+            if path.exists():
+                goal.parent.mkdir(exist_ok=True)
+                if goal.is_dir():
+                    shutil.rmtree(goal)
+                path.replace(goal)
+        except OSError as error:
+            raise output_error(path, error) from error
 
     def digest_contents(self) -> str:
         """Compute the SHA-256 over the names, sizes and contents of everything that the site is made from."""
