@@ -25,7 +25,7 @@ from .explaining import explain_photo, explanation_digest, explanation_id
 from .explanation_table import ExplanationTable, build_table
 from .files import read_json, read_jsonl, write_bytes, write_json
 from .inputs import Inputs
-from .languages import find_language
+from .languages import KNOWN_LANGUAGES, find_language
 from .llm import LlmClient
 from .llm_request import Request
 from .narrating import generate, narrate, prompt_values
@@ -99,6 +99,8 @@ class ExplanationStage:
         written, n_new, unworded = self._compute_numbers(extra)
         if unworded and self._client is not None:
             self._ask_for_words(self._client, unworded)
+        elif unworded:
+            self._tell_language()
         self._reporter.say(f"explained {self._workspace.explanations}: {len(written)} photos, {n_new} of them anew")
         return written
 
@@ -224,6 +226,12 @@ class ExplanationStage:
                 if self._complete(wanted.explanation, narratives):
                     del found[wanted.explanation]
                     advance(1)
+
+    def _tell_language(self) -> None:
+        code = self._config.explaining.language
+        if not find_language(code).sentences:
+            known = ", ".join(KNOWN_LANGUAGES)
+            self._reporter.say(f"language  {code!r}: generated sentences exist in {known} alone, so these are English")
 
     async def _ask(self, wanted: Wanted) -> tuple[Wanted, Narrative]:
         assert self._client is not None

@@ -100,3 +100,9 @@ def test_pictures_lists_every_file(atlas):
         assert set(read_json(path, Explanation).pictures()) == {
             file.name for file in Path(path.with_suffix("")).iterdir()
         }
+
+
+@pytest.mark.parametrize(("language", "told"), [("fr", True), ("de-CH", False)])
+def test_a_language_without_sentences_is_told(atlas, capsys, language, told):
+    assert run(atlas, "explain", "--set", f"explaining.language={language}", site=False) == 0
+    assert ("so these are English" in capsys.readouterr().out) == told
