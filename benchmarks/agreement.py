@@ -56,6 +56,31 @@ class Agreement:
     heatmap_deviation: float
 
 
+@dataclass(frozen=True)
+class Contest:
+    """Both contestants over the same images.
+
+    Attributes
+    ----------
+    inputs : Inputs
+        Ours: the engine and the layers.
+    images : torch.Tensor
+        (n, 3, height, width) float64, normalised.
+    theirs : FeatureVisualization
+        zennit-crp's tables.
+    n_channels : int
+        Channels of each layer whose heatmaps are compared.
+    residual : bool
+        The network adds branches, so zennit-crp needs its canonizer.
+    """
+
+    inputs: Inputs
+    images: torch.Tensor
+    theirs: peer.FeatureVisualization
+    n_channels: int
+    residual: bool
+
+
 def compare(config: Config, n_samples: int, n_channels: int) -> list[Agreement]:
     """Mine `n_samples` samples both ways; compares the heatmaps of `n_channels` channels spread over each layer."""
     config = dataclasses.replace(
@@ -78,26 +103,16 @@ def compare(config: Config, n_samples: int, n_channels: int) -> list[Agreement]:
         theirs = peer.run(
             module, images, atlas.samples.target, names, Path(folder) / "peer", batch_size=n_samples, residual=residual
         )
+        contest = Contest(inputs, images, theirs, n_channels, residual)
         return [
-            _compare_table(
-                inputs, images, name, ranking, atlas.layers[name].ranking(ranking), theirs, n_channels, residual
-            )
+            _compare_table(contest, name, ranking, atlas.layers[name].ranking(ranking))
             for name in names
             for ranking in RANKINGS
         ]
 
 
-def _compare_table(
-    inputs: Inputs,
-    images: torch.Tensor,
-    name: str,
-    ranking: Ranking,
-    table: RankingTable,
-    theirs: peer.FeatureVisualization,
-    n_channels: int,
-    residual: bool,
-) -> Agreement:
-    samples, scores, neurons = peer.table(theirs, name, ranking)
+def _compare_table(contest: Contest, name: str, ranking: Ranking, table: RankingTable) -> Agreement:
+    samples, scores, neurons = peer.table(contest.theirs, name, ranking)
     rows = min(len(samples), len(table.sample_index))
     samples, scores, neurons = samples[:rows], scores[:rows], neurons[:rows]
     compared = scores != 0
@@ -109,27 +124,20 @@ def _compare_table(
         int((compared & ~same).sum()),
         int((compared & same & (table.neuron[:rows] != neurons)).sum()),
         float(np.abs(table.score[:rows] - scores).max() / max(np.abs(scores).max(), 1e-300)),
-        _compare_heatmaps(inputs, images, name, ranking, table, theirs, n_channels, residual),
+        _compare_heatmaps(contest, name, ranking, table),
     )
 
 
-def _compare_heatmaps(
-    inputs: Inputs,
-    images: torch.Tensor,
-    name: str,
-    ranking: Ranking,
-    table: RankingTable,
-    theirs: peer.FeatureVisualization,
-    n_channels: int,
-    residual: bool,
-) -> float:
+def _compare_heatmaps(contest: Contest, name: str, ranking: Ranking, table: RankingTable) -> float:
     worst = 0.0
-    for channel in np.linspace(0, table.score.shape[1] - 1, n_channels).astype(int).tolist():
+    for channel in np.linspace(0, table.score.shape[1] - 1, contest.n_channels).astype(int).tolist():
         if table.score[0, channel] == 0:
             continue
         request = ReferenceRequest(int(table.sample_index[0, channel]), name, channel, int(table.neuron[0, channel]))
-        ours = inputs.engine.reference_heatmaps(images, [request])[0]
-        peers = peer.reference_heatmaps(theirs, name, channel, n=1, rf=True, ranking=ranking, residual=residual)[0]
+        ours = contest.inputs.engine.reference_heatmaps(contest.images, [request])[0]
+        peers = peer.reference_heatmaps(
+            contest.theirs, name, channel, n=1, rf=True, ranking=ranking, residual=contest.residual
+        )[0]
         worst = max(worst, float((ours - peers).abs().max() / peers.abs().max().clamp(min=1e-300)))
     return worst
 

@@ -26,7 +26,7 @@ def output_error(path: Path, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
     return OutputError(
         f"cannot write {path}: {reason}. Nothing of it was kept. "
-        "Free some space or choose another folder with --output, then run the same command again."
+        "Free some space or choose another folder with --output (the site: --site), then run the same command again."
     )
 
 
