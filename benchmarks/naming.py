@@ -31,7 +31,7 @@ from precompute.llm_request import Request, data_url
 from precompute.naming import ConceptEvidence, LlmNamer
 from precompute.records import Box, Concept, ConceptName, Ranking, Reference
 from tests.drawn_references import INPUT_SIZE, drawn_webp
-from tests.server import FAULTS, sha256
+from tests.server_answers import FAULTS, sha256
 
 N_PICTURES = 96
 

@@ -9,130 +9,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import random
 import re
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from email.message import Message
 from email.parser import BytesHeaderParser
 from typing import Any
 
-FAULTS = (
-    "429",
-    "500",
-    "503",
-    "hang",
-    "cut",
-    "invalid_json",
-    "truncated_json",
-    "wrong_schema",
-    "refusal",
-    "wrong_ids",
-    "wrong_numbers",
-    "html",
-    "megabyte",
-)
-"""In a script or with a rate. `cut` breaks the connection in the middle of the body; `invalid_json`, `truncated_json`,
-`wrong_schema`, `wrong_ids` and `wrong_numbers` are whole answers of HTTP with a bad text of the model in them."""
-
-Answer = Callable[[dict[str, Any]], Any]
-
-_WORDS = (
-    "round",
-    "curved",
-    "striped",
-    "dotted",
-    "shiny",
-    "narrow",
-    "broad",
-    "dark",
-    "pale",
-    "rough",
-    "smooth",
-    "woven",
-)
-_NOUNS = ("edge", "stripe", "rim", "fur", "leaf", "sky", "water", "window", "corner", "arch", "fabric", "wire", "sand")
-
-
-def sha256(value: Any) -> str:
-    """Digest a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def pictures(body: Mapping[str, Any]) -> list[str]:
-    """Collect the data URLs of a chat completion request."""
-    found = []
-    for message in body["messages"]:
-        if isinstance(message["content"], list):
-            found += [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
-    return found
-
-
-def texts(body: Mapping[str, Any]) -> list[str]:
-    """Collect the texts of a chat completion request."""
-    found = []
-    for message in body["messages"]:
-        parts = message["content"]
-        found += [parts] if isinstance(parts, str) else [part["text"] for part in parts if part["type"] == "text"]
-    return found
-
-
-def task_of(body: Mapping[str, Any]) -> str:
-    """Tell the task by the schema's name, or by the schema's keys in the prompt."""
-    schema = body.get("response_format", {}).get("json_schema")
-    if schema:
-        return str(schema["name"])
-    text = "\n".join(texts(body))
-    return "naming" if '"second_name"' in text else "scoring" if '"probability"' in text else "unknown"
-
-
-def plausible_answer(body: dict[str, Any]) -> Any:
-    """Answer as an obedient model that sees nothing: a name, or one probability, from the digest of the pictures."""
-    chance = random.Random(sha256(pictures(body)))
-    if task_of(body) == "scoring":
-        numbers = sorted({int(n) for n in re.findall(r"\btiles? (?:0 to )?(\d+)", "\n".join(texts(body)))} or {0})
-        return {"tiles": [{"number": n, "probability": chance.random()} for n in range(max(numbers) + 1)]}
-    word, noun = chance.choice(_WORDS), chance.choice(_NOUNS)
-    return {
-        "name": f"{word} {noun}",
-        "description": f"A {word} {noun} fills most of the crops.",
-        "kind": chance.choice(("object", "part", "texture", "colour", "scene")),
-        "common": f"Every crop shows a {word} {noun}.",
-        "outliers": [],
-        "confidence": round(chance.random(), 2),
-        "second_name": "",
-    }
-
-
-def spoiled(answer: Any, fault: str) -> str:
-    """Write an answer as the given fault of the model."""
-    text = json.dumps(answer)
-    if fault == "invalid_json":
-        return "Sure! Here is what I see: " + text.replace('"', "'")
-    if fault == "truncated_json":
-        return text[: max(len(text) * 2 // 3, 1)]
-    if fault == "wrong_schema":
-        return json.dumps({"label": "something", "score": "high"})
-    if fault == "wrong_ids":
-        return json.dumps(_replaced(answer, ids=True))
-    if fault == "wrong_numbers":
-        return json.dumps(_replaced(answer, ids=False))
-    return text
-
-
-def _replaced(value: Any, *, ids: bool) -> Any:
-    if isinstance(value, dict):
-        return {key: [9999] if ids and key == "outliers" else _replaced(v, ids=ids) for key, v in value.items()}
-    if isinstance(value, list):
-        return [_replaced(v, ids=ids) for v in value]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return 9999 if ids == isinstance(value, int) else value
-    return value
+from tests.server_answers import FAULTS, Answer, pictures, plausible_answer, sha256, spoiled
 
 
 class TestServer:

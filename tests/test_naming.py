@@ -21,7 +21,8 @@ from precompute.naming import LlmNamer, NamingReply, read_naming_reply
 from precompute.prompting import load_prompt
 from precompute.records import Box, Concept, Reference
 from tests.drawn_references import INPUT_SIZE, drawn_evidence, drawn_reference
-from tests.server import FAULTS, TestServer
+from tests.server import TestServer
+from tests.server_answers import FAULTS
 
 REPLIES = sorted((Path(__file__).parent / "replies" / "naming").glob("*.json"))
 GOOD = {

@@ -30,7 +30,8 @@ from precompute.scoring import (
     shuffled_partners,
 )
 from tests.drawn_references import drawn_reference
-from tests.server import TestServer, texts
+from tests.server import TestServer
+from tests.server_answers import texts
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from benchmarks.narrative_numbers import check
 from precompute.cli import main
 from precompute.files import read_json, read_jsonl
 from precompute.records import ConceptName, ConceptScore, Explanation
-from tests.server import TestServer, pictures, plausible_answer, sha256, task_of, texts
+from tests.server import TestServer
+from tests.server_answers import pictures, plausible_answer, sha256, task_of, texts
 from tests.small_atlas import make_small_atlas
 
 KEY = "sk-proj-NeverToBeSeenAnywhere0123456789"
