@@ -20,7 +20,7 @@ from typing import Any
 PLACEHOLDER = re.compile(r"\{([a-z_]+)(?::([CL][0-9.]+))?\}")
 NUMBER = re.compile(r"(?P<bound>[<>]\s)?(?P<sign>[+\u2212-])?(?P<digits>[0-9]+(?:[.,][0-9]+)?)(?P<percent>\s%)?")
 WORDS = {"class", "runner_up", "name", "layer", "place"}
-COUNTS = {"channel", "rank", "n_channels", "n_concepts", "n_others"}
+COUNTS = {"channel", "rank", "n_channels", "n_concepts", "n_others", "n_carrying"}
 DECIMALS = {"logit", "relevance", "relevance_sum", "activation"}
 Record = dict[str, Any]
 
@@ -58,6 +58,7 @@ class Values:
     def _of_layer(self, field: str, layer: Record) -> float:
         sign = 1 if self._target["logit"] >= 0 else -1
         coverage = sum(abs(concept["share"]) for concept in layer["concepts"])
+        carrying = sum(share != 0 for share in layer["shares"]) - sum(c["share"] != 0 for c in layer["concepts"])
         n_channels, n_concepts = len(layer["shares"]), len(layer["concepts"])
         values = {
             "coverage": coverage,
@@ -68,6 +69,7 @@ class Values:
             "n_channels": n_channels,
             "n_concepts": n_concepts,
             "n_others": n_channels - n_concepts,
+            "n_carrying": carrying,
         }
         return float(values[field])
 

@@ -13,7 +13,7 @@ from .explanation_table import ConceptRow, ExplanationTable
 from .language import Language
 from .number_check import number_faults
 from .placeholders import Placeholder, PlaceholderError, numbers_in, placeholders, prose, value
-from .wording import Claim, Problem, check_language, check_wording
+from .wording import Claim, Problem, check_language, check_wording, check_words
 
 __all__ = ["KINDS", "Claim", "Kind", "Problem", "check", "check_claim", "number_faults", "numbers_in"]
 
@@ -55,7 +55,7 @@ KINDS: Mapping[str, Kind] = {
     "location": Kind("where the cited concepts lie in the photo", 1, needs=("place", "area")),
     "composition": Kind("a concept, cited first, and its sub-concepts", 2),
     "coverage": Kind("how much of the layer the table shows", 0, 0, ("coverage", "supporting", "opposing")),
-    "not_used": Kind("what the table leaves out", 0, 0, ("uncovered", "n_others")),
+    "not_used": Kind("what the table leaves out", 0, 0, ("uncovered", "n_others", "n_carrying")),
     "conservation": Kind("the layer's relevance beside the logit", 0, 0, ("relevance_sum",)),
     "uncertainty": Kind("how sure one can be: probability", 0, 0),
     "contrast": Kind("the runner-up class beside this one", needs=("runner_up",)),
@@ -63,7 +63,16 @@ KINDS: Mapping[str, Kind] = {
 }
 """Every kind of statement."""
 
-_LAYER_NUMBERS = ("coverage", "uncovered", "supporting", "opposing", "relevance_sum", "n_concepts", "n_others")
+_LAYER_NUMBERS = (
+    "coverage",
+    "uncovered",
+    "supporting",
+    "opposing",
+    "relevance_sum",
+    "n_concepts",
+    "n_others",
+    "n_carrying",
+)
 _CLASS_FIELDS = {"class": "class", "runner_up": "runner_up"}
 
 
@@ -89,6 +98,12 @@ def check(claims: Sequence[Claim], table: ExplanationTable, language: Language) 
     ]
     if not problems:
         problems = [*_omissions(claims, table), *check_language(claims, language)]
+    if not problems:
+        problems = [
+            problem.at(position)
+            for position, claim in enumerate(claims)
+            for problem in check_words(claim, table, language)
+        ]
     return problems
 
 

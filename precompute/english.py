@@ -84,7 +84,8 @@ _STAKEHOLDER = {
     "plain_coverage": "Together, the {n_concepts:$l} concepts shown carry {coverage:$l} of the relevance in their "
     "layer.",
     "plain_coverage_one": "The concept shown carries {coverage:$l} of the relevance in its layer.",
-    "plain_rest": "The remaining {uncovered:$l} is spread across {n_others:$l} channels that this text leaves out.",
+    "plain_rest": "The remaining {uncovered:$l} is in {n_carrying:$l} of the {n_others:$l} channels that this text "
+    "leaves out.",
     "plain_rest_one": "The remaining {uncovered:$l} is in {n_others:$l} channel that this text leaves out.",
     "plain_other_layers": "The network has other layers as well; what this text says holds for {layer:$l}, and the "
     "text for experts goes through every layer that was explained.",
@@ -190,7 +191,8 @@ ENGLISH = Language(
         other_measures=(r"areas?|regions?|box|boxes|patch|sizes?|confidence|activations?|activat\w+",),
         equal=(r"as (?:much|strong|strongly|large|big|high|relevant) as|equal(?:s|ly)?|the same share|on a par|ties?",),
         supporting=(
-            r"support(?:s|ed|ing|ive)?|speak(?:s|ing)? for|spoke for|in favou?r of|favou?r(?:s|ed|ing)|"
+            r"support(?:s|ed|ing|ive)?|(?:is|are|was|were) for \u25a1|"
+            r"speak(?:s|ing)? for|spoke for|in favou?r of|favou?r(?:s|ed|ing)|"
             r"positive(?:ly)?|"
             r"point(?:s|ed|ing)? to(?:wards?)? (?:\u25a1|the class|this class)|count(?:s|ed|ing)? for|"
             r"argu(?:e|es|ed|ing) for|back(?:s|ed|ing)|"
@@ -262,13 +264,18 @@ ENGLISH = Language(
             r"(?:correct|right|true|wrong|certain|false)|"
             r"(?:photo|image|picture) (?:shows|contains|depicts)",
         ),
+        assertions=(
+            r"(?:this|it|that|there|here|which|photo|image|picture|\u25a1) (?:is|are|was|were|has|carries|holds) "
+            r"(?:an? |the |of |of the )?\u25a1",
+        ),
         measures={
             r"activations?(?: of| is|:)? \u25a1": ("activation",),
             r"relevance(?: is|:)? \u25a1": ("relevance", "relevance_sum", "share", "magnitude", "coverage"),
             r"(?:confidence|confident)(?: (?:of|in) \u25a1)?(?: of| is| at|:)? \u25a1": ("confidence",),
             r"\u25a1 of the (?:photo|image|picture)": ("area",),
-            r"\u25a1 of the probability": (),
-            r"(?:left out|not shown|not described)(?: \w+){0,2} \u25a1": ("uncovered", "n_others"),
+            r"\u25a1 of the (?:probability|score|logit)": (),
+            r"\u25a1 of the relevance": ("share", "magnitude", "coverage", "uncovered", "supporting", "opposing"),
+            r"(?:left out|not shown|not described)(?: \w+){0,2} \u25a1": ("uncovered", "n_others", "n_carrying"),
             r"concepts (?:shown|listed|told)(?: here)? (?:carry|have|hold|cover) \u25a1": ("coverage",),
         },
         photo_words=(r"photos?|images?|pictures?",),

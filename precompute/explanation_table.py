@@ -84,6 +84,8 @@ class LayerRow:
     layer : str
     n_channels, n_concepts : int
         All channels, and those shown.
+    n_carrying : int
+        Channels that are not shown and whose share is not zero.
     coverage : float
         Sum of the absolute shares shown.
     supporting, opposing : float
@@ -96,6 +98,7 @@ class LayerRow:
     layer: str
     n_channels: int
     n_concepts: int
+    n_carrying: int
     coverage: float
     supporting: float
     opposing: float
@@ -238,6 +241,7 @@ def _layer_row(layer_id: str, layer: LayerExplanation, logit: float) -> LayerRow
         layer=layer.layer,
         n_channels=len(layer.shares),
         n_concepts=len(layer.concepts),
+        n_carrying=sum(share != 0 for share in layer.shares) - sum(row.share != 0 for row in layer.concepts),
         coverage=layer.coverage,
         supporting=supporting,
         opposing=opposing,

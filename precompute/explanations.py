@@ -97,6 +97,7 @@ class ExplanationStage:
             The language model cannot be used; explanations have generated words until it can.
         """
         written, n_new, unworded = self._compute_numbers(extra)
+        unworded += self._word_earlier(written)
         if unworded and self._client is not None:
             self._ask_for_words(self._client, unworded)
         elif unworded:
@@ -122,6 +123,7 @@ class ExplanationStage:
     def _compute_numbers(self, extra: tuple[Path, ...]) -> tuple[list[Path], int, list[Unworded]]:
         """Return all JSON files, how many of them changed, and those that wait for a language model's words."""
         self._names = {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
+        self._sort_out()
         wording = self._wording()
         photos = [*self._chosen(), *_from_paths(extra)]
         written, n_new, unworded = [], 0, []
@@ -132,7 +134,6 @@ class ExplanationStage:
                 n_new += waiting is not None
                 unworded += [waiting] if waiting else []
                 advance(1)
-        unworded += self._revisit(written, wording)
         return written, n_new, list({waiting.path: waiting for waiting in unworded}.values())
 
     def _explain(self, photo: Photo, wording: str) -> tuple[Path, Unworded | None]:
@@ -154,25 +155,33 @@ class ExplanationStage:
             self._workspace.remember(f"explanation {path.stem}", state)
         return Unworded(path, path.stem, state)
 
-    def _revisit(self, written: Sequence[Path], wording: str) -> list[Unworded]:
-        """Word the explanations of earlier runs as those of this one; set aside what another model or setting made."""
-        earlier = sorted(set(self._workspace.explanations.glob("*.json")) - set(written))
-        found, outdated = [], []
-        for path in earlier:
-            explanation = read_json(path, Explanation)
-            if explanation.digest == self._numbers_digest(explanation.photo_digest):
-                found.append(self._word(path, explanation, wording, is_new=False))
-            else:
-                outdated.append(path)
-        for path in outdated:
-            self._workspace.set_aside(path.with_suffix(""))
-            self._workspace.set_aside(path)
+    def _sort_out(self) -> None:
+        """Set aside what another model or setting made, and show again what was set aside and fits this one."""
+        outdated = [
+            (path, explanation)
+            for path in sorted(self._workspace.explanations.glob("*.json"))
+            if (explanation := _read(path)) and not self._is_current(explanation)
+        ]
+        for path, explanation in outdated:
+            self._workspace.set_aside(path, explanation.digest[:12])
+        for path in sorted(self._workspace.outdated.glob("*.json")):
+            if (explanation := _read(path)) and self._is_current(explanation):
+                self._workspace.bring_back(path)
         if outdated:
             self._reporter.say(
                 f"set aside {self._workspace.outdated}: {len(outdated)} made with another model, data set or setting; "
-                "their numbers do not belong to this atlas"
+                "their numbers do not belong to this atlas, and they come back with what made them"
             )
-        return [waiting for waiting in found if waiting]
+
+    def _word_earlier(self, written: Sequence[Path]) -> list[Unworded]:
+        """Word the explanations of earlier runs as those of this one."""
+        wording = self._wording()
+        earlier = sorted(set(self._workspace.explanations.glob("*.json")) - set(written))
+        words = (self._word(path, read_json(path, Explanation), wording, is_new=False) for path in earlier)
+        return [waiting for waiting in words if waiting]
+
+    def _is_current(self, explanation: Explanation) -> bool:
+        return explanation.digest == self._numbers_digest(explanation.photo_digest)
 
     def _numbers_digest(self, photo_digest: str) -> str:
         inputs = self._inputs
@@ -273,13 +282,16 @@ class ExplanationStage:
     def _wording(self) -> str:
         """Digest of everything that the words depend on besides the numbers."""
         explaining, llm, names = self._config.explaining, self._config.llm, self._names.values()
-        said = sorted((name.concept, name.name, name.author, name.kind, name.second_name) for name in names)
-        author: list[object] = ["generated", digest_package("precompute")]  # other sentences in another program
+        said = sorted(
+            (name.concept, name.name, name.author, name.kind, name.second_name, name.confidence) for name in names
+        )
+        author: list[object] = ["generated"]
         if llm.enabled:
             prompts = [load_prompt(f"explaining/{audience}").digest for audience in explaining.audiences]
             described = sorted((name.concept, name.description) for name in names)
             author = [llm.model, llm.base_url, prompts, described]
-        return digest_of([explaining.language, explaining.audiences, *author, said])
+        program = digest_package("precompute")  # another one has other sentences, and other checks of a model's
+        return digest_of([explaining.language, explaining.audiences, program, *author, said])
 
     # --- which photos ------------------------------------------------------------------------------------------
 
@@ -311,14 +323,17 @@ class ExplanationStage:
 
 def _read_kept(path: Path, digest: str) -> Explanation | None:
     """Read a finished explanation with the same numbers and all its pictures; None where there is none."""
-    if not path.exists():
-        return None
+    kept = _read(path)
+    is_whole = kept and all((path.with_suffix("") / name).is_file() for name in kept.pictures())
+    return kept if kept and kept.digest == digest and is_whole else None
+
+
+def _read(path: Path) -> Explanation | None:
+    """Read an explanation; None where there is none, or a damaged one."""
     try:
-        kept = read_json(path, Explanation)
+        return read_json(path, Explanation) if path.exists() else None
     except StoreError:
         return None
-    is_whole = all((path.with_suffix("") / name).is_file() for name in kept.pictures())
-    return kept if kept.digest == digest and is_whole else None
 
 
 def _from_paths(paths: Iterator[Path] | tuple[Path, ...]) -> Iterator[Photo]:

@@ -29,8 +29,8 @@ _EXPERT = {
     "expert_where": "; die Heatmap liegt {place:$c}, in einem Kasten, der {area:$c} des Fotos einnimmt",
     "expert_subject": "{name:$c} (Kanal {channel:$c})",
     "expert_sub_concepts": "Von der Relevanz, die {name:$c} an die Schicht {layer:$s} weitergab, erhielt $items.",
-    "expert_sub_item": "{name:$c} (Kanal {channel:$c}) {share:$c}",
-    "expert_sub_item_unnamed": "{name:$c} {share:$c}",
+    "expert_sub_item": "{name:$c} (Kanal {channel:$c}): {share:$c}",
+    "expert_sub_item_unnamed": "{name:$c}: {share:$c}",
     "expert_rival_shares": "Für {runner_up} sind die Anteile: $items.",
     "expert_rival_item": "{name:$c} ({runner_up_share:$c})",
     "expert_conserved": "Die Relevanz von {layer:$l} hat die Summe {relevance_sum:$l}; das ist in der gedruckten "
@@ -86,11 +86,12 @@ _STAKEHOLDER = {
     "plain_coverage": "Zusammen tragen die {n_concepts:$l} gezeigten Konzepte {coverage:$l} der Relevanz ihrer "
     "Schicht.",
     "plain_coverage_one": "Das gezeigte Konzept trägt {coverage:$l} der Relevanz seiner Schicht.",
-    "plain_rest": "Die übrigen {uncovered:$l} verteilen sich auf {n_others:$l} Kanäle, die dieser Text auslässt.",
+    "plain_rest": "Die übrigen {uncovered:$l} liegen bei {n_carrying:$l} von {n_others:$l} Kanälen, die dieser Text "
+    "auslässt.",
     "plain_rest_one": "Die übrigen {uncovered:$l} liegen bei {n_others:$l} Kanal, den dieser Text auslässt.",
     "plain_other_layers": "Das Netz hat auch andere Schichten; was dieser Text sagt, betrifft {layer:$l}, und der Text "
     "für Fachleute geht jede erklärte Schicht durch.",
-    "plain_rival_share": "Für {runner_up} ist der Anteil von {name:$c} {runner_up_share:$c}; für {class} ist er "
+    "plain_rival_share": "Der Anteil von {name:$c} beträgt für {runner_up} {runner_up_share:$c}; für {class} ist er "
     "{share:$c}.",
     "plain_caveat": "Die Anteile sagen, wie der Wert verteilt wurde; sie prüfen nicht, was bei einer Änderung am "
     "Foto geschieht.",
@@ -215,7 +216,8 @@ GERMAN = Language(
             r"außerhalb": "",
         },
         causes=(
-            r"weil|wegen|aufgrund|auf grund|infolge|dank|verursach\w+|bewirk\w+|ursach\w+|ursächlich\w*|kausal\w*|"
+            r"weil|wegen|stütz\w+ sich|"
+            r"aufgrund|auf grund|infolge|dank|verursach\w+|bewirk\w+|ursach\w+|ursächlich\w*|kausal\w*|"
             r"führ(?:t|te|ten|en) (?:\S+ ){0,6}(?:zu|zur|zum|dazu)|daher|darum|somit|folglich|deswegen|demnach|"
             r"dadurch|sodass|so dass|"
             r"denn|da (?:das|die|der|es)",
@@ -241,11 +243,17 @@ GERMAN = Language(
             r"(?:\u25a1|klasse|vorhersage) ist (?:nicht )?(?:richtig|korrekt|falsch|sicher|wahr)|"
             r"(?:foto|bild) (?:zeigt|enthält)",
         ),
+        assertions=(
+            r"(?:dies|das|es|hier|foto|bild|\u25a1) (?:ist|sind|war|waren|trägt|hat) "
+            r"(?:ein |eine |einen |der |die |das )?\u25a1",
+        ),
         measures={
             r"aktivierung(?: von| ist|:)? \u25a1": ("activation",),
             r"relevanz(?: ist|:)? \u25a1": ("relevance", "relevance_sum", "share", "magnitude", "coverage"),
             r"\u25a1 (?:des fotos|des bildes|vom foto|vom bild)": ("area",),
-            r"\u25a1 der wahrscheinlichkeit": (),
+            r"\u25a1 (?:der wahrscheinlichkeit|des wert\w*|des logits?)": (),
+            r"\u25a1 der relevanz": ("share", "magnitude", "coverage", "uncovered", "supporting", "opposing"),
+            r"konzepte (?:tragen|haben|halten|decken) \u25a1": ("coverage",),
         },
         photo_words=(r"fotos?|bild(?:e|es|er|ern|s)?",),
         function_words=frozenset(

@@ -51,6 +51,8 @@ class Lexicon:
         Causal wording, and wording that gives the network a mind.
     certainties : tuple of str
         Wording that knows what the photo holds, or whether the class is right.
+    assertions : tuple of str
+        Sentences that end in a placeholder and say, where it is a class, that the photo or a concept is of it.
     measures : mapping of str to tuple of str
         Pattern that ends before or begins with a placeholder, to the fields that may stand there.
     photo_words : tuple of str
@@ -75,6 +77,7 @@ class Lexicon:
     causes: tuple[str, ...]
     minds: tuple[str, ...]
     certainties: tuple[str, ...]
+    assertions: tuple[str, ...]
     measures: Mapping[str, tuple[str, ...]]
     photo_words: tuple[str, ...]
     function_words: frozenset[str]

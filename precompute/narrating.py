@@ -23,6 +23,7 @@ from .languages import find_language
 from .placeholders import FIELDS, Placeholder, PlaceholderError, printed, render
 from .prompting import Prompt, load_prompt
 from .records import Narrative, Refusal, Statement
+from .vocabulary import WORDS
 
 logger = logging.getLogger(__name__)
 
@@ -181,6 +182,7 @@ def prompt_values(table: ExplanationTable, language: Language, reason: str = "")
         "has_runner_up": bool(table.runner_up),
         "negative_score": table.logit < 0,
         "max_statements": MAX_STATEMENTS,
+        "words": ", ".join(sorted(WORDS[language.code])) if language.lexicon else "",
     }
 
 

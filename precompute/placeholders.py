@@ -78,6 +78,9 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
     "n_channels": (Field("layer", "count", "number of channels of the layer", lambda row: row.n_channels),),
     "n_concepts": (Field("layer", "count", "number of its concepts in this table", lambda row: row.n_concepts),),
     "n_others": (Field("layer", "count", "number of its other channels", lambda row: row.n_channels - row.n_concepts),),
+    "n_carrying": (
+        Field("layer", "count", "number of its other channels whose share is not zero", lambda row: row.n_carrying),
+    ),
     "coverage": (Field("layer", "percent", "share of the relevance that the table shows", lambda row: row.coverage),),
     "uncovered": (Field("layer", "percent", "share that it does not show", lambda row: max(0.0, 1 - row.coverage)),),
     "supporting": (Field("layer", "percent", "share with the sign of the logit", lambda row: row.supporting),),

@@ -17,6 +17,7 @@ from .explanation_table import ConceptRow, ExplanationTable
 from .language import Language, place_tokens
 from .languages import KNOWN_LANGUAGES
 from .placeholders import NUMERIC_FORMATS, Placeholder, field_of, prose, split
+from .plain_words import strip_phrases, unknown_words
 from .typed_names import typed_names, words_of
 
 _ROMAN = re.compile(r"(?<![\w.])[IVXLCDM]{2,}(?!\w)")
@@ -107,9 +108,22 @@ def check_wording(claim: Claim, table: ExplanationTable, language: Language) -> 
             _order,
             _places,
             _areas,
+            _negated_values,
         )
         problems += [problem for find in checks for problem in find(seen)]
     return problems
+
+
+def check_words(claim: Claim, table: ExplanationTable, language: Language) -> list[Problem]:
+    """Check that the prose of one claim, in which no other fault was found, keeps to the language's list of words."""
+    if language.lexicon is None:
+        return []
+    seen = _prose(claim, table, language)
+    unknown = unknown_words(seen.text, seen.rows, seen.table, seen.language)
+    if unknown:
+        listed = ", ".join(map(repr, dict.fromkeys(unknown)))
+        return [Problem("word_unknown", f"{listed}: not on the list of words; say it in plainer ones")]
+    return []
 
 
 def check_language(claims: Sequence[Claim], language: Language) -> list[Problem]:
@@ -212,11 +226,19 @@ def _minds(seen: Prose) -> Iterator[Problem]:
 
 def _certainties(seen: Prose) -> Iterator[Problem]:
     assert seen.language.lexicon
-    found = _find(seen, seen.language.lexicon.certainties)
+    found = _find(seen, seen.language.lexicon.certainties) or _class_said(seen)
     if found:
         yield Problem(
             "certainty", f"{found[0]!r} claims to know what is true; the table has the network's figures only"
         )
+
+
+def _class_said(seen: Prose) -> re.Match[str] | None:
+    """Find a sentence such as "this is a {class}", which says that the class is right."""
+    assert seen.language.lexicon
+    classes = {position for position, gap in seen.gaps if field_of(gap).format == "class"}
+    found = _pattern(seen.language.lexicon.assertions).finditer(seen.text)
+    return next((match for match in found if match.end() - 1 in classes), None)
 
 
 # --- rank, sign, order -----------------------------------------------------------------------------------------
@@ -368,6 +390,16 @@ def _places(seen: Prose) -> Iterator[Problem]:
                 )
             elif _negation(seen, found.start()):
                 yield Problem("negation", f"a negation before {found[0]!r}: say where it is")
+
+
+def _negated_values(seen: Prose) -> Iterator[Problem]:
+    """Find a negation beside a value or place of a cited concept: what is given is so."""
+    assert seen.language.lexicon
+    given = [gap for _, gap in seen.gaps if field_of(gap).format in (*NUMERIC_FORMATS, "place") and gap.is_concept]
+    rest = strip_phrases(seen.text, seen.rows, seen.table, seen.language)
+    found = _pattern(seen.language.lexicon.negations).search(rest)
+    if given and found and seen.claim.kind not in ("caveat", *_ABSENCE_KINDS):
+        yield Problem("negation", f"{found[0]!r} beside a value of the table: say what is so")
 
 
 def _areas(seen: Prose) -> Iterator[Problem]:

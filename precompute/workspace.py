@@ -117,21 +117,44 @@ class Workspace:
         except OSError as error:
             raise output_error(folder, error) from error
 
-    def set_aside(self, path: Path) -> None:
-        """Move an explanation's file or folder, where there is one, to those that are no longer shown.
+    def set_aside(self, path: Path, mark: str) -> None:
+        """Move an explanation, its JSON file at `path` and its pictures, to those that are not shown.
+
+        Parameters
+        ----------
+        path : Path
+        mark : str
+            Added to the name, so that the same photo may lie there under several settings.
 
         Raises
         ------
         OutputError
             No permission.
         """
-        goal = self.outdated / path.name
+        self._move(path, self.outdated / f"{path.stem}.{mark}.json")
+
+    def bring_back(self, path: Path) -> None:
+        """Move an explanation that was set aside back, unless there is one of its photo.
+
+        Raises
+        ------
+        OutputError
+            No permission.
+        """
+        goal = self.explanations / f"{path.stem.rpartition('.')[0]}.json"
+        if not goal.exists():
+            self._move(path, goal)
+
+    @staticmethod
+    def _move(path: Path, goal: Path) -> None:
+        """Move a JSON file and the folder of its name; the file last, as it marks the whole."""
         try:
-            if path.exists():
-                goal.parent.mkdir(exist_ok=True)
-                if goal.is_dir():
-                    shutil.rmtree(goal)
-                path.replace(goal)
+            goal.parent.mkdir(exist_ok=True)
+            for source, target in ((path.with_suffix(""), goal.with_suffix("")), (path, goal)):
+                if target.is_dir():
+                    shutil.rmtree(target)
+                if source.exists():
+                    source.replace(target)
         except OSError as error:
             raise output_error(path, error) from error
 

@@ -10,7 +10,7 @@ from precompute.explanation_table import negated
 from precompute.languages import find_language
 from precompute.narrating import read_reply
 from precompute.records import Narrative, Statement
-from tests.narrative_table import table
+from tests.narrative_table import concept_names, table
 
 BAD_REPLIES = sorted((Path(__file__).parent / "replies" / "explaining").glob("*.json"))
 ENGLISH = find_language("en")
@@ -35,6 +35,35 @@ def test_each_bad_reply_is_refused_for_the_right_reason(path):
     _, problems = read_reply(kept["reply"], table(), find_language(kept["language"]))
     assert {problem.code for problem in problems} == {kept["reason"]}
     assert all(problem.message for problem in problems)
+
+
+GERMAN_BASE = [
+    Claim("contribution", "{name:C1} spricht mit {share:C1} für {class}.", ("C1",)),
+    Claim("opposition", "{name:C2} spricht mit {magnitude:C2} gegen {class}.", ("C2",)),
+    Claim("coverage", "Die gezeigten Konzepte tragen {coverage:L1} der Relevanz.", ()),
+]
+PARAPHRASES = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "replies" / "paraphrases.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("kept", PARAPHRASES, ids=lambda kept: kept["text"])
+def test_no_paraphrase_says_what_the_table_does_not(kept):
+    base = BASE if kept["language"] == "en" else GERMAN_BASE
+    language = find_language(kept["language"])
+    assert check(base, table(), language) == []
+    assert check([*base, Claim(kept["kind"], kept["text"], tuple(kept["cites"]))], table(), language)
+
+
+def test_a_generated_sentence_is_let_through_only_where_it_holds():
+    doubt = Claim("uncertainty", ENGLISH.sentences["plain_doubt"])
+    assert codes(doubt) == {"word_unknown"}
+    assert codes(doubt, table(probability=0.4)) == set()
+    person = Claim("caveat", ENGLISH.sentences["names_person"])
+    assert codes(person) == set()
+    nobody = {key: replace(name, author="offline") for key, name in concept_names().items()}
+    assert codes(person, table(nobody)) == {"word_unknown"}
 
 
 GOOD = [

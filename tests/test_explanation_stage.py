@@ -47,23 +47,39 @@ def test_an_explanation_of_another_setting_is_set_aside_and_off_the_site(atlas, 
     assert run(atlas, "run") == 0
     assert (atlas / f"site/explanations/{name}.html").exists()
     assert run(atlas, "run", "--set", "explaining.n_concepts=2") == 0
-    assert "outdated: 1 made with another model" in capsys.readouterr().out
+    assert "outdated: 4 made with another model" in capsys.readouterr().out
     assert not list((atlas / "small/explanations").glob("outside-*"))
     aside = atlas / "small/explanations/outdated"
-    explanation = read_json(aside / f"{name}.json", Explanation)
-    assert all((aside / name / picture).is_file() for picture in explanation.pictures())
+    (path,) = aside.glob(f"{name}.*.json")
+    explanation = read_json(path, Explanation)
+    assert all((path.with_suffix("") / picture).is_file() for picture in explanation.pictures())
     assert not (atlas / f"site/explanations/{name}.html").exists()
     assert len(list((atlas / "site/explanations").glob("*.html"))) == 1 + 3
 
 
-def test_an_explanation_set_aside_twice_is_kept_once(atlas):
-    name = outside(atlas).stem
+def shown(atlas):
+    files = (path for path in (atlas / "small/explanations").rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files if "outdated" not in path.parts}
+
+
+def test_an_explanation_set_aside_comes_back_with_its_setting(atlas):
+    before = shown(atlas)
     for n_concepts in (2, 1):
         setting = ["--set", f"explaining.n_concepts={n_concepts}"]
-        assert run(atlas, "explain", *setting, site=False) == 0
         assert run(atlas, "explain", *setting, atlas / "outside.png", site=False) == 0
+        assert outside(atlas)
+    assert shown(atlas) != before
     assert run(atlas, "explain", site=False) == 0
-    assert {path.name for path in (atlas / "small/explanations/outdated").iterdir()} == {name, f"{name}.json"}
+    assert shown(atlas) == before
+    assert len(list((atlas / "small/explanations/outdated").glob("outside-*.json"))) == 2
+
+
+def test_a_dry_run_with_another_setting_loses_nothing(atlas):
+    before = shown(atlas)
+    dry = ["--dry-run", "--set", "llm.enabled=true", "--set", "llm.model=m", "--set", "explaining.n_concepts=2"]
+    run(atlas, "explain", *dry, site=False)
+    assert run(atlas, "explain", site=False) == 0
+    assert shown(atlas) == before
 
 
 def test_a_corrected_name_reaches_explanations_of_earlier_runs(atlas, tmp_path):

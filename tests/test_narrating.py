@@ -16,7 +16,7 @@ from precompute.narrating import generate, narrate, prompt_values
 from precompute.places import PLACE_WORDS
 from precompute.prompting import load_prompt
 from precompute.records import ConceptName, SubConcept
-from tests.narrative_table import BELOW, CLASSES, concept_names, explanation, layer, table
+from tests.narrative_table import BELOW, CLASSES, SHOWN, concept_names, explanation, layer, table
 
 AUDIENCES = ("expert", "stakeholder")
 HOSTILE_NAMES = (
@@ -73,11 +73,21 @@ def test_stakeholders_read_what_the_table_says():
         "channel 3 of features.28 (unnamed) (< 0.1 %, over the whole photo)",
         "Against “chameleon”: “white lettering” (5.0 %, in the centre) and “round eye” (1.0 %, left of the centre)",
         "the 5 concepts shown carry 19.0 % of the relevance",
-        "The remaining 81.0 % is spread across 59 channels",
+        "The remaining 81.0 % is in 59 of the 59 channels that this text leaves out",
         "“white lettering” is named as a mark",
         "it carried 5.0 % of the relevance in its layer, which can point to a shortcut",
     ):
         assert part in said
+
+
+def test_channels_that_carry_nothing_are_not_said_to_carry_the_rest():
+    shares = list(layer("features.28", SHOWN, 64).shares)
+    kept = sum(shares[index] for index in range(10, 64))
+    shares[10:64] = [kept, *[0.0] * 53]
+    sparse = replace(layer("features.28", SHOWN, 64), shares=tuple(shares))
+    of = table(layers=(sparse,))
+    for language, words in (("en", "is in 6 of the 59 channels"), ("de", "liegen bei 6 von 59 Kan\u00e4len")):
+        assert words in " ".join(texts(generate(of, "stakeholder", language))).replace("\u00a0", " ")
 
 
 def test_experts_read_layers_channels_signs_and_sub_concepts():
