@@ -5,6 +5,7 @@ Owns the estimate from a sample of the requests, and its one line. Must not know
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -39,7 +40,15 @@ def sampled(items: Sequence[T]) -> list[T]:
     return [items[place] for place in places.tolist()]
 
 
-def announce(reporter: Reporter, client: LlmClient, task: str, requests: Iterable[Request], share: float = 1.0) -> None:
+def announce(
+    reporter: Reporter,
+    client: LlmClient,
+    task: str,
+    requests: Iterable[Request],
+    share: float = 1.0,
+    *,
+    batch: bool = False,
+) -> None:
     """Say in one line what will be asked, before it is asked.
 
     Parameters
@@ -52,21 +61,25 @@ def announce(reporter: Reporter, client: LlmClient, task: str, requests: Iterabl
         All of them or a sample.
     share : float
         Share of all requests that the sample is.
+    batch : bool
+        They go through the batch API.
     """
-    estimate = client.estimate(requests)
-    if share < 1:
+    estimate = client.estimate(requests, batch=batch)
+    if 0 < share < 1:
         estimate = scaled(estimate, 1 / share)
-    known = "" if share == 1 else "; estimated from a sample"
-    reporter.say(f"asking    {client.model} for {task}: {estimate}{known}")
+    reporter.say(f"asking    {client.model} for {task}: {estimate}")
 
 
 def scaled(estimate: Estimate, factor: float) -> Estimate:
     """Extrapolate the estimate of a sample."""
-    return Estimate(
-        round(estimate.n_requests * factor),
-        round(estimate.n_kept * factor),
-        round(estimate.input_tokens * factor),
-        round(estimate.output_tokens * factor),
-        estimate.cost * factor,
-        estimate.cost_at_most * factor,
+    return dataclasses.replace(
+        estimate,
+        n_requests=round(estimate.n_requests * factor),
+        n_kept=round(estimate.n_kept * factor),
+        n_waiting=round(estimate.n_waiting * factor),
+        input_tokens=round(estimate.input_tokens * factor),
+        output_tokens=round(estimate.output_tokens * factor),
+        cost=estimate.cost * factor,
+        cost_at_most=estimate.cost_at_most * factor,
+        sampled=True,
     )

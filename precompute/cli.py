@@ -110,7 +110,9 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
             "collects the replies and names",
         )
         command.add_argument(
-            "--retry", action="store_true", help="ask for the concepts that got no answer from the server last time"
+            "--retry",
+            action="store_true",
+            help="ask for the concepts that got no answer from the server last time; not with --batch",
         )
     if name == "names":
         command.add_argument("action", choices=("export", "import"))
@@ -173,9 +175,14 @@ def _references(arguments: argparse.Namespace) -> None:
 
 
 def _name(arguments: argparse.Namespace) -> None:
+    if arguments.batch and arguments.retry:
+        raise AtlasError(
+            "--batch and --retry do not go together: a batch that is collected asks live for what failed in it. "
+            "Use --retry alone to ask live for the concepts that got no answer last time."
+        )
     pipeline = _pipeline(arguments)
     if arguments.dry_run:
-        print(pipeline.estimate_names())  # noqa: T201
+        print(pipeline.estimate_names(batch=arguments.batch))  # noqa: T201
     elif arguments.batch:
         pipeline.name_by_batch()
     else:

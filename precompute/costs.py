@@ -49,6 +49,12 @@ class Estimate:
         Of the calls to be made; the output is `TYPICAL_OUTPUT_TOKENS` each.
     cost, cost_at_most : float
         US dollars: expected, and if every reply is as long as it may be. Repeated asks are not in them.
+    n_waiting : int
+        Questions in batches that were submitted and not collected yet; not asked again.
+    batch : bool
+        The calls go through the batch API; the costs are at its price.
+    sampled : bool
+        All counts are extrapolated from a sample.
     """
 
     n_requests: int
@@ -57,18 +63,25 @@ class Estimate:
     output_tokens: int
     cost: float
     cost_at_most: float
+    n_waiting: int = 0
+    batch: bool = False
+    sampled: bool = False
 
     @property
     def n_calls(self) -> int:
         """Calls to be made."""
-        return self.n_requests - self.n_kept
+        return self.n_requests - self.n_kept - self.n_waiting
 
     def __str__(self) -> str:
         """Say it in one line for people."""
+        about = "about " if self.sampled else ""
+        waiting = f", {self.n_waiting:,} requests in batches not collected yet" if self.n_waiting else ""
         return (
-            f"{self.n_calls:,} calls ({self.n_kept:,} replies kept from before), "
+            f"{about}{self.n_calls:,} calls ({about}{self.n_kept:,} replies kept from before{waiting}), "
             f"about {self.input_tokens:,} input and {self.output_tokens:,} output tokens, "
             f"about ${self.cost:.2f} (at most ${self.cost_at_most:.2f} without repeated asks)"
+            f"{', as batches at half the price' if self.batch else ''}"
+            f"{'; estimated from a sample' if self.sampled else ''}"
         )
 
 
@@ -103,7 +116,7 @@ class Budget:
         NamerError
             Even alone, the call could exceed the limit: it must not be made.
         """
-        most = self.prices.cost(math.ceil(input_tokens * self._input_factor), max_output_tokens)
+        most = self.prices.cost(self.input_at_most(input_tokens), max_output_tokens)
         if self.spent + self._reserved + most <= self.prices.max_cost:
             self._reserved += most
             return most
@@ -115,14 +128,18 @@ class Budget:
         """Let go of what `reserve` held back."""
         self._reserved -= reserved
 
+    def input_at_most(self, estimated: int) -> int:
+        """Return the input tokens that the server may count, by what it has counted so far."""
+        return math.ceil(estimated * self._input_factor)
+
     def learn(self, estimated: int, counted: int) -> None:
         """Reserve more from now on where a server counted more input tokens than were estimated."""
         self._input_factor = max(self._input_factor, counted / max(estimated, 1))
 
-    def exceeded(self, cost: float) -> NamerError:
-        """Make the error that says why the next call is not made."""
+    def exceeded(self, cost: float, what: str = "the next call") -> NamerError:
+        """Make the error that says why a call, or what else `what` names, is not made."""
         return NamerError(
-            f"stopped before the cost limit: ${self.spent:.4f} spent in this atlas, and the next call may cost "
+            f"stopped before the cost limit: ${self.spent:.4f} spent in this atlas, and {what} may cost "
             f"${cost:.4f}; the limit is ${self.prices.max_cost:g}. All replies so far are kept: raise "
             "llm.max_cost and run the same command again to go on."
         )

@@ -11,9 +11,9 @@ import functools
 import logging
 import os
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from .config import LlmConfig
 from .costs import TYPICAL_OUTPUT_TOKENS, Budget, Estimate, Prices
 from .errors import NamerError, NoReplyError, ReplyError
 from .journal import Entry, Journal, spent_tokens
-from .llm_faults import TransientError, lacks_parameter, may_lack_format, refusal
+from .llm_faults import TransientError, lacks_parameter, may_lack_format, refusal, server_gone
 from .llm_reply import Reply, parse_completion, require_sendable, retry_after, scrubber
 from .llm_request import DEFAULT_BASE_URL, STRUCTURED_OUTPUTS, Request, StructuredOutput, checked_url, is_json
 
@@ -143,21 +143,22 @@ class LlmClient:
         self._counted_entries = len(self.journal.entries)
         self.budget.pay(*spent_tokens(entry), batch=reply.batch)
 
-    def estimate(self, requests: Iterable[Request]) -> Estimate:
-        """Count calls, tokens and cost; makes no call."""
-        n_requests = n_kept = n_input = n_most = 0
+    def estimate(self, requests: Iterable[Request], *, batch: bool = False, waiting: Collection[str] = ()) -> Estimate:
+        """Count calls, tokens and cost, as batches on request; makes no call, and `waiting` are digests asked for."""
+        n_requests = n_kept = n_waiting = n_input = n_most = 0
         for request in requests:
             n_requests += 1
-            if self.kept(self.digest(request)) is not None:
+            digest = self.digest(request)
+            if self.kept(digest) is not None:
                 n_kept += 1
-                continue
-            n_input += request.input_tokens()
-            n_most += request.max_output_tokens
-        n_output = TYPICAL_OUTPUT_TOKENS * (n_requests - n_kept)
-        prices = self.budget.prices
-        return Estimate(
-            n_requests, n_kept, n_input, n_output, prices.cost(n_input, n_output), prices.cost(n_input, n_most)
-        )
+            elif digest in waiting:
+                n_waiting += 1
+            else:
+                n_input += request.input_tokens()
+                n_most += request.max_output_tokens
+        n_output = TYPICAL_OUTPUT_TOKENS * (n_requests - n_kept - n_waiting)
+        cost, most = (self.budget.prices.cost(n_input, n, batch=batch) for n in (n_output, n_most))
+        return Estimate(n_requests, n_kept, n_input, n_output, cost, most, n_waiting, batch)
 
     async def close(self) -> None:
         """Close connections and the journal; the client may be used again afterwards, in another event loop too."""
@@ -202,8 +203,7 @@ class LlmClient:
 
     async def submit_batch(self, content: bytes) -> str:
         """Upload a file of requests and submit it as a batch; returns the batch's id."""
-        http = self.session().http.with_options(max_retries=self.config.max_retries)
-        with self._fatal():
+        with self._patient() as http:
             file = await http.files.create(file=("requests.jsonl", content), purpose="batch")
             batch = await http.batches.create(
                 input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
@@ -212,22 +212,20 @@ class LlmClient:
 
     async def batch_status(self, batch_id: str) -> tuple[str, tuple[str, ...]]:
         """Return a batch's status and the ids of its result files."""
-        http = self.session().http.with_options(max_retries=self.config.max_retries)
-        with self._fatal():
+        with self._patient() as http:
             batch = await http.batches.retrieve(batch_id)
         return batch.status, tuple(file for file in (batch.output_file_id, batch.error_file_id) if file)
 
     async def download(self, file_id: str) -> bytes:
         """Return the content of a result file."""
-        http = self.session().http.with_options(max_retries=self.config.max_retries)
-        with self._fatal():
+        with self._patient() as http:
             return (await http.files.content(file_id)).content
 
     @contextmanager
-    def _fatal(self) -> Iterator[None]:
-        """Turn what openai raises into an error that ends the run."""
+    def _patient(self) -> Iterator[openai.AsyncOpenAI]:
+        """Give connections that retry by themselves; what openai raises becomes an error that ends the run."""
         try:
-            yield
+            yield self.session().http.with_options(max_retries=self.config.max_retries)
         except openai.APIStatusError as error:
             raise NamerError(str(self._refusal(error))) from None
         except openai.OpenAIError as error:
@@ -243,47 +241,51 @@ class LlmClient:
         return await asyncio.shield(running)
 
     async def _ask_server(self, session: _Session, request: Request, digest: str) -> Reply:
-        async with session.slots:
-            reserved = await self._reserve(session, request)
-            try:
-                reply = await self._with_retries(session, request, digest)
-                self.budget.learn(request.input_tokens(), reply.input_tokens)
-                self.keep(digest, request.task, reply)
-                return reply
-            finally:
-                self.budget.release(reserved)
-                async with session.paid:
-                    session.paid.notify_all()
-
-    async def _reserve(self, session: _Session, request: Request) -> float:
-        n_input = request.input_tokens()
-        while (reserved := self.budget.reserve(n_input, request.max_output_tokens)) is None:
-            async with session.paid:
-                await session.paid.wait()
-        return reserved
-
-    async def _with_retries(self, session: _Session, request: Request, digest: str) -> Reply:
         jitter = random.Random(f"{self._seed}:{digest}")
         reason = ""
-        for attempt in range(self.config.max_retries + 1):
+        async with session.slots:
+            for attempt in range(self.config.max_retries + 1):
+                if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
+                    raise server_gone(self.base_url, reason or "no answer")
+                try:
+                    return await self._attempt(session, request, digest)
+                except TransientError as fault:
+                    reason = fault.reason
+                    logger.debug("%s, attempt %d: %s", request.task, attempt, reason)
+                    if attempt < self.config.max_retries:
+                        await asyncio.sleep(self._pause(attempt, fault.wait, jitter))
+            self._failed_in_a_row += 1
             if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
-                raise self._server_gone(reason or "no answer")
+                raise server_gone(self.base_url, reason)
+            raise NoReplyError(f"no answer after {self.config.max_retries + 1} attempts: {reason}")
+
+    async def _attempt(self, session: _Session, request: Request, digest: str) -> Reply:
+        """Call once and pay for it; every attempt has a reservation of its own, since a lost one is paid for too."""
+        async with self._reserved(session, request):
             try:
                 reply = await self._call(session, request)
             except TransientError as fault:
-                reason = fault.reason
-                logger.debug("%s, attempt %d: %s", request.task, attempt, reason)
                 if fault.billed:
-                    self.keep("", request.task, Reply("", request.input_tokens(), 0, reason))
-                if attempt < self.config.max_retries:
-                    await asyncio.sleep(self._pause(attempt, fault.wait, jitter))
-            else:
-                self._failed_in_a_row = 0
-                return self._counted(request, reply)
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
-            raise self._server_gone(reason)
-        raise NoReplyError(f"no answer after {self.config.max_retries + 1} attempts: {reason}")
+                    self.keep("", request.task, self._counted(request, Reply("", failure=fault.reason)))
+                raise
+            self._failed_in_a_row = 0
+            self.budget.learn(request.input_tokens(), reply.input_tokens)
+            reply = self._counted(request, reply)
+            self.keep(digest, request.task, reply)
+            return reply
+
+    @asynccontextmanager
+    async def _reserved(self, session: _Session, request: Request) -> AsyncIterator[None]:
+        n_input = request.input_tokens()
+        async with session.paid:
+            while (reserved := self.budget.reserve(n_input, request.max_output_tokens)) is None:
+                await session.paid.wait()
+        try:
+            yield
+        finally:
+            self.budget.release(reserved)
+            async with session.paid:
+                session.paid.notify_all()
 
     def _pause(self, attempt: int, wait: float | None, jitter: random.Random) -> float:
         pause = min(self._backoff * float(2**attempt), 30.0) * (0.5 + jitter.random() / 2)
@@ -320,7 +322,8 @@ class LlmClient:
         except (TimeoutError, openai.APITimeoutError):
             raise TransientError(f"no answer within {self.config.timeout:g} s", billed=True) from None
         except openai.APIConnectionError as error:
-            raise TransientError(f"cannot reach the server: {self._scrub(_cause(error))}") from None
+            billed = type(error.__cause__).__name__ != "ConnectError"  # else no request was sent
+            raise TransientError(f"cannot reach the server: {self._scrub(_cause(error))}", billed=billed) from None
         except openai.APIStatusError:
             raise
         except Exception as error:  # noqa: BLE001 - the transport's own errors are not part of openai's interface
@@ -356,22 +359,18 @@ class LlmClient:
         )
 
     def _counted(self, request: Request, reply: Reply) -> Reply:
-        """Fill in the tokens that the server did not count."""
-        n_input = reply.input_tokens if reply.input_tokens >= 0 else request.input_tokens()
-        n_output = reply.output_tokens if reply.output_tokens >= 0 else min(len(reply.text), request.max_output_tokens)
-        return Reply(reply.text, n_input, n_output, reply.failure, reply.batch)
+        """Fill in the most that the server can have charged for where it did not say."""
+        n_input, n_output = reply.input_tokens, reply.output_tokens
+        n_input = n_input if n_input >= 0 else self.budget.input_at_most(request.input_tokens())
+        return replace(
+            reply, input_tokens=n_input, output_tokens=n_output if n_output >= 0 else request.max_output_tokens
+        )
 
     def _count_earlier_spending(self) -> None:
         for entry in self.journal.entries[self._counted_entries :]:
             n_input, n_output = spent_tokens(entry)
             self.budget.spent += self.budget.prices.cost(n_input, n_output, batch=entry.reply.batch)
         self._counted_entries = len(self.journal.entries)
-
-    def _server_gone(self, reason: str) -> NamerError:
-        return NamerError(
-            f"the server at {self.base_url} does not answer ({reason}). All replies so far are kept: run the same "
-            "command again when it does."
-        )
 
 
 @dataclass

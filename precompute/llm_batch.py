@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .costs import BATCH_DISCOUNT
 from .errors import NamerError, ReplyError
 from .files import read_json, write_json
 from .llm import LlmClient
@@ -97,6 +96,11 @@ class BatchRunner:
         """All batches ever submitted with this state file."""
         return tuple(self._batches)
 
+    @property
+    def waiting(self) -> frozenset[str]:
+        """Digests of the requests of batches that are not collected yet."""
+        return frozenset(digest for batch in self._batches if not batch.collected for digest in batch.tasks)
+
     async def submit(self, requests: Iterable[Request]) -> int:
         """Submit what has neither a kept reply nor a running batch; returns the number of requests submitted.
 
@@ -105,7 +109,7 @@ class BatchRunner:
         NamerError
             All of it could exceed the cost limit (nothing is submitted then), or the server refused.
         """
-        running = {digest for batch in self._batches if not batch.collected for digest in batch.tasks}
+        running = self.waiting
         new: dict[str, Request] = {}
         for request in requests:
             digest = self._client.digest(request)
@@ -140,13 +144,16 @@ class BatchRunner:
         return total
 
     def _cost(self, requests: Iterable[Request]) -> float:
-        return BATCH_DISCOUNT * self._client.estimate(requests).cost_at_most
+        return self._client.estimate(requests, batch=True).cost_at_most
 
-    def _require_budget(self, requests: Iterable[Request]) -> None:
+    def _require_budget(self, requests: Collection[Request]) -> None:
         waiting = sum(batch.cost_at_most for batch in self._batches if not batch.collected)
         cost = self._cost(requests) + waiting
-        if self._client.budget.spent + cost > self._client.budget.prices.max_cost:
-            raise self._client.budget.exceeded(cost)
+        if requests and self._client.budget.spent + cost > self._client.budget.prices.max_cost:
+            what = f"the batch of these {len(requests):,} requests"
+            if n_waiting := len(self.waiting):
+                what += f", with the {n_waiting:,} requests in batches not collected yet,"
+            raise self._client.budget.exceeded(cost, what)
 
     def _files(self, requests: dict[str, Request]) -> Iterable[tuple[list[str], bytes]]:
         part: list[str] = []

@@ -24,7 +24,7 @@ class TransientError(Exception):
     wait : float or None
         Seconds that the server asks to wait.
     billed : bool
-        The server may have charged for the input.
+        The server may have charged for the call.
     """
 
     def __init__(self, reason: str, *, wait: float | None = None, billed: bool = False) -> None:
@@ -64,6 +64,14 @@ def refusal(status: int, detail: str, wait: float | None, *, server: str, model:
             "Check llm.model and llm.base_url."
         )
     return NoReplyError(f"the server refused the request ({status}): {detail}")
+
+
+def server_gone(server: str, reason: str) -> NamerError:
+    """Make the error of a server that answers nobody."""
+    return NamerError(
+        f"the server at {server} does not answer ({reason}). All replies so far are kept: run the same command again "
+        "when it does."
+    )
 
 
 def lacks_parameter(status: int, detail: str, parameter: str) -> bool:

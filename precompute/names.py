@@ -91,13 +91,23 @@ class NameStage:
             f"named     {self._workspace.names}: {len(names) - n_failed} concepts, {n_failed} without a name"
         )
 
-    def estimate(self, atlas: Atlas) -> Estimate:
-        """Count the calls, tokens and dollars that naming would take; makes every request and no call."""
+    def estimate(self, atlas: Atlas, *, batch: bool = False) -> Estimate:
+        """Count the calls, tokens and dollars that naming would take; makes every request and no call.
+
+        Parameters
+        ----------
+        atlas : Atlas
+        batch : bool
+            Count what `run_batch` would ask for.
+        """
         client, namer = self._language_model()
+        waiting = self._batch_runner(client).waiting if batch else frozenset()
+        as_batch = batch and not waiting  # what no batch holds is asked live after the batches are collected
         with ReferenceReader(self._workspace.references) as reader:
             evidence = self._evidence(reader, atlas)
             with self._reporter.track("estimating", len(evidence), unit="concept") as advance:
-                return client.estimate(counted(namer.requests(evidence), advance))
+                requests = counted(namer.requests(evidence), advance)
+                return client.estimate(requests, batch=as_batch, waiting=waiting)
 
     def run_batch(self, atlas: Atlas, references_digest: str) -> None:
         """Submit what has no reply yet as batches, or collect those submitted before, and then name.
@@ -118,12 +128,15 @@ class NameStage:
         client, namer = self._language_model()
         client.require_calls()
         try:
-            runner = BatchRunner(client, self._workspace.llm_cache / "batches.json")
+            runner = self._batch_runner(client)
             if any(not batch.collected for batch in runner.batches):
                 return await self._collect(runner)
             return await self._submit(runner, namer, atlas) == 0
         finally:
             await client.close()
+
+    def _batch_runner(self, client: LlmClient) -> BatchRunner:
+        return BatchRunner(client, self._workspace.llm_cache / "batches.json")
 
     async def _collect(self, runner: BatchRunner) -> bool:
         found = await runner.collect()
@@ -136,7 +149,7 @@ class NameStage:
         n_submitted = 0
         with ReferenceReader(self._workspace.references) as reader:
             evidence = self._evidence(reader, atlas)
-            self._announce(namer, evidence, " as batches, at half the price")
+            self._announce(namer, evidence, batch=True)
             with self._reporter.track("submitting", len(evidence), unit="concept") as advance:
                 for start in range(0, len(evidence), BATCH_SIZE):
                     part = evidence[start : start + BATCH_SIZE]
@@ -214,9 +227,10 @@ class NameStage:
         side, language = self._config.preprocessing.crop, self._config.explaining.language
         return self._client, LlmNamer(self._client, input_size=side, language=language, date=today())
 
-    def _announce(self, namer: LlmNamer, evidence: StoredEvidence, how: str = "") -> None:
+    def _announce(self, namer: LlmNamer, evidence: StoredEvidence, *, batch: bool = False) -> None:
         client, chosen = self._language_model()[0], sampled(evidence)
-        announce(self._reporter, client, f"names{how}", namer.requests(chosen), len(chosen) / max(len(evidence), 1))
+        share = len(chosen) / max(len(evidence), 1)
+        announce(self._reporter, client, "names", namer.requests(chosen), share, batch=batch)
 
     def _evidence(self, reader: ReferenceReader, atlas: Atlas) -> StoredEvidence:
         return StoredEvidence(reader, atlas, reader.concepts(), "seen" if self._hold_out else "all")

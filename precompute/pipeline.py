@@ -179,9 +179,9 @@ class Pipeline:
     def _explanations(self) -> ExplanationStage:
         return ExplanationStage(self.inputs, self.workspace, self.reporter, self.client)
 
-    def estimate_names(self) -> Estimate:
-        """Count the calls, tokens and dollars of `name`; makes no call."""
-        return self.names.estimate(self.atlas)
+    def estimate_names(self, *, batch: bool = False) -> Estimate:
+        """Count the calls, tokens and dollars of `name`, or of `name_by_batch`; makes no call."""
+        return self.names.estimate(self.atlas, batch=batch)
 
     def estimate_scores(self) -> Estimate:
         """Count the calls, tokens and dollars of `score`; makes no call."""

@@ -61,9 +61,20 @@ def test_bad_results_are_left_to_a_live_run(tmp_path):
 def test_batch_over_the_cost_limit_is_not_submitted(tmp_path):
     with TestServer() as server:
         client = make_client(server, tmp_path, price_output=1000.0, max_cost=1.0)
-        with pytest.raises(NamerError, match="cost limit"):
+        with pytest.raises(NamerError, match=r"cost limit.* the batch of these 6 requests may cost"):
             run(client, tmp_path / "batches.json", lambda r: r.submit(REQUESTS))
         assert not server.files
+
+
+def test_batches_not_collected_count_towards_the_limit_and_are_told(tmp_path):
+    state = tmp_path / "batches.json"
+    with TestServer() as server:
+        client = make_client(server, tmp_path, price_input=0.0, price_output=1000.0, max_cost=4.096 * 2.5)
+        assert run(client, state, lambda r: r.submit(REQUESTS[:4])) == 4  # at half the price
+        assert run(client, state, lambda r: r.submit(REQUESTS[:4])) == 0
+        with pytest.raises(NamerError, match="these 2 requests, with the 4 requests in batches not collected yet, may"):
+            run(client, state, lambda r: r.submit(REQUESTS))
+        assert len(server.batches) == 1
 
 
 def test_batch_of_another_model_is_not_collected(tmp_path):

@@ -1,15 +1,19 @@
 """Cost limits, the journal of replies, and a client that is killed."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from precompute.errors import NamerError, StoreError
+from precompute.announcing import scaled
+from precompute.costs import Estimate
+from precompute.errors import NamerError, ReplyError, StoreError
 from precompute.journal import Entry, Journal
 from precompute.llm_reply import Reply
 from precompute.llm_request import Request, image_tokens
@@ -63,6 +67,110 @@ def test_limit_reserves_the_longest_reply(tmp_path):
         with pytest.raises(NamerError, match="cost limit"):
             ask_one(client)
         assert server.n_calls == 0
+
+
+def limited(server, folder, n_calls, **changes):
+    """Make a client whose limit allows so many calls at the most that `ask_one` can cost, and tell that cost."""
+    request = Request("naming", "s", "u", (), SCHEMA)
+    most = request.input_tokens() * 1000 / 1e6 + request.max_output_tokens * 10 / 1e6
+    changes = {"price_input": 1000.0, "price_output": 10.0, "max_cost": most * (n_calls + 0.2), **changes}
+    return make_client(server, folder, timeout=0.3, max_retries=6, **changes), most
+
+
+@pytest.mark.parametrize("fault", ["cut", "html", "hang"])
+def test_lost_calls_count_in_full_and_retries_stop_before_the_limit(tmp_path, fault):
+    with TestServer(script=[fault] * 7) as server:
+        client, most = limited(server, tmp_path, 2)
+        with pytest.raises(NamerError, match="stopped before the cost limit") as info:
+            ask_one(client)
+        assert not isinstance(info.value, ReplyError)
+        assert server.n_calls == 2
+        assert client.budget.spent == pytest.approx(2 * most)
+        again, _ = limited(server, tmp_path, 2)
+        with pytest.raises(NamerError, match="cost limit"):  # they count in the next run too
+            ask_one(again)
+        assert server.n_calls == 2
+
+
+def test_retries_of_many_calls_at_once_stay_within_the_limit(tmp_path):
+    with TestServer(script=["cut"] * 200) as server:
+        client, most = limited(server, tmp_path, 7, concurrency=8)
+        answers = ask(client, *(chr(ord("a") + n) for n in range(12)))
+        assert any("cost limit" in str(a) for a in answers)
+        assert server.n_calls == 7
+        assert client.budget.spent == pytest.approx(7 * most)
+
+
+def test_refused_attempts_cost_nothing(tmp_path):
+    with TestServer(script=["500", "429", "503", "500"]) as server:
+        client, _ = limited(server, tmp_path, 1)
+        assert ask_one(client)
+        assert client.budget.n_calls == 1
+
+
+@pytest.mark.parametrize(("reads", "n_paid"), [(True, 4), (False, 0)])
+def test_call_counts_as_lost_where_the_server_may_have_read_it(tmp_path, reads, n_paid):
+    """A server that hangs up without a word, and one that is not there."""
+
+    async def run():
+        async def hang_up(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        address = SimpleNamespace(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        if not reads:
+            server.close()
+        client = make_client(address, tmp_path)
+        try:
+            with pytest.raises(ReplyError, match="cannot reach the server"):
+                await client.answer(Request("naming", "s", "u", (), SCHEMA))
+        finally:
+            await client.close()
+            server.close()
+        return client.budget.n_calls
+
+    assert asyncio.run(run()) == n_paid
+
+
+def test_reply_that_was_cut_off_unread_counts_as_the_longest(tmp_path):
+    with TestServer(script=["megabyte"]) as server:
+        client, most = limited(server, tmp_path, 1)
+        with pytest.raises(ReplyError, match="longer than"):
+            ask_one(client)
+        assert client.budget.spent == pytest.approx(most)
+
+
+def test_lost_call_counts_what_the_server_was_seen_to_count(tmp_path):
+    """The server counts 1,000 input tokens where a few dozen were estimated."""
+    with TestServer(script=["ok", "cut"]) as server:
+        client = make_client(server, tmp_path, price_input=1.0, price_output=0.0, concurrency=1)
+        ask(client, "a", "b")
+        assert server.n_calls == 3
+        assert client.budget.spent == pytest.approx(0.003, rel=0.01)
+
+
+def test_estimate_of_a_batch_is_at_half_the_price_and_leaves_out_what_waits(tmp_path):
+    requests = [Request("naming", "s", str(n), (), SCHEMA) for n in range(10)]
+    with TestServer() as server:
+        client = make_client(server, tmp_path, price_input=1000.0, price_output=1000.0)
+        live, batch = client.estimate(requests), client.estimate(requests, batch=True)
+        waiting = {client.digest(request) for request in requests[:4]}
+        rest = client.estimate(requests, batch=True, waiting=waiting)
+    assert (batch.cost, batch.cost_at_most) == pytest.approx((live.cost / 2, live.cost_at_most / 2))
+    assert "at half the price" in str(batch)
+    assert "half" not in str(live)
+    assert (rest.n_calls, rest.n_waiting) == (6, 4)
+    assert rest.cost_at_most == pytest.approx(batch.cost_at_most * 0.6)
+    assert "6 calls (0 replies kept from before, 4 requests in batches not collected yet)" in str(rest)
+
+
+def test_extrapolated_counts_are_told_as_such():
+    estimate = Estimate(48, 3, 480, 4800, 0.1, 0.2)
+    assert str(estimate).startswith("45 calls (3 replies kept from before)")
+    told = str(scaled(estimate, 10))
+    assert told.startswith("about 450 calls (about 30 replies kept from before)")
+    assert told.endswith("estimated from a sample")
 
 
 def entry(digest, text="{}"):

@@ -345,6 +345,36 @@ def test_batches_are_submitted_then_collected_at_half_the_price(ready):
     holds_no_secret(ready.folder, ready.said)
 
 
+def told_cost(text):
+    """Calls, and the dollars expected and at most, that an estimate tells."""
+    found = re.search(r"(\d+) calls \(.* about \$([\d.]+) \(at most \$([\d.]+)", text)
+    assert found, text
+    return int(found[1]), float(found[2]), float(found[3])
+
+
+def test_cost_of_a_batch_is_told_at_half_the_price_and_without_what_is_submitted(ready):
+    dear = {"price_input": "1000", "price_output": "1000", "max_cost": "1000"}
+    with TestServer(answer, key=KEY) as server:
+        assert ready.run("name", server, "--dry-run", settings=dear) == 0, ready.last
+        n_calls, *live = told_cost(ready.last)
+        assert ready.run("name", server, "--batch", "--dry-run", settings=dear) == 0, ready.last
+        assert "at half the price" in ready.last
+        assert told_cost(ready.last) == pytest.approx((n_calls, live[0] / 2, live[1] / 2), abs=0.02)
+        assert ready.run("name", server, "--batch", settings=dear) == 0, ready.last
+        assert told_cost(ready.last) == pytest.approx((n_calls, live[0] / 2, live[1] / 2), abs=0.02)
+        assert ready.run("name", server, "--batch", "--dry-run", settings=dear) == 0, ready.last
+        assert told_cost(ready.last) == (0, 0, 0)
+        assert f"{n_calls} requests in batches not collected yet" in ready.last
+        assert len(server.batches) == 1
+
+
+def test_retry_does_not_go_with_batch(ready):
+    with TestServer(answer, key=KEY) as server:
+        assert ready.run("name", server, "--batch", "--retry") == 1
+        assert "--batch and --retry do not go together" in ready.last
+        assert not server.files
+
+
 def test_requests_that_failed_in_a_batch_are_asked_live(ready):
     with TestServer(answer, key=KEY, script=["500", "expired", "html", "missing"]) as server:
         assert ready.run("name", server, "--batch") == 0
