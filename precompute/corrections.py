@@ -1,7 +1,7 @@
 """People correct names: a table out, the corrected table back in, and who wins where several named one concept.
 
-Owns the CSV's columns, its safety in spreadsheets, and the order person, language model, offline. Must not know
-namers, models or pages.
+Owns the CSV's columns, its safety in spreadsheets, what of an old name a correction keeps, and the order person,
+language model, offline. Must not know namers, models or pages.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import DataError
+from .errors import DataError, ReplyError
 from .files import write_text
+from .name_rules import checked_names
+from .provenance import digest_of
 from .records import Concept, ConceptName
 from .reply_text import clean_line
 
-COLUMNS = ("concept", "name", "second_name", "description", "kind", "confidence", "author", "date", "failure")
+COLUMNS = ("concept", "name", "second_name", "description", "kind", "confidence", "author", "date", "failure", "base")
 EDITABLE = ("name", "second_name", "description", "kind")
 KINDS = ("object", "part", "texture", "colour", "scene", "mark", "other")
 PERSON = "person:"
-MAX_NAME = 120
 MAX_DESCRIPTION = 2000
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_BASE = re.compile(r"[a-f][0-9a-f]{11}")
 _ESCAPED = re.compile(r"'['=+\-@\t\r|%\uff1d\uff0b\uff0d\uff20]")
 
 
@@ -40,7 +42,9 @@ class _Line:
 def export_names(path: Path, names: Iterable[ConceptName]) -> None:
     """Write names as a CSV for people: UTF-8 with a byte-order mark, one row for each concept, by layer and channel.
 
-    A cell that a spreadsheet would run as a formula gets a leading apostrophe, which `import_corrections` removes.
+    A cell that a spreadsheet would run as a formula gets a leading apostrophe, which `import_corrections` removes. The
+    last column, ``base``, is a digest of the row's editable cells: by it the import knows which rows were edited, and
+    whether somebody else has corrected the name meanwhile.
 
     Raises
     ------
@@ -51,21 +55,26 @@ def export_names(path: Path, names: Iterable[ConceptName]) -> None:
     writer = csv.writer(table, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for name in sorted(names, key=lambda name: _concept_order(name.concept)):
-        cells = (str(getattr(name, column)) for column in COLUMNS)
-        writer.writerow([_safe(clean_line(cell)) for cell in cells])
+        stated = "" if name.stated_confidence is None else name.stated_confidence
+        cells = vars(name) | {"confidence": stated, "base": _digest(_as_read(name))}
+        writer.writerow([_written(cells[column]) for column in COLUMNS])
     write_text(path, "\ufeff" + table.getvalue())
 
 
 def import_corrections(
     path: Path, names: Mapping[str, ConceptName], *, author: str, date: str
 ) -> tuple[ConceptName, ...]:
-    """Read a corrected table; a row that says what is known already is no correction.
+    """Read a corrected table; a row that was not edited, or says what is known already, is no correction.
+
+    A row was edited where its cells no longer match its ``base``; without one, where it differs from the name as it is
+    now. The old namer's description and confidence are not the person's: a correction that leaves the description as
+    it was has none, unless the same person wrote it, and no correction has a confidence.
 
     Parameters
     ----------
     path : Path
         As written by `export_names`; columns may be missing (all but ``concept`` and ``name``) or in another order,
-        rows may be missing; separated by commas, semicolons or tabs.
+        rows may be missing, the base of a row may be empty; separated by commas, semicolons or tabs.
     names : mapping of concept key to ConceptName
         As they are now; a key that is not in it is an error.
     author : str
@@ -81,14 +90,15 @@ def import_corrections(
     Raises
     ------
     DataError
-        The first thing that is wrong, with its line. Nothing is changed then.
+        The first thing that is wrong, with its line; also an edited row whose name has changed since the export.
+        Nothing is changed then.
     """
     who = clean_line(author).removeprefix(PERSON).strip()
     if not who:
         raise DataError(f"cannot import {path}: a correction needs its author; say who with --author")
     corrections: dict[str, ConceptName] = {}
     for line in _read_lines(path):
-        cells = {column: clean_line(_unescaped(cell)) for column, cell in line.cells.items()}
+        cells = {column: _read_back(cell) for column, cell in line.cells.items()}
         current = _known(path, line, cells["concept"], names)
         if current.concept in corrections:
             raise _error(path, line.number, f"concept {current.concept} comes twice", "each concept once")
@@ -139,6 +149,25 @@ def _safe(cell: str) -> str:
 
 def _unescaped(cell: str) -> str:
     return cell[1:] if _ESCAPED.match(cell) else cell
+
+
+def _written(value: object) -> str:
+    return _safe(clean_line(str(value)))
+
+
+def _read_back(cell: str) -> str:
+    return clean_line(_unescaped(cell))
+
+
+def _as_read(name: ConceptName) -> dict[str, str]:
+    """Return the editable cells of a name as they read once they were written and read back."""
+    return {column: _read_back(_written(getattr(name, column))) for column in EDITABLE}
+
+
+def _digest(cells: Mapping[str, str]) -> str:
+    """Digest editable cells in 12 hexadecimal digits, the first a letter: no spreadsheet takes that for a number."""
+    full = digest_of([cells[column] for column in EDITABLE])
+    return "abcdef"[int(full[0], 16) % 6] + full[1:12]
 
 
 def _read_lines(path: Path) -> list[_Line]:
@@ -202,17 +231,61 @@ def _known(path: Path, line: _Line, key: str, names: Mapping[str, ConceptName]) 
 def _corrected(
     path: Path, line: _Line, cells: Mapping[str, str], current: ConceptName, author: str, date: str
 ) -> ConceptName | None:
-    said = {column: cells.get(column, getattr(current, column)) for column in EDITABLE}
-    if all(said[column] == clean_line(str(getattr(current, column))) for column in EDITABLE):
+    known = _as_read(current)
+    said = {column: cells.get(column, known[column]) for column in EDITABLE}
+    row_digest = _digest(said)
+    base = _checked_base(path, line, cells.get("base", ""))
+    if said == known or row_digest in (base, current.row_digest):
         return None
+    if base and base != _digest(known):
+        raise _outdated(path, line, current, base, _digest(known))
+    _check_cells(path, line, current.concept, said)
+    if (said["name"], said["second_name"]) != (known["name"], known["second_name"]):
+        said |= _checked_names(path, line, current.concept, said)
+    if said["description"] == known["description"] and current.author != author:
+        said["description"] = ""
+    name, second_name, description, kind = (said[column] for column in EDITABLE)
+    return ConceptName(
+        current.concept, name, description, author, kind, second_name=second_name, date=date, row_digest=row_digest
+    )
+
+
+def _checked_base(path: Path, line: _Line, base: str) -> str:
+    """Return the base in lower case; refuse one that a spreadsheet or a person has changed."""
+    if base and not _BASE.fullmatch(base.lower()):
+        expected = "the 12 characters that were exported, or an empty cell to compare with the name as it is now"
+        raise _error(path, line.number, f"the base {base[:30]!r}", expected)
+    return base.lower()
+
+
+def _outdated(path: Path, line: _Line, current: ConceptName, base: str, expected: str) -> DataError:
+    who, when = current.author.removeprefix(PERSON), current.date or "an unknown date"
+    what = "corrected by" if is_correction(current) else "named anew by"
+    return DataError(
+        f"{path}, line {line.number}: the name of {current.concept} has changed since this table was exported; it was "
+        f"{what} {who} on {when} and is {current.name[:60]!r} now: found the base {base}, expected {expected}. Nothing "
+        "was imported: export the names again and put your corrections into the new table."
+    )
+
+
+def _checked_names(path: Path, line: _Line, concept: str, said: Mapping[str, str]) -> dict[str, str]:
+    """Hold a person's names to the rules of a language model's: narratives print both between measured numbers."""
+    try:
+        name, second_name = checked_names(said["name"], said["second_name"])
+    except ReplyError as error:
+        found = f"{said['name'][:60]!r}" + (f" with {said['second_name'][:60]!r}" if said["second_name"] else "")
+        raise _error(path, line.number, f"the name {found} for {concept}", f"another one, since {error}") from error
+    return {"name": name, "second_name": second_name}
+
+
+def _check_cells(path: Path, line: _Line, concept: str, said: Mapping[str, str]) -> None:
     if not said["name"]:
-        raise _error(path, line.number, f"an empty name for {current.concept}", "a name; delete the row to leave it")
-    for column, longest in (("name", MAX_NAME), ("second_name", MAX_NAME), ("description", MAX_DESCRIPTION)):
-        if len(said[column]) > longest:
-            raise _error(path, line.number, f"a {column} of {len(said[column])} characters", f"at most {longest}")
+        raise _error(path, line.number, f"an empty name for {concept}", "a name; delete the row to leave it")
+    if len(said["description"]) > MAX_DESCRIPTION:
+        found = f"a description of {len(said['description'])} characters"
+        raise _error(path, line.number, found, f"at most {MAX_DESCRIPTION}")
     if said["kind"] not in KINDS:
         raise _error(path, line.number, f"the kind {said['kind'][:30]!r}", f"one of {', '.join(KINDS)}")
-    return ConceptName(current.concept, author=author, confidence=1.0, date=date, **said)
 
 
 def _error(path: Path, number: int, found: str, expected: str) -> DataError:

@@ -102,11 +102,11 @@ _NAMES = {
     "labels, without a language model and without a person; they are hypotheses, not facts.",
     "names_llm": "The names were given by a language model that was shown reference images; they are hypotheses, "
     "not facts.",
-    "names_person": "The names were given by a person who was shown reference images; they are hypotheses, not facts.",
+    "names_person": "The names were given by a person; they are hypotheses, not facts.",
     "names_some_offline": "Named by a program from measurements of reference images and from their labels, so "
     "hypotheses and not facts: $items.",
     "names_some_llm": "Named by a language model that was shown reference images, so hypotheses and not facts: $items.",
-    "names_some_person": "Named by a person who was shown reference images, so hypotheses and not facts: $items.",
+    "names_some_person": "Named by a person, so hypotheses and not facts: $items.",
     "names_mixed": "The reference images of {name:$c} fall into groups of different content, so its name is uncertain.",
     "name_item": "{name:$c}",
 }

@@ -153,7 +153,7 @@ def _sub_item(table: ExplanationTable, row: ConceptRow) -> str:
 
 
 def _confidence(draft: Draft) -> Iterator[Claim]:
-    rows = [row for row in draft.table.concepts if not row.parent and row.name and row.name.confidence > 0]
+    rows = [row for row in draft.table.concepts if not row.parent and row.name and row.name.stated_confidence]
     if rows:
         yield draft.claim("caveat", "expert_confidence", rows, items=draft.items("expert_confidence_item", rows))
 

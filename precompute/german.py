@@ -104,14 +104,12 @@ _NAMES = {
     "ohne Sprachmodell und ohne einen Menschen; sie sind Vermutungen, keine Tatsachen.",
     "names_llm": "Die Namen hat ein Sprachmodell vergeben, dem Referenzbilder gezeigt wurden; sie sind Vermutungen, "
     "keine Tatsachen.",
-    "names_person": "Die Namen hat ein Mensch vergeben, dem Referenzbilder gezeigt wurden; sie sind Vermutungen, "
-    "keine Tatsachen.",
+    "names_person": "Die Namen hat ein Mensch vergeben; sie sind Vermutungen, keine Tatsachen.",
     "names_some_offline": "Von einem Programm aus Messungen an Referenzbildern und aus deren Klassen benannt, also "
     "Vermutungen und keine Tatsachen: $items.",
     "names_some_llm": "Von einem Sprachmodell benannt, dem Referenzbilder gezeigt wurden, also Vermutungen und "
     "keine Tatsachen: $items.",
-    "names_some_person": "Von einem Menschen benannt, dem Referenzbilder gezeigt wurden, also Vermutungen und keine "
-    "Tatsachen: $items.",
+    "names_some_person": "Von einem Menschen benannt, also Vermutungen und keine Tatsachen: $items.",
     "names_mixed": "Die Referenzbilder von {name:$c} zerfallen in Gruppen verschiedenen Inhalts; der Name ist deshalb "
     "unsicher.",
     "name_item": "{name:$c}",

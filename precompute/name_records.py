@@ -20,7 +20,7 @@ class ConceptName:
     kind : str
         object, part, texture, colour, scene, mark or other.
     confidence : float
-        0 to 1, the namer's own.
+        0 to 1, the namer's own. People state none: readers take `stated_confidence`.
     second_name : str
         Set where the references fall into two groups ("mixed: A / B").
     common : str
@@ -35,6 +35,8 @@ class ConceptName:
         Reason why there is no name; empty for success. A failed reply is never prose.
     date : str
         ISO date.
+    row_digest : str
+        Of the table row that a person's correction came from, so that the same row is taken once; empty otherwise.
     """
 
     concept: str
@@ -51,6 +53,12 @@ class ConceptName:
     raw_reply: str = ""
     failure: str = ""
     date: str = ""
+    row_digest: str = ""
+
+    @property
+    def stated_confidence(self) -> float | None:
+        """The namer's confidence; None where a person named, since a table of corrections asks for none."""
+        return None if self.author.partition(":")[0] == "person" else self.confidence
 
 
 @dataclass(frozen=True)

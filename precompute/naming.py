@@ -7,7 +7,6 @@ no label, prediction, file name, layer or channel. Must not know HTTP, files or 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol, TypeVar
@@ -18,19 +17,14 @@ from .asking import ask_all, ask_twice
 from .contact_sheet import naming_sheet
 from .errors import ReplyError
 from .llm_request import LanguageModel, Request
+from .name_rules import checked_names
 from .prompting import Prompt, load_prompt
 from .records import Concept, ConceptName, Reference
 from .reply_text import checked_line
 
-MAX_WORDS = 5
-MAX_NAME = 60
 MAX_DESCRIPTION = 400
 MIXED_CONFIDENCE = 0.5
 """At most this where the references fall into two groups: never one confident name."""
-
-_JARGON = re.compile(
-    r"\b(relevance|activations?|relmax|actmax|heat ?maps?|neurons?|contact sheet|reference images?)\b", re.IGNORECASE
-)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -180,12 +174,7 @@ def read_naming_reply(text: str, n_relmax: int) -> NamingReply:
         The reason, fit for being shown to the model and to people.
     """
     reply = read_reply(text, NamingReply)
-    name = _checked_name(reply.name, "name")
-    if not name:
-        raise ReplyError("name is empty")
-    second = _checked_name(reply.second_name, "second_name")
-    if second.casefold() == name.casefold():
-        raise ReplyError("second_name repeats name; leave it empty where the images form one group")
+    name, second = checked_names(reply.name, reply.second_name)
     description = checked_line(reply.description, "description", longest=MAX_DESCRIPTION)
     if not description:
         raise ReplyError("description is empty")
@@ -204,15 +193,6 @@ def read_reply(text: str, model: type[Model]) -> Model:
         raise ReplyError("the reply is not valid JSON, or was cut off; reply with one JSON object and nothing else")
     where = ".".join(str(part) for part in detail["loc"]) or "the reply"
     raise ReplyError(f"the reply does not follow the schema: {where}: {detail['msg']}")
-
-
-def _checked_name(text: str, field_name: str) -> str:
-    name = checked_line(text, field_name, longest=MAX_NAME).strip(" .\"'“”")
-    if len(name.split()) > MAX_WORDS:
-        raise ReplyError(f"{field_name} has {len(name.split())} words; at most {MAX_WORDS} are allowed")
-    if match := _JARGON.search(name):
-        raise ReplyError(f"{field_name} speaks of the sheet or the network ({match.group()!r}), not of what is seen")
-    return name
 
 
 def _checked_outliers(outliers: list[int], n_relmax: int) -> list[int]:

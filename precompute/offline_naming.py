@@ -17,7 +17,8 @@ from PIL import Image
 
 from .appearance import Appearance, measure
 from .label_words import Agreement, LabelWords, display_name
-from .naming import MAX_NAME, MAX_WORDS, MIXED_CONFIDENCE, ConceptEvidence
+from .name_rules import MAX_NAME, MAX_WORDS
+from .naming import MIXED_CONFIDENCE, ConceptEvidence
 from .places import place_words
 from .records import ConceptName, Reference
 from .traits import Trait, find_colour, find_mark, find_texture

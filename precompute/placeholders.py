@@ -99,7 +99,9 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("concept", "signed_percent", "its share for the runner-up", lambda row: row.runner_up_share),
     ),
     "confidence": (
-        Field("concept", "percent", "the namer's confidence", lambda row: row.name.confidence if row.name else None),
+        Field(
+            "concept", "percent", "the namer's confidence", lambda row: row.name.stated_confidence if row.name else None
+        ),
     ),
 }
 """Every field by name; `layer` is read from a layer or from a concept."""

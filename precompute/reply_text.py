@@ -10,7 +10,7 @@ import unicodedata
 
 from .errors import ReplyError
 
-_MARKUP = re.compile(r"<[^>]*>|&[a-z]+;|&#\w+;|\]\(|```|`|\*\*|__|\{\{|\{%|^#{1,6} |\\[a-z]+\{", re.IGNORECASE)
+_MARKUP = re.compile(r"<[^>]*>|&[a-z]+;|&#\w+;|\]\(|```|`|\*\*|__|[{}]|^#{1,6} |\\[a-z]+\{", re.IGNORECASE)
 _ADDRESS = re.compile(r"\b(?:https?|ftp|data|javascript|file):|\bwww\.|\b[\w.-]+@[\w-]+\.\w+", re.IGNORECASE)
 _SHARE = re.compile(r"%|‰|\bper ?cent\b|\bpercentage\b", re.IGNORECASE)
 

@@ -43,7 +43,8 @@ class ConceptCard:
         The concept name, ``mixed: A / B``, or layer and channel where there is none. Hostile until escaped.
     named, mixed : bool
     kind : str
-    confidence : float
+    confidence : float or None
+        None where there is no name or a person gave it.
     author : str
         In words.
     thumbnail : Cut or None
@@ -57,7 +58,7 @@ class ConceptCard:
     named: bool
     mixed: bool
     kind: str
-    confidence: float
+    confidence: float | None
     author: str
     thumbnail: Cut | None
 
@@ -188,7 +189,7 @@ class Catalogue:
             named=named,
             mixed=bool(named and name and name.second_name),
             kind=name.kind if name and named else "",
-            confidence=name.confidence if name and named else 0.0,
+            confidence=name.stated_confidence if name and named else None,
             author=author_words(name) if name and named else "not named",
             thumbnail=self._thumbnails.get(concept.key),
         )

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from precompute.records import EMPTY, RANKINGS, Concept, LayerTables, Ranking
+from precompute.records import EMPTY, RANKINGS, Concept, ConceptName, LayerTables, Ranking
 
 from .catalogue import Catalogue, display_name
 from .render import script_json
@@ -33,7 +33,7 @@ def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "concept": concept.key,
         "layer": concept.layer,
         "channel": concept.channel,
-        "name": asdict(name) if name else None,
+        "name": asdict(name) | {"confidence": name.stated_confidence} if name else None,
         "score": asdict(score) if score else None,
         "truth": asdict(truth) if truth else None,
         **{ranking: _ranking_data(catalogue, tables, concept.channel, ranking) for ranking in RANKINGS},
@@ -89,12 +89,17 @@ def _csv_row(catalogue: Catalogue, concept: Concept) -> list[Any]:
     has_class = best != EMPTY and means[best] > 0
     return [
         *(concept.key, concept.layer, concept.channel),
-        *((name.name, name.second_name, name.kind, name.confidence, name.author, name.description) if name else _six()),
+        *(_name_cells(name) if name else _six()),
         *((score.auprc, score.f1) if score and not score.failure else ("", "")),
         *((truth.part, "" if truth.mass is None else truth.mass) if truth else ("", "")),
         *((catalogue.class_name(best), float(means[best])) if has_class else ("", "")),
         catalogue.links.concept(concept),
     ]
+
+
+def _name_cells(name: ConceptName) -> tuple[Any, ...]:
+    stated = "" if name.stated_confidence is None else name.stated_confidence
+    return name.name, name.second_name, name.kind, stated, name.author, name.description
 
 
 def _six() -> tuple[str, ...]:

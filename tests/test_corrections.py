@@ -2,6 +2,7 @@
 
 import csv
 import random
+import re
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_correction_is_marked_with_author_and_date(tmp_path, separator):
     edit(path, {("features.10:0", "name"): "tyre"}, separator=separator)
     (correction,) = read(path)
     assert (correction.name, correction.author, correction.date) == ("tyre", "person:Ada", "2026-02-03")
-    assert (correction.description, correction.kind, correction.raw_reply) == ("A dark ring.", "part", "")
+    assert (correction.kind, correction.raw_reply) == ("part", "")
     assert is_correction(correction)
 
 
@@ -105,7 +106,14 @@ BAD = {
     "too_few_cells": ("concept,name,kind\nfeatures.10:0,x\n", "line 2: found 2 cells, expected 3"),
     "too_many_cells": ("concept,name\nfeatures.10:0,x,y\n", "line 2: found 3 cells, expected 2"),
     "open_quote": ('concept,name\nfeatures.10:0,"x\n', "line 2: "),
-    "long_name": (f"concept,name\nfeatures.10:0,{'x' * 121}\n", "line 2: found a name of 121 characters"),
+    "long_name": (f"concept,name\nfeatures.10:0,{'x' * 61}\n", "line 2: found the name .* 61 characters long"),
+    "digit": ("concept,name\nfeatures.10:0,3 wheels\n", "line 2: found the name '3 wheels' .* holds a digit"),
+    "percent": ("concept,name\nfeatures.10:0,half % dark\n", "line 2: .* holds a share"),
+    "braces": ("concept,name\nfeatures.10:0,{share}\n", "line 2: .* holds markup"),
+    "six_words": ("concept,name\nfeatures.10:0,a b c d e f\n", "line 2: .* at most 5 are allowed"),
+    "only_quotes": ("concept,name\nfeatures.10:0,'.'\n", "line 2: .* name is empty"),
+    "second_digit": ("concept,name,second_name\nfeatures.10:0,x,50 y\n", "line 2: .* second_name holds a digit"),
+    "mangled_base": ("concept,name,base\nfeatures.10:0,x,1.2E+11\n", "line 2: found the base '1.2E\\+11'"),
     "empty_file": ("", "line 1: found an empty file"),
     "later_line": ('concept,name\nfeatures.10:0,"good, name"\n\nnope,x\n', "line 4: found the unknown concept 'nope'"),
 }
@@ -120,6 +128,93 @@ def test_bad_table_is_one_clear_error_with_its_line(tmp_path, case):
         read(path)
     assert "Nothing was imported" in str(info.value)
     assert path.name in str(info.value)
+
+
+def test_an_unedited_row_does_not_undo_another_persons_correction(tmp_path):
+    """Two people edit the same export; the second table still holds the first one's row as it was."""
+    path = exported(tmp_path)
+    edit(path, {("features.2:11", "name"): "pale sky"})
+    tyre = ConceptName("features.10:0", "tyre", "", "person:Bob", kind="part", date="2026-02-01")
+    (correction,) = read(path, NAMES | {tyre.concept: tyre})
+    assert (correction.concept, correction.name) == ("features.2:11", "pale sky")
+
+
+def test_an_edited_row_whose_name_has_changed_since_is_refused(tmp_path):
+    path = exported(tmp_path)
+    edit(path, {("features.10:0", "name"): "rim"})
+    tyre = ConceptName("features.10:0", "tyre", "", "person:Bob", kind="part", date="2026-02-01")
+    message = "line 4: the name of features.10:0 .* corrected by Bob on 2026-02-01 .* found the base .* expected "
+    with pytest.raises(DataError, match=message) as info:
+        read(path, NAMES | {tyre.concept: tyre})
+    for part in (path.name, "'tyre'", "Nothing was imported", "export the names again"):
+        assert part in str(info.value)
+    with pytest.raises(DataError, match="named anew by llm:n on an unknown date"):
+        read(path, NAMES | {tyre.concept: ConceptName("features.10:0", "disc", "", "llm:n")})
+
+
+@pytest.mark.parametrize("with_base", [True, False])
+def test_the_same_table_imported_again_holds_no_correction(tmp_path, with_base):
+    """The row still shows the old description, which the correction has dropped and must not take up now."""
+    path = exported(tmp_path)
+    edit(path, {("features.10:0", "name"): "tyre"} | ({} if with_base else {("features.10:0", "base"): ""}))
+    (correction,) = read(path)
+    assert read(path, NAMES | {correction.concept: correction}) == ()
+
+
+def test_an_edited_row_that_says_the_current_name_is_no_correction(tmp_path):
+    path = exported(tmp_path)
+    edit(path, {("features.10:0", "name"): "tyre", ("features.10:0", "description"): ""})
+    tyre = ConceptName("features.10:0", "tyre", "", "person:Bob", kind="part", date="2026-02-01")
+    assert read(path, NAMES | {tyre.concept: tyre}) == ()
+
+
+@pytest.mark.parametrize("with_column", [True, False])
+def test_without_a_base_a_row_is_compared_with_the_current_name(tmp_path, with_column):
+    path = tmp_path / "names.csv"
+    end = [",base", ","] if with_column else ["", ""]
+    path.write_text(f"concept,name{end[0]}\nfeatures.10:0,wheel{end[1]}\n")
+    assert read(path) == ()
+    (correction,) = read(path, NAMES | {"features.10:0": ConceptName("features.10:0", "tyre", "", "person:Bob")})
+    assert correction.name == "wheel"
+
+
+def test_base_survives_a_spreadsheet(tmp_path):
+    """Escapes, spaces, letter case of the digest and characters that cleaning joins leave unedited rows unedited."""
+    texts = ("=1+1", "'quoted", "  two   spaces ", "a\u200d\u0301", "line\nbreak", "@me")
+    names = {f"c:{i}": ConceptName(f"c:{i}", text, f"{text}.", "llm:m") for i, text in enumerate(texts)}
+    path = exported(tmp_path, names)
+    table = rows(path)
+    assert all(re.fullmatch("[a-f][0-9a-f]{11}", row[-1]) for row in table[1:])
+    spaced = [table[0], *([f" {row[0]}", *(f"{cell} " for cell in row[1:-1]), row[-1].upper()] for row in table[1:])]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=";").writerows(spaced)
+    others = {key: ConceptName(key, "other", "", "person:Bob") for key in names}
+    assert read(path, others) == ()
+
+
+def test_a_correction_keeps_only_what_the_person_said(tmp_path):
+    path = exported(tmp_path)
+    edit(path, {("features.10:0", "name"): "tyre", ("features.2:11", "description"): "Blue, far away."})
+    by_concept = {name.concept: name for name in read(path)}
+    assert by_concept["features.10:0"].description == ""
+    assert by_concept["features.2:11"].description == "Blue, far away."
+    assert {name.confidence for name in by_concept.values()} == {0.0}
+    assert {name.stated_confidence for name in by_concept.values()} == {None}
+
+
+def test_a_persons_own_description_stays_when_they_correct_the_name_again(tmp_path):
+    own = {"c:0": ConceptName("c:0", "tyre", "Black rubber.", "person:Ada", confidence=1.0)}
+    path = exported(tmp_path, own)
+    assert rows(path)[1][COLUMNS.index("confidence")] == ""
+    edit(path, {("c:0", "name"): "rim"})
+    assert read(path, own)[0].description == "Black rubber."
+
+
+def test_an_old_name_outside_the_rules_does_not_keep_its_description_from_being_corrected(tmp_path):
+    old = {"c:0": ConceptName("c:0", "route 66 sign", "", "offline")}
+    path = exported(tmp_path, old)
+    edit(path, {("c:0", "description"): "A road sign."})
+    assert read(path, old)[0].name == "route 66 sign"
 
 
 def test_wrong_encoding_names_the_line(tmp_path):

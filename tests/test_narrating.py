@@ -13,6 +13,7 @@ from precompute.explanation_table import build_table, negated
 from precompute.generated import draft_stakeholder
 from precompute.languages import find_language
 from precompute.narrating import generate, narrate, prompt_values
+from precompute.placeholders import PlaceholderError, render
 from precompute.places import PLACE_WORDS
 from precompute.prompting import load_prompt
 from precompute.records import ConceptName, SubConcept
@@ -167,11 +168,21 @@ def test_layers_without_relevance_are_said_to_have_none():
     assert "None of the concepts shown carried any relevance" in said
 
 
+def test_a_person_is_given_no_confidence():
+    by_person = {key: replace(name, author="person:a", confidence=1.0) for key, name in concept_names().items()}
+    assert "Confidence that the namer gave" in " ".join(texts(generate(table(), "expert")))
+    said = " ".join(texts(generate(table(by_person), "expert")))
+    assert "The names were given by a person; they are hypotheses" in said
+    assert "onfidence" not in said
+    with pytest.raises(PlaceholderError, match="no value of 'confidence'"):
+        render("{confidence:C1}", table(by_person), find_language("en"))
+
+
 def test_how_names_were_made_is_told():
     said = " ".join(texts(generate(table(), "stakeholder")))
     assert "Named by a program from measurements of reference images" in said
     assert "Named by a language model" in said
-    assert "Named by a person" in said
+    assert "Named by a person, so" in said
     offline = {key: replace(name, author="offline") for key, name in concept_names().items()}
     said = " ".join(texts(generate(table(offline), "stakeholder")))
     assert "without a language model and without a person; they are hypotheses, not facts" in said

@@ -7,7 +7,8 @@ from PIL import Image
 from precompute.appearance import COLOURS, classify_colours, measure, stripe_direction
 from precompute.images import render_reference
 from precompute.label_words import LabelWords, binomial_tail, display_name, words_of
-from precompute.naming import MAX_NAME, MAX_WORDS, ConceptEvidence
+from precompute.name_rules import MAX_NAME, MAX_WORDS
+from precompute.naming import ConceptEvidence
 from precompute.offline_naming import OfflineNamer
 from precompute.records import Box, Concept, Reference
 

@@ -307,6 +307,12 @@ def test_who_named_a_concept_is_said(site):
     assert "named offline from labels" in said[0]
     assert "named by a language model (tiny-vision)" in said[1]
     assert "named by Anna Berg" in said[2]
+    assert "confidence" in said[1]
+    assert "confidence" not in said[2]
+    rows = list(csv.DictReader(io.StringIO((site[0] / "concepts.csv").read_text(encoding="utf-8"))))
+    stated = {row["concept"]: row["confidence"] for row in rows}
+    assert stated["features.14:1"]
+    assert stated["features.14:2"] == ""
     assert "There is no name: the reply was cut off" in said[10]
     assert "Nobody has named this concept yet" in said[11]
     assert "the score is 0 on every sample" in said[11]

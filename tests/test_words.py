@@ -324,6 +324,32 @@ def test_corrections_survive_naming_by_another_model(ready):
     assert sum(name.author == "llm:other" for name in names.values()) > 10
 
 
+def test_two_people_correct_tables_of_the_same_export(ready):
+    first, second = ready.folder / "first.csv", ready.folder / "second.csv"
+    with TestServer(answer) as server:
+        assert ready.run("name", server) == 0
+        one, other = [name for name in ready.names() if not name.failure][:2]
+        assert ready.run("names", server, "export", first) == 0
+        text = first.read_text(encoding="utf-8-sig")
+        assert text.splitlines()[0].endswith(",base")
+        second.write_text(_renamed(text, other, "second word"))
+        first.write_text(_renamed(text, one, "first word"))
+        assert ready.run("names", server, "import", first, "--author", "ann") == 0
+        assert ready.run("names", server, "import", second, "--author", "bob") == 0
+        names = {name.concept: (name.name, name.author, name.description) for name in ready.names()}
+        assert names[one.concept] == ("first word", "person:ann", "")
+        assert names[other.concept] == ("second word", "person:bob", "")
+        second.write_text(_renamed(text, one, "third word"))
+        assert ready.run("names", server, "import", second, "--author", "bob") == 1
+    assert "corrected by ann" in ready.last
+    assert {name.concept: (name.name, name.author, name.description) for name in ready.names()} == names
+
+
+def _renamed(table, name, to):
+    line = next(line for line in table.splitlines() if line.startswith(name.concept + ","))
+    return table.replace(line, line.replace(name.name, to, 1))
+
+
 def test_batches_are_submitted_then_collected_at_half_the_price(ready):
     with TestServer(answer, key=KEY) as server:
         server.batch_delay = 1
