@@ -23,6 +23,8 @@ CLEAR_MASS = 0.5
 """A concept has a clear part where at least this share of its heatmap mass lies inside the part."""
 POINTING_TOLERANCE = 2
 """Pixels that the strongest pixel may miss the mask by: about the blur of the first layer's rule."""
+N_LEADING = 3
+"""A network uses the mark where its concept is among this many first ones of the class."""
 N_SHUFFLES = 4
 """Masks of other scenes that every reference is compared with."""
 
@@ -224,24 +226,30 @@ def compute_shortcut_truth(
     Returns
     -------
     ShortcutTruth
-        The concept of the mark that carries most for the class; the note says so where there is none.
+        Of the concepts of the mark, those that show it clearly before all others, the one that carries most for the
+        class; the note says whether the network uses it, and so where there is none.
     """
-    layer = next(reversed(atlas.layers))
+    layer, class_name = next(reversed(atlas.layers)), atlas.class_names[class_index]
     means = atlas.layers[layer].class_relevance[class_index] / max(int(atlas.class_counts[class_index]), 1)
-    order = sorted(range(len(means)), key=lambda channel: (-means[channel], channel))
-    for rank, channel in enumerate(order):
-        key = Concept(layer, channel).key
-        if key in concepts and concepts[key].part == mark:
-            class_name = atlas.class_names[class_index]
-            return ShortcutTruth(class_name, key, rank, float(means[channel]), _shortcut_note(class_name, mark))
-    return ShortcutTruth(atlas.class_names[class_index], note=f"No concept of {layer} reacts to the {mark}.")
-
-
-def _shortcut_note(class_name: str, mark: str) -> str:
-    return (
-        f"Most scenes of the class “{class_name}” carry a {mark} that has nothing to do with it; "
-        "the network learned to use it as evidence."
+    order = [Concept(layer, channel) for channel in np.argsort(-means, kind="stable").tolist()]
+    marks = [concept for concept in order if concepts.get(concept.key, ConceptTruth()).part == mark]
+    planted = f"Most scenes of the class “{class_name}” carry a {mark} that has nothing to do with it"
+    if not marks:
+        return ShortcutTruth(class_name, note=f"{planted}, but no concept of {layer} reacts to it.")
+    concept = min(marks, key=lambda concept: not _is_clear(concepts[concept.key]))
+    truth, rank, mean = concepts[concept.key], order.index(concept), float(means[concept.channel])
+    if _is_clear(truth) and rank < N_LEADING and mean > 0:
+        note = f"{planted}; the network learned to use it as evidence."
+        return ShortcutTruth(class_name, concept.key, rank, mean, note, used=True)
+    note = (
+        f"{planted}. Nothing here shows that this network uses it: of its concepts {concept.key} is nearest to the "
+        f"{mark}, has {truth.mass or 0:.0%} of its heatmaps on it and is at rank {rank} of {len(order)} for the class."
     )
+    return ShortcutTruth(class_name, concept.key, rank, mean, note)
+
+
+def _is_clear(truth: ConceptTruth) -> bool:
+    return (truth.mass or 0) >= CLEAR_MASS
 
 
 def compute_truth_report(

@@ -22,7 +22,7 @@ from .reporting import Reporter
 from .store import ReferenceReader
 from .workspace import Workspace
 
-TRUTH_VERSION = 1
+TRUTH_VERSION = 2
 """Raise it when the scores are computed in another way."""
 
 
@@ -40,9 +40,8 @@ class KnowsParts(Protocol):
         """The class that mostly carries the planted mark."""
         ...
 
-    @property
-    def model_truth(self) -> ModelTruth:
-        """What is known of the network that ships with it."""
+    def model_truth(self, weights_digest: str) -> ModelTruth | None:
+        """Tell what is known of the network with these weights; None of any but the data set's own."""
         ...
 
     def part_masks(self, index: int) -> Mapping[str, npt.NDArray[np.uint8]]:
@@ -88,7 +87,7 @@ class TruthStage:
                 atlas,
                 self._dataset.part_words,
                 self._dataset.marked_class,
-                self._dataset.model_truth,
+                self._dataset.model_truth(str(atlas.provenance.get("weights_digest", ""))),
             )
             advance(1)
         write_json(self._workspace.truth, report)

@@ -45,10 +45,18 @@ class ConceptTruth:
 
 @dataclass(frozen=True)
 class ModelTruth:
-    """The model's accuracy, 0 to 1, as the scenes are and with the mark moved to another class."""
+    """The model's accuracy, 0 to 1, as the scenes are and with the mark moved to another class.
+
+    Attributes
+    ----------
+    accuracy, accuracy_mark_moved : float or None
+    n_held_out : int or None
+        Scenes that the model never saw and that both were measured on.
+    """
 
     accuracy: float | None = None
     accuracy_mark_moved: float | None = None
+    n_held_out: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,12 +68,14 @@ class ShortcutTruth:
     class_name : str
         The class that mostly carries the mark.
     concept : str
-        Key ``layer:channel`` of the concept that reacts to the mark.
+        Key ``layer:channel`` of the concept whose part is the mark.
     rank : int or None
         Of the concept in its class by mean relevance, from 0.
     mean_share : float or None
         Its mean share over the samples of the class.
     note : str
+    used : bool
+        The concept shows the mark clearly and is one of the first of the class: the network learned the shortcut.
     """
 
     class_name: str = ""
@@ -73,6 +83,7 @@ class ShortcutTruth:
     rank: int | None = None
     mean_share: float | None = None
     note: str = ""
+    used: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,9 @@ class TruthReport:
         In forward order.
     concepts : dict of str to ConceptTruth
         By key ``layer:channel``.
-    model, shortcut : ModelTruth, ShortcutTruth or None
+    model : ModelTruth or None
+        None where nothing was measured of the atlas's own weights.
+    shortcut : ShortcutTruth or None
     """
 
     layers: tuple[LayerTruth, ...] = ()

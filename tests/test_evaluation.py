@@ -15,6 +15,7 @@ from precompute.evaluation import (
 from precompute.records import (
     Atlas,
     Concept,
+    ConceptTruth,
     LayerInfo,
     LayerTables,
     RankingTable,
@@ -177,4 +178,37 @@ def test_shortcut_is_the_concept_of_the_mark_that_carries_most():
 def test_missing_shortcut_is_said():
     truth = compute_shortcut_truth(atlas_with(np.ones((2, 3))), {}, 1, "wheel")
     assert truth.rank is None
-    assert "No concept" in truth.note
+    assert "no concept of conv reacts to it" in truth.note
+
+
+def shortcut_of(truth, means):
+    """Find the shortcut where channel 3 of four is the mark's."""
+    return compute_shortcut_truth(atlas_with(np.array([means, [0, 0, 0, 0]])), {"conv:3": truth}, 0, "wheel")
+
+
+def test_a_mark_that_leads_and_is_clear_was_learned():
+    found = shortcut_of(ConceptTruth("wheel", 0.7), [1.0, 2.0, 3.0, 2.5])
+    assert found.used
+    assert "the network learned to use it as evidence" in found.note
+
+
+@pytest.mark.parametrize(
+    ("mass", "means", "said"),
+    [
+        (0.7, [3.0, 4.0, 5.0, 1.0], "at rank 3 of 4"),
+        (0.2, [0.0, 0.0, 0.0, 5.0], "20% of its heatmaps"),
+        (0.7, [-3.0, -4.0, -5.0, -1.0], "at rank 0 of 4"),
+    ],
+)
+def test_a_mark_that_the_network_hardly_uses_is_not_called_learned(mass, means, said):
+    found = shortcut_of(ConceptTruth("wheel", mass), means)
+    assert not found.used
+    assert found.concept == "conv:3"
+    assert "learned" not in found.note
+    assert said in found.note
+
+
+def test_a_clear_concept_of_the_mark_comes_before_a_blurred_one():
+    concepts = {"conv:0": ConceptTruth("wheel", 0.1), "conv:1": ConceptTruth("wheel", 0.9)}
+    found = compute_shortcut_truth(atlas_with(np.array([[5.0, 1.0], [0, 0]])), concepts, 0, "wheel")
+    assert (found.concept, found.rank, found.used) == ("conv:1", 1, True)
