@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ POINTING_TOLERANCE = 2
 """Pixels that the strongest pixel may miss the mask by: about the blur of the first layer's rule."""
 N_LEADING = 3
 """A network uses the mark where its concept is among this many first ones of the class."""
+N_COMPARED = 6
+"""The parts that a concept's heatmaps cover most are compared with shuffled masks, the others are not."""
 N_SHUFFLES = 4
 """Masks of other scenes that every reference is compared with."""
 
@@ -100,11 +102,11 @@ def name_says_part(name: str, part: str, vocabulary: Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class _PartScore:
-    part: str
-    mass: float
-    mass_shuffled: float
-    pointing: float
-    pointing_shuffled: float
+    part: str = ""
+    mass: float = 0.0
+    mass_shuffled: float = 0.0
+    pointing: float = 0.0
+    pointing_shuffled: float = 0.0
 
     @property
     def gain(self) -> float:
@@ -129,16 +131,20 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _best_part(evidence: ConceptEvidence, scenes: SceneMasks, seed: int) -> _PartScore | None:
-    """Find the part that the heatmaps cover most beyond what its size and usual place explain."""
+    """Find the part that the heatmaps cover most beyond what its size and usual place explain.
+
+    Its name is empty where even the best is covered no more than by masks of other scenes.
+    """
     if not len(evidence.heatmaps) or not (np.asarray(evidence.heatmaps) > 0).any():
         return None
     covered: dict[str, float] = {}
     for heatmap, index in zip(evidence.heatmaps, evidence.sample_indices, strict=True):
         for part, mask in scenes.of(index).items():
             covered[part] = covered.get(part, 0.0) + compute_mass_share(heatmap, mask)
-    likely = sorted(covered, key=lambda part: (-covered[part], part))[:6]
+    likely = sorted(covered, key=lambda part: (-covered[part], part))[:N_COMPARED]
     scores = [_score_part(evidence, part, scenes, seed) for part in likely]
-    return min(scores, key=lambda score: (-score.gain, score.part), default=None)
+    best = min(scores, key=lambda score: (-score.gain, score.part), default=_PartScore())
+    return best if best.gain > 0 else replace(best, part="")
 
 
 def compute_truth(
@@ -166,7 +172,8 @@ def compute_truth(
     -------
     layers : tuple of LayerTruth
     concepts : dict of str to ConceptTruth
-        By concept key. A concept without positive heatmap mass has no part, and counts in no layer.
+        By concept key. A concept without positive heatmap mass has no part, and counts in no layer; one whose
+        heatmaps cover no part more than shuffled masks has no part either, and counts.
     """
     used = {index for evidence in evidences for index in evidence.sample_indices}
     scenes = SceneMasks(part_masks, used.union(sample_indices))
@@ -187,7 +194,7 @@ def _concept_truth(
 ) -> ConceptTruth:
     if score is None:
         return ConceptTruth()
-    right = name_says_part(evidence.name, score.part, vocabulary) if evidence.name else None
+    right = name_says_part(evidence.name, score.part, vocabulary) if evidence.name and score.part else None
     return ConceptTruth(score.part, score.mass, score.mass_shuffled, score.pointing, right)
 
 
@@ -199,7 +206,7 @@ def _layer_truth(layer: str, rows: Sequence[tuple[_PartScore, ConceptTruth]]) ->
     return LayerTruth(
         layer,
         n_concepts=len(rows),
-        n_clear=sum(score.mass >= CLEAR_MASS for score in scores),
+        n_clear=sum(_is_clear(truth) for _, truth in rows),
         pointing_game=_mean([score.pointing for score in scores]),
         pointing_game_shuffled=_mean([score.pointing_shuffled for score in scores]),
         mass=_mean([score.mass for score in scores]),
@@ -249,7 +256,7 @@ def compute_shortcut_truth(
 
 
 def _is_clear(truth: ConceptTruth) -> bool:
-    return (truth.mass or 0) >= CLEAR_MASS
+    return bool(truth.part) and (truth.mass or 0) >= CLEAR_MASS
 
 
 def compute_truth_report(

@@ -13,13 +13,13 @@ class LayerTruth:
     ----------
     layer : str
     n_concepts, n_clear : int
-        Concepts scored; those with at least half of their heatmap mass inside one part.
+        Concepts scored; those with a part and at least half of their heatmap mass inside it.
     pointing_game, pointing_game_shuffled : float or None
         Share of reference images whose strongest pixel lies in the part's mask; the same with shuffled masks.
     mass, mass_shuffled : float or None
         Mean share of the heatmap mass inside the part's masks; the same with shuffled masks.
     names_right : float or None
-        Share of the names that say the part.
+        Share of the names that say the part, of those concepts that have one.
     """
 
     layer: str
@@ -34,7 +34,17 @@ class LayerTruth:
 
 @dataclass(frozen=True)
 class ConceptTruth:
-    """The part that one concept's reference heatmaps cover most; the figures as in `LayerTruth`."""
+    """The part that one concept's reference heatmaps cover most; the figures as in `LayerTruth`.
+
+    Attributes
+    ----------
+    part : str
+        Empty where no part is covered more than by shuffled masks; the figures are then of the best one all the same,
+        and `name_right` is None.
+    mass, mass_shuffled, pointing_game : float or None
+        None where no heatmap has positive mass.
+    name_right : bool or None
+    """
 
     part: str = ""
     mass: float | None = None

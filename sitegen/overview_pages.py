@@ -120,17 +120,19 @@ def truth_context(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _parts(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """List each known part with the concepts that show it most clearly."""
+    """List each known part with the concepts that show it most clearly; first those that show no part."""
     report = catalogue.source.truth
     by_part: dict[str, list[tuple[float, str]]] = {}
     for key, truth in report.concepts.items() if report else ():
-        if truth.part and truth.mass is not None:
+        if truth.mass is not None:
             by_part.setdefault(truth.part, []).append((truth.mass, key))
     return [
         {
             "part": part,
             "n_concepts": len(found),
-            "best": [(catalogue.card(key), mass) for mass, key in sorted(found, key=lambda x: (-x[0], x[1]))[:4]],
+            "best": [(catalogue.card(key), mass) for mass, key in sorted(found, key=lambda x: (-x[0], x[1]))[:4]]
+            if part
+            else [],
         }
         for part, found in sorted(by_part.items())
     ]

@@ -112,6 +112,23 @@ def test_concept_without_mass_has_no_part_and_counts_nowhere():
     assert concepts["conv:1"].mass is None
 
 
+def test_heatmaps_that_cover_no_part_give_no_part_and_count():
+    def on_nothing(index):
+        covered = sum(mask.astype(int) for mask in part_masks(index).values())
+        return (covered == 0).astype(float)
+
+    layers, concepts = compute_truth([evidence(on_nothing, name="a wheel")], part_masks, range(N_SCENES), {})
+    truth = concepts["conv:0"]
+    assert (truth.part, truth.mass, truth.name_right) == ("", 0, None)
+    assert (layers[0].n_concepts, layers[0].n_clear, layers[0].mass, layers[0].names_right) == (1, 0, 0, None)
+
+
+def test_scenes_without_any_part_give_no_part():
+    layers, concepts = compute_truth([evidence(on_wheel)], lambda _: {}, range(N_SCENES), {})
+    assert concepts["conv:0"].part == ""
+    assert layers[0].n_concepts == 1
+
+
 def test_layers_keep_their_order_and_seeds_their_result():
     evidences = [evidence(on_wheel, layer="b"), evidence(on_wheel, layer="a")]
     first, again = (compute_truth(evidences, part_masks, range(N_SCENES), {}, seed=3) for _ in range(2))

@@ -1,11 +1,12 @@
 """What the pages say of the known truth: only what holds for the network of the atlas."""
 
+import re
 import shutil
 
 import pytest
 
 from precompute.files import write_json
-from precompute.records import ShortcutTruth, TruthReport
+from precompute.records import ConceptTruth, ShortcutTruth, TruthReport
 from sitegen.build import build_site
 from sitegen.source import read_source
 
@@ -43,3 +44,17 @@ def test_the_planted_marks_concept_is_on_its_class_page_however_little_it_is_use
     assert "shortcut" not in box
     assert "accuracy" not in (tmp_path / "site/truth.html").read_text(encoding="utf-8")
     assert "shortcut to be found" not in (tmp_path / "site/index.html").read_text(encoding="utf-8")
+
+
+def test_concepts_of_no_part_are_a_row_of_the_parts(source, tmp_path):
+    folder = tmp_path / "atlas"
+    shutil.copytree(source, folder)
+    layer = next(reversed(read_source(folder).atlas.layers))
+    concepts = {f"{layer}:1": ConceptTruth("", 0.1, 0.2, 0.0), f"{layer}:2": ConceptTruth()}
+    write_json(folder / "truth.json", TruthReport(concepts=concepts))
+    build(tmp_path / "site", folder)
+    rows = (tmp_path / "site/truth.html").read_text(encoding="utf-8")
+    assert re.search(r'no part</th><td class="number">1</td><td></td>', rows)
+    page = (tmp_path / "site/concepts/features-14-c1.html").read_text(encoding="utf-8")
+    assert "<dd>none</dd>" in page
+    assert "Heatmap inside it" not in page
