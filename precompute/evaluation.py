@@ -223,7 +223,7 @@ def compute_shortcut_truth(
     Parameters
     ----------
     atlas : Atlas
-        Mined with normalised scores, so that a mean over a class is a mean share.
+        Where its scores are normalised, a mean over a class is a mean share.
     concepts : mapping of key to ConceptTruth
     class_index : int
         The class that mostly carries the mark.

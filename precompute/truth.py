@@ -13,8 +13,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from .dataset import Dataset
+from .errors import StoreError
 from .evaluation import ConceptEvidence, compute_truth_report
-from .files import read_jsonl, write_json
+from .files import read_json, read_jsonl, write_json
 from .images import decode_heatmap
 from .provenance import digest_of
 from .records import Atlas, ConceptName, ModelTruth, Reference, TruthReport
@@ -77,7 +78,7 @@ class TruthStage:
         names = {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
         said = sorted((name.concept, name.name) for name in names.values())
         digest = digest_of([TRUTH_VERSION, references_digest, said])
-        if self._workspace.truth.exists() and self._workspace.recall("truth") == digest:
+        if self._workspace.recall("truth") == digest and self._is_whole():
             self._reporter.say(f"kept      {self._workspace.truth} (nothing to evaluate)")
             return None
         with self._reporter.track("evaluating", 1, unit="step") as advance:
@@ -99,6 +100,14 @@ class TruthStage:
                     f"pointing game {layer.pointing_game:.0%} (shuffled {layer.pointing_game_shuffled:.0%})"
                 )
         return report
+
+    def _is_whole(self) -> bool:
+        """Tell whether there is a report that can be read; one that cannot is made anew."""
+        try:
+            read_json(self._workspace.truth, TruthReport)
+        except StoreError:
+            return False
+        return True
 
     def _evidence(self, names: Mapping[str, ConceptName], side: int) -> Iterator[ConceptEvidence]:
         with ReferenceReader(self._workspace.references) as reader:

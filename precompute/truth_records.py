@@ -82,7 +82,7 @@ class ShortcutTruth:
     rank : int or None
         Of the concept in its class by mean relevance, from 0.
     mean_share : float or None
-        Its mean share over the samples of the class.
+        Its mean share over the samples of the class; its mean relevance where scores are not normalised.
     note : str
     used : bool
         The concept shows the mark clearly and is one of the first of the class: the network learned the shortcut.

@@ -46,6 +46,7 @@ def start_context(
         "has_truth": catalogue.source.truth is not None,
         "shortcut": catalogue.source.truth.shortcut if catalogue.source.truth else None,
         "catalogue": catalogue,
+        "n_pictured": sum(1 for tiles in catalogue.tiles.values() if tiles),
         "n_named": sum(1 for key in catalogue.source.names if catalogue.card(key).named),
         "doors": (links.EXPLANATIONS, links.CONCEPTS, links.CLASSES),
     }
@@ -110,10 +111,13 @@ def truth_context(catalogue: Catalogue) -> dict[str, Any]:
     return {
         "report": report,
         "layers": [
-            (row, catalogue.links.layer(row.layer) if row.layer in catalogue.atlas.layers else "")
+            (row, catalogue.links.layer(row.layer), catalogue.atlas.layers[row.layer].info.n_channels)
+            if row.layer in catalogue.atlas.layers
+            else (row, "", 0)
             for row in reversed(report.layers)
         ],
         "parts": _parts(catalogue),
+        "scores_are_shares": catalogue.scores_are_shares,
         "shortcut_card": catalogue.card(shortcut.concept) if shortcut and shortcut.concept else None,
         "shortcut_class_address": catalogue.class_address(shortcut_class),
     }

@@ -2,11 +2,19 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from precompute.files import write_json
+from precompute import truth as truth_module
+from precompute.errors import StoreError
+from precompute.files import read_json, write_json
 from precompute.records import ConceptTruth, ShortcutTruth, TruthReport
+from precompute.reporting import SilentReporter
+from precompute.store import write_atlas
+from precompute.truth import TruthStage
+from precompute.workspace import Workspace
+from precompute.world_dataset import WorldDataset
 from sitegen.build import build_site
 from sitegen.source import read_source
 
@@ -58,3 +66,50 @@ def test_concepts_of_no_part_are_a_row_of_the_parts(source, tmp_path):
     page = (tmp_path / "site/concepts/features-14-c1.html").read_text(encoding="utf-8")
     assert "<dd>none</dd>" in page
     assert "Heatmap inside it" not in page
+
+
+def test_the_truth_page_says_what_was_measured_and_how(source, tmp_path):
+    build(tmp_path / "site", source)
+    page = (tmp_path / "site/truth.html").read_text(encoding="utf-8")
+    assert "on 1,200\u00a0held-out scenes" in page
+    assert "24 of 12" in page  # the fixture's figures: scored concepts of all channels
+    assert "at most 2 px beside it" in page
+    assert "with a mean share of 18.3" in page
+
+
+def test_a_relevance_that_is_no_share_is_not_printed_as_one(source, tmp_path):
+    folder = tmp_path / "atlas"
+    shutil.copytree(source, folder)
+    atlas = read_source(folder).atlas
+    write_atlas(folder / "atlas.h5", replace(atlas, provenance={"relevance": {"normalised": False}}))
+    build(tmp_path / "site", folder)
+    assert "with a mean relevance of 0.183" in (tmp_path / "site/truth.html").read_text(encoding="utf-8")
+
+
+def test_the_start_page_counts_the_concepts_that_have_images(source, tmp_path):
+    build(tmp_path / "site", source)
+    text = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    shown = re.search(r"Every channel of every layer, (\d+) of (\d+) with the images", text)
+    tiled = [path for path in (tmp_path / "site/concepts").glob("*.html") if 'class="tiles"' in path.read_text()]
+    assert shown
+    assert [int(number) for number in shown.groups()] == [len(tiled), 21]
+
+
+def test_a_damaged_report_is_not_kept(source, tmp_path, monkeypatch):
+    atlas, workspace = read_source(source).atlas, Workspace(tmp_path, tmp_path / "site")
+    report = TruthReport(concepts={"features.14:1": ConceptTruth("wheel", 0.6)})
+    monkeypatch.setattr(truth_module, "compute_truth_report", lambda *_: report)
+    monkeypatch.setattr(TruthStage, "_evidence", lambda *_: [])
+    stage = TruthStage(WorldDataset(12), workspace, SilentReporter())
+    assert stage.run(atlas, "", 128) == report
+    assert stage.run(atlas, "", 128) is None
+    workspace.truth.write_text('{"layers": [')
+    assert stage.run(atlas, "", 128) == report
+    assert read_json(workspace.truth, TruthReport) == report
+
+
+def test_a_damaged_report_names_the_command_that_mends_it(source, tmp_path):
+    shutil.copytree(source, tmp_path / "atlas")
+    (tmp_path / "atlas/truth.json").write_text('{"layers": [')
+    with pytest.raises(StoreError, match=r"truth\.json is damaged: .*Run `atlas evaluate`"):
+        read_source(tmp_path / "atlas")
