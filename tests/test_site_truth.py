@@ -16,6 +16,9 @@ from precompute.truth import TruthStage
 from precompute.workspace import Workspace
 from precompute.world_dataset import WorldDataset
 from sitegen.build import build_site
+from sitegen.catalogue import Catalogue
+from sitegen.links import Links
+from sitegen.overview_pages import choose_example
 from sitegen.source import read_source
 
 from . import site_fixture
@@ -51,7 +54,7 @@ def test_the_planted_marks_concept_is_on_its_class_page_however_little_it_is_use
     assert "rank 11 for this class" in box
     assert "shortcut" not in box
     assert "accuracy" not in (tmp_path / "site/truth.html").read_text(encoding="utf-8")
-    assert "shortcut to be found" not in (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    assert "warning" not in (tmp_path / "site/index.html").read_text(encoding="utf-8")
 
 
 def test_concepts_of_no_part_are_a_row_of_the_parts(source, tmp_path):
@@ -113,3 +116,29 @@ def test_a_damaged_report_names_the_command_that_mends_it(source, tmp_path):
     (tmp_path / "atlas/truth.json").write_text('{"layers": [')
     with pytest.raises(StoreError, match=r"truth\.json is damaged: .*Run `atlas evaluate`"):
         read_source(tmp_path / "atlas")
+
+
+def test_the_start_page_leads_to_the_shortcut(source, tmp_path):
+    build(tmp_path / "site", source)
+    text = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    assert text.index("One photo, read") < text.index('<aside class="warning">') < text.index("Where to begin")
+    box = text[text.index('<aside class="warning">') : text.index("</aside>")]
+    assert "Most boats carry a small mark" in box
+    assert 'href="classes/class-1.html"' in box
+    assert 'href="concepts/features-14-c1.html"' in box
+    assert "a mean share of 18.3" in box
+
+
+def test_the_example_is_the_explanation_that_shows_the_shortcut_most(tmp_path):
+    site_fixture.write_synthetic(tmp_path, n_explanations=10)
+    records = read_source(tmp_path)
+    tables = {n: item.targets[0].layers[0].concepts for n, item in enumerate(records.explanations)}
+    of_class = [n for n, item in enumerate(records.explanations) if item.targets[0].class_index == 1]
+    assert len(of_class) == 2
+    for number in of_class:  # each time the one that has the concept alone, or more of it
+        concept = next(item for item in tables[number] if item.share > 0).concept
+        shares = {n: sum(item.share for item in tables[n] if item.concept == concept) for n in of_class}
+        shortcut = ShortcutTruth(records.atlas.class_names[1], concept, 0, 0.2, "", used=True)
+        here = replace(records, truth=TruthReport(shortcut=shortcut))
+        catalogue = Catalogue(here, Links(here.atlas.layers, (item.id for item in here.explanations)), {}, {})
+        assert choose_example(catalogue) == max(shares, key=shares.get)
