@@ -48,7 +48,7 @@ def start_context(
         "has_truth": catalogue.source.truth is not None,
         "shortcut": _start_shortcut(catalogue),
         "catalogue": catalogue,
-        "n_pictured": sum(1 for tiles in catalogue.tiles.values() if tiles),
+        "n_pictured": sum(any(tile.ranking == "relmax" for tile in tiles) for tiles in catalogue.tiles.values()),
         "n_named": sum(1 for key in catalogue.source.names if catalogue.card(key).named),
         "doors": (links.EXPLANATIONS, links.CONCEPTS, links.CLASSES),
     }

@@ -11,7 +11,7 @@ from precompute.errors import StoreError
 from precompute.files import read_json, write_json
 from precompute.records import ConceptTruth, ShortcutTruth, TruthReport
 from precompute.reporting import SilentReporter
-from precompute.store import write_atlas
+from precompute.store import ReferenceReader, write_atlas
 from precompute.truth import TruthStage
 from precompute.workspace import Workspace
 from precompute.world_dataset import WorldDataset
@@ -92,10 +92,11 @@ def test_a_relevance_that_is_no_share_is_not_printed_as_one(source, tmp_path):
 def test_the_start_page_counts_the_concepts_that_have_images(source, tmp_path):
     build(tmp_path / "site", source)
     text = (tmp_path / "site/index.html").read_text(encoding="utf-8")
-    shown = re.search(r"Every channel of every layer, (\d+) of (\d+) with the images", text)
-    tiled = [path for path in (tmp_path / "site/concepts").glob("*.html") if 'class="tiles"' in path.read_text()]
+    shown = re.search(r"Every channel of every layer, (\d+) of (\d+) with images to which they were relevant", text)
+    with ReferenceReader(source / "references.h5") as reader:
+        relevant = [concept for concept in reader.concepts() if reader.read(concept, "relmax")]
     assert shown
-    assert [int(number) for number in shown.groups()] == [len(tiled), 21]
+    assert [int(number) for number in shown.groups()] == [len(relevant), 21]
 
 
 def test_a_damaged_report_is_not_kept(source, tmp_path, monkeypatch):
