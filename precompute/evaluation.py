@@ -250,7 +250,8 @@ def compute_shortcut_truth(
         return ShortcutTruth(class_name, concept.key, rank, mean, note, used=True)
     note = (
         f"{planted}. Nothing here shows that this network uses it: of its concepts {concept.key} is nearest to the "
-        f"{mark}, has {truth.mass or 0:.0%} of its heatmaps on it and is at rank {rank} of {len(order)} for the class."
+        f"{mark}, has {100 * (truth.mass or 0):.0f}\u00a0% of its heatmaps on it and is at rank {rank} of "
+        f"{len(order)} for the class."
     )
     return ShortcutTruth(class_name, concept.key, rank, mean, note)
 

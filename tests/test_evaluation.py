@@ -213,7 +213,7 @@ def test_a_mark_that_leads_and_is_clear_was_learned():
     ("mass", "means", "said"),
     [
         (0.7, [3.0, 4.0, 5.0, 1.0], "at rank 3 of 4"),
-        (0.2, [0.0, 0.0, 0.0, 5.0], "20% of its heatmaps"),
+        (0.2, [0.0, 0.0, 0.0, 5.0], "20\u00a0% of its heatmaps"),
         (0.7, [-3.0, -4.0, -5.0, -1.0], "at rank 0 of 4"),
     ],
 )
