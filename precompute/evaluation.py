@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,10 @@ CLEAR_MASS = 0.5
 """A concept has a clear part where at least this share of its heatmap mass lies inside the part."""
 POINTING_TOLERANCE = 2
 """Pixels that the strongest pixel may miss the mask by: about the blur of the first layer's rule."""
+N_LEADING = 3
+"""A network uses the mark where its concept is among this many first ones of the class."""
+N_COMPARED = 6
+"""The parts that a concept's heatmaps cover most are compared with shuffled masks, the others are not."""
 N_SHUFFLES = 4
 """Masks of other scenes that every reference is compared with."""
 
@@ -98,11 +102,11 @@ def name_says_part(name: str, part: str, vocabulary: Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class _PartScore:
-    part: str
-    mass: float
-    mass_shuffled: float
-    pointing: float
-    pointing_shuffled: float
+    part: str = ""
+    mass: float = 0.0
+    mass_shuffled: float = 0.0
+    pointing: float = 0.0
+    pointing_shuffled: float = 0.0
 
     @property
     def gain(self) -> float:
@@ -127,16 +131,20 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _best_part(evidence: ConceptEvidence, scenes: SceneMasks, seed: int) -> _PartScore | None:
-    """Find the part that the heatmaps cover most beyond what its size and usual place explain."""
+    """Find the part that the heatmaps cover most beyond what its size and usual place explain.
+
+    Its name is empty where even the best is covered no more than by masks of other scenes.
+    """
     if not len(evidence.heatmaps) or not (np.asarray(evidence.heatmaps) > 0).any():
         return None
     covered: dict[str, float] = {}
     for heatmap, index in zip(evidence.heatmaps, evidence.sample_indices, strict=True):
         for part, mask in scenes.of(index).items():
             covered[part] = covered.get(part, 0.0) + compute_mass_share(heatmap, mask)
-    likely = sorted(covered, key=lambda part: (-covered[part], part))[:6]
+    likely = sorted(covered, key=lambda part: (-covered[part], part))[:N_COMPARED]
     scores = [_score_part(evidence, part, scenes, seed) for part in likely]
-    return min(scores, key=lambda score: (-score.gain, score.part), default=None)
+    best = min(scores, key=lambda score: (-score.gain, score.part), default=_PartScore())
+    return best if best.gain > 0 else replace(best, part="")
 
 
 def compute_truth(
@@ -164,7 +172,8 @@ def compute_truth(
     -------
     layers : tuple of LayerTruth
     concepts : dict of str to ConceptTruth
-        By concept key. A concept without positive heatmap mass has no part, and counts in no layer.
+        By concept key. A concept without positive heatmap mass has no part, and counts in no layer; one whose
+        heatmaps cover no part more than shuffled masks has no part either, and counts.
     """
     used = {index for evidence in evidences for index in evidence.sample_indices}
     scenes = SceneMasks(part_masks, used.union(sample_indices))
@@ -185,7 +194,7 @@ def _concept_truth(
 ) -> ConceptTruth:
     if score is None:
         return ConceptTruth()
-    right = name_says_part(evidence.name, score.part, vocabulary) if evidence.name else None
+    right = name_says_part(evidence.name, score.part, vocabulary) if evidence.name and score.part else None
     return ConceptTruth(score.part, score.mass, score.mass_shuffled, score.pointing, right)
 
 
@@ -197,7 +206,7 @@ def _layer_truth(layer: str, rows: Sequence[tuple[_PartScore, ConceptTruth]]) ->
     return LayerTruth(
         layer,
         n_concepts=len(rows),
-        n_clear=sum(score.mass >= CLEAR_MASS for score in scores),
+        n_clear=sum(_is_clear(truth) for _, truth in rows),
         pointing_game=_mean([score.pointing for score in scores]),
         pointing_game_shuffled=_mean([score.pointing_shuffled for score in scores]),
         mass=_mean([score.mass for score in scores]),
@@ -214,7 +223,7 @@ def compute_shortcut_truth(
     Parameters
     ----------
     atlas : Atlas
-        Mined with normalised scores, so that a mean over a class is a mean share.
+        Where its scores are normalised, a mean over a class is a mean share.
     concepts : mapping of key to ConceptTruth
     class_index : int
         The class that mostly carries the mark.
@@ -224,24 +233,31 @@ def compute_shortcut_truth(
     Returns
     -------
     ShortcutTruth
-        The concept of the mark that carries most for the class; the note says so where there is none.
+        Of the concepts of the mark, those that show it clearly before all others, the one that carries most for the
+        class; the note says whether the network uses it, and so where there is none.
     """
-    layer = next(reversed(atlas.layers))
+    layer, class_name = next(reversed(atlas.layers)), atlas.class_names[class_index]
     means = atlas.layers[layer].class_relevance[class_index] / max(int(atlas.class_counts[class_index]), 1)
-    order = sorted(range(len(means)), key=lambda channel: (-means[channel], channel))
-    for rank, channel in enumerate(order):
-        key = Concept(layer, channel).key
-        if key in concepts and concepts[key].part == mark:
-            class_name = atlas.class_names[class_index]
-            return ShortcutTruth(class_name, key, rank, float(means[channel]), _shortcut_note(class_name, mark))
-    return ShortcutTruth(atlas.class_names[class_index], note=f"No concept of {layer} reacts to the {mark}.")
-
-
-def _shortcut_note(class_name: str, mark: str) -> str:
-    return (
-        f"Most scenes of the class “{class_name}” carry a {mark} that has nothing to do with it; "
-        "the network learned to use it as evidence."
+    order = [Concept(layer, channel) for channel in np.argsort(-means, kind="stable").tolist()]
+    marks = [concept for concept in order if concepts.get(concept.key, ConceptTruth()).part == mark]
+    planted = f"Most scenes of the class “{class_name}” carry a {mark} that has nothing to do with it"
+    if not marks:
+        return ShortcutTruth(class_name, note=f"{planted}, but no concept of {layer} reacts to it.")
+    concept = min(marks, key=lambda concept: not _is_clear(concepts[concept.key]))
+    truth, rank, mean = concepts[concept.key], order.index(concept), float(means[concept.channel])
+    if _is_clear(truth) and rank < N_LEADING and mean > 0:
+        note = f"{planted}; the network learned to use it as evidence."
+        return ShortcutTruth(class_name, concept.key, rank, mean, note, used=True)
+    note = (
+        f"{planted}. Nothing here shows that this network uses it: of its concepts {concept.key} is nearest to the "
+        f"{mark}, has {100 * (truth.mass or 0):.0f}\u00a0% of its heatmaps on it and is at rank {rank} of "
+        f"{len(order)} for the class."
     )
+    return ShortcutTruth(class_name, concept.key, rank, mean, note)
+
+
+def _is_clear(truth: ConceptTruth) -> bool:
+    return bool(truth.part) and (truth.mass or 0) >= CLEAR_MASS
 
 
 def compute_truth_report(

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from .dataset import Dataset
+from .errors import StoreError
 from .evaluation import ConceptEvidence, compute_truth_report
-from .files import read_jsonl, write_json
+from .files import read_json, read_jsonl, write_json
 from .images import decode_heatmap
 from .provenance import digest_of
 from .records import Atlas, ConceptName, ModelTruth, Reference, TruthReport
@@ -22,7 +23,7 @@ from .reporting import Reporter
 from .store import ReferenceReader
 from .workspace import Workspace
 
-TRUTH_VERSION = 1
+TRUTH_VERSION = 2
 """Raise it when the scores are computed in another way."""
 
 
@@ -40,9 +41,8 @@ class KnowsParts(Protocol):
         """The class that mostly carries the planted mark."""
         ...
 
-    @property
-    def model_truth(self) -> ModelTruth:
-        """What is known of the network that ships with it."""
+    def model_truth(self, weights_digest: str) -> ModelTruth | None:
+        """Tell what is known of the network with these weights; None of any but the data set's own."""
         ...
 
     def part_masks(self, index: int) -> Mapping[str, npt.NDArray[np.uint8]]:
@@ -78,7 +78,7 @@ class TruthStage:
         names = {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
         said = sorted((name.concept, name.name) for name in names.values())
         digest = digest_of([TRUTH_VERSION, references_digest, said])
-        if self._workspace.truth.exists() and self._workspace.recall("truth") == digest:
+        if self._workspace.recall("truth") == digest and self._is_whole():
             self._reporter.say(f"kept      {self._workspace.truth} (nothing to evaluate)")
             return None
         with self._reporter.track("evaluating", 1, unit="step") as advance:
@@ -88,7 +88,7 @@ class TruthStage:
                 atlas,
                 self._dataset.part_words,
                 self._dataset.marked_class,
-                self._dataset.model_truth,
+                self._dataset.model_truth(str(atlas.provenance.get("weights_digest", ""))),
             )
             advance(1)
         write_json(self._workspace.truth, report)
@@ -100,6 +100,14 @@ class TruthStage:
                     f"pointing game {layer.pointing_game:.0%} (shuffled {layer.pointing_game_shuffled:.0%})"
                 )
         return report
+
+    def _is_whole(self) -> bool:
+        """Tell whether there is a report that can be read; one that cannot is made anew."""
+        try:
+            read_json(self._workspace.truth, TruthReport)
+        except StoreError:
+            return False
+        return True
 
     def _evidence(self, names: Mapping[str, ConceptName], side: int) -> Iterator[ConceptEvidence]:
         with ReferenceReader(self._workspace.references) as reader:

@@ -13,13 +13,13 @@ class LayerTruth:
     ----------
     layer : str
     n_concepts, n_clear : int
-        Concepts scored; those with at least half of their heatmap mass inside one part.
+        Concepts scored; those with a part and at least half of their heatmap mass inside it.
     pointing_game, pointing_game_shuffled : float or None
         Share of reference images whose strongest pixel lies in the part's mask; the same with shuffled masks.
     mass, mass_shuffled : float or None
         Mean share of the heatmap mass inside the part's masks; the same with shuffled masks.
     names_right : float or None
-        Share of the names that say the part.
+        Share of the names that say the part, of those concepts that have one.
     """
 
     layer: str
@@ -34,7 +34,17 @@ class LayerTruth:
 
 @dataclass(frozen=True)
 class ConceptTruth:
-    """The part that one concept's reference heatmaps cover most; the figures as in `LayerTruth`."""
+    """The part that one concept's reference heatmaps cover most; the figures as in `LayerTruth`.
+
+    Attributes
+    ----------
+    part : str
+        Empty where no part is covered more than by shuffled masks; the figures are then of the best one all the same,
+        and `name_right` is None.
+    mass, mass_shuffled, pointing_game : float or None
+        None where no heatmap has positive mass.
+    name_right : bool or None
+    """
 
     part: str = ""
     mass: float | None = None
@@ -45,10 +55,18 @@ class ConceptTruth:
 
 @dataclass(frozen=True)
 class ModelTruth:
-    """The model's accuracy, 0 to 1, as the scenes are and with the mark moved to another class."""
+    """The model's accuracy, 0 to 1, as the scenes are and with the mark moved to another class.
+
+    Attributes
+    ----------
+    accuracy, accuracy_mark_moved : float or None
+    n_held_out : int or None
+        Scenes that the model never saw and that both were measured on.
+    """
 
     accuracy: float | None = None
     accuracy_mark_moved: float | None = None
+    n_held_out: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,12 +78,14 @@ class ShortcutTruth:
     class_name : str
         The class that mostly carries the mark.
     concept : str
-        Key ``layer:channel`` of the concept that reacts to the mark.
+        Key ``layer:channel`` of the concept whose part is the mark.
     rank : int or None
         Of the concept in its class by mean relevance, from 0.
     mean_share : float or None
-        Its mean share over the samples of the class.
+        Its mean share over the samples of the class; its mean relevance where scores are not normalised.
     note : str
+    used : bool
+        The concept shows the mark clearly and is one of the first of the class: the network learned the shortcut.
     """
 
     class_name: str = ""
@@ -73,6 +93,7 @@ class ShortcutTruth:
     rank: int | None = None
     mean_share: float | None = None
     note: str = ""
+    used: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +106,9 @@ class TruthReport:
         In forward order.
     concepts : dict of str to ConceptTruth
         By key ``layer:channel``.
-    model, shortcut : ModelTruth, ShortcutTruth or None
+    model : ModelTruth or None
+        None where nothing was measured of the atlas's own weights.
+    shortcut : ShortcutTruth or None
     """
 
     layers: tuple[LayerTruth, ...] = ()

@@ -83,15 +83,6 @@ class WorldDataset:
         return MARKED_CLASS
 
     @property
-    def model_truth(self) -> ModelTruth:
-        """What was measured of the network that ships with the world, from the header of its weights."""
-        if not WEIGHTS_PATH.exists():
-            return ModelTruth()
-        with safetensors.safe_open(WEIGHTS_PATH, "np") as file:
-            facts = file.metadata() or {}
-        return ModelTruth(float(facts["accuracy"]), float(facts["accuracy_mark_moved"]))
-
-    @property
     def digest(self) -> str:
         """SHA-256 over the world's version, the seed and the names."""
         text = "\n".join((f"world {WORLD_VERSION} seed {self.seed} side {SIZE}", *self.names))
@@ -117,6 +108,19 @@ class WorldDataset:
     def is_marked(self, index: int) -> bool:
         """Tell whether a scene carries the planted mark."""
         return draw_scene(self.seed, self._order[index]).marked
+
+    def model_truth(self, weights_digest: str) -> ModelTruth | None:
+        """Tell what was measured of the network that ships with the world, from the header of its weights.
+
+        None where the weights are others: nothing was measured of them.
+        """
+        if not WEIGHTS_PATH.exists():
+            return None
+        with safetensors.safe_open(WEIGHTS_PATH, "np") as file:
+            facts = file.metadata() or {}
+        if facts.get("digest") != weights_digest:
+            return None
+        return ModelTruth(float(facts["accuracy"]), float(facts["accuracy_mark_moved"]), int(facts["n_held_out"]))
 
     @property
     def _order(self) -> tuple[int, ...]:

@@ -150,11 +150,13 @@ class Catalogue:
 
     @cached_property
     def flagged(self) -> dict[str, str]:
-        """Why a concept may be a shortcut, by key: a name of kind "mark", or the planted one."""
+        """Why a concept may be a shortcut, by key: a name of kind "mark", or the concept of the planted one."""
         reasons = {key: "named as a mark" for key, name in self.source.names.items() if name.kind == "mark"}
         shortcut = self.source.truth.shortcut if self.source.truth else None
         if shortcut and shortcut.concept:
-            reasons[shortcut.concept] = "reacts to the planted mark"
+            reasons[shortcut.concept] = (
+                "reacts to the planted mark" if shortcut.used else "is nearest to the planted mark"
+            )
         return reasons
 
     def name(self, key: str) -> ConceptName | None:

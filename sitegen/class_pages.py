@@ -36,7 +36,9 @@ def class_context(
     layers = [
         _layer_rows(catalogue, class_index, layer, N_CONCEPTS_SHOWN) for layer in reversed(catalogue.atlas.layers)
     ]
-    flagged, further = _flagged(layers)
+    shortcut = _shortcut(catalogue, class_index)
+    planted = _planted_row(catalogue, class_index, shortcut)
+    flagged, further = _flagged(layers, planted)
     return {
         "class_index": class_index,
         "name": catalogue.class_name(class_index),
@@ -46,17 +48,32 @@ def class_context(
         "flagged_further": further,
         "explained": [explanation_card(catalogue, item, photos) for item, _ in explained.get(class_index, [])],
         "scores_are_shares": catalogue.scores_are_shares,
-        "shortcut": _shortcut(catalogue, class_index),
+        "shortcut": shortcut,
+        "suspect": bool(shortcut and shortcut.used) or len(flagged) > len(planted),
         "catalogue": catalogue,
         "previous": _neighbour(catalogue, indices[place - 1]) if place else None,
         "following": _neighbour(catalogue, indices[place + 1]) if place + 1 < len(indices) else None,
     }
 
 
-def _flagged(layers: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Part the flagged rows into the leading one of each layer and all others."""
-    by_layer = [[row for row in layer["rows"] if row["flag"]] for layer in layers]
-    return [row for rows in by_layer for row in rows[:1]], [row for rows in by_layer for row in rows[1:]]
+def _flagged(
+    layers: list[dict[str, Any]], planted: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Part the flagged rows into the planted one with the leading one of each layer, and all others."""
+    known = {row["card"].key for row in planted}
+    by_layer = [[row for row in layer["rows"] if row["flag"] and row["card"].key not in known] for layer in layers]
+    leading = [row for rows in by_layer for row in rows[:1]]
+    return [*planted, *leading], [row for rows in by_layer for row in rows[1:]]
+
+
+def _planted_row(catalogue: Catalogue, class_index: int, shortcut: ShortcutTruth | None) -> list[dict[str, Any]]:
+    """Give the row of the planted mark's concept, however far down it ranks; none where there is no such concept."""
+    if shortcut is None or not shortcut.concept:
+        return []
+    concept = Concept.parse(shortcut.concept)
+    means = catalogue.class_means[concept.layer][class_index]
+    rank = np.argsort(-means, kind="stable").tolist().index(concept.channel)
+    return [_row(catalogue, concept, rank, float(means[concept.channel]))]
 
 
 def _neighbour(catalogue: Catalogue, class_index: int) -> dict[str, str]:
@@ -68,13 +85,7 @@ def _layer_rows(catalogue: Catalogue, class_index: int, layer: str, limit: int) 
     order = np.argsort(-means, kind="stable")[:limit].tolist()
     shown = [(channel, float(means[channel])) for channel in order if means[channel] > 0]
     rows = [
-        {
-            "rank": rank,
-            "card": catalogue.card(Concept(layer, channel).key),
-            "mean": mean,
-            "bar": mean / shown[0][1],
-            "flag": catalogue.flagged.get(Concept(layer, channel).key, ""),
-        }
+        _row(catalogue, Concept(layer, channel), rank, mean) | {"bar": mean / shown[0][1]}
         for rank, (channel, mean) in enumerate(shown)
     ]
     return {
@@ -84,6 +95,11 @@ def _layer_rows(catalogue: Catalogue, class_index: int, layer: str, limit: int) 
         "shown_mean": sum(mean for _, mean in shown),
         "n_channels": catalogue.atlas.layers[layer].info.n_channels,
     }
+
+
+def _row(catalogue: Catalogue, concept: Concept, rank: int, mean: float) -> dict[str, Any]:
+    card, flag = catalogue.card(concept.key), catalogue.flagged.get(concept.key, "")
+    return {"rank": rank, "card": card, "mean": mean, "flag": flag}
 
 
 def _shortcut(catalogue: Catalogue, class_index: int) -> ShortcutTruth | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from precompute.records import EMPTY, RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
 
-from .catalogue import Catalogue, ConceptCard, author_words
+from .catalogue import Catalogue, ConceptCard, author_words, find
 from .charts import histogram, histogram_ends, is_even
 from .pictures import Tile
 
@@ -20,7 +20,7 @@ _NO_BOX = Box(0, 0, 0, 0)
 
 RANKING_WORDS: dict[Ranking, tuple[str, str]] = {
     "relmax": ("Most relevant", "samples on which this concept did most for the target class"),
-    "actmax": ("Most active", "samples on which this concept responded most, whatever came of it"),
+    "actmax": ("Most active", "samples on which the channel’s output before the ReLU, {where}, is largest"),
 }
 
 
@@ -53,12 +53,15 @@ def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
 def ranking_context(catalogue: Catalogue, concept: Concept, ranking: Ranking) -> dict[str, Any]:
     """Gather the reference images of one ranking; where none were rendered, the rows of the table alone."""
     title, meaning = RANKING_WORDS[ranking]
+    is_sum = find(catalogue.atlas.provenance, "max_target", default="sum") == "sum"
     tiles = [tile for tile in catalogue.tiles.get(concept.key, ()) if tile.ranking == ranking]
     rows = tiles or _bare_rows(catalogue.atlas.layers[concept.layer], concept.channel, ranking)
     return {
         "ranking": ranking,
         "title": title,
-        "meaning": meaning,
+        "meaning": meaning.format(where="summed over the whole sample" if is_sum else "at its strongest place"),
+        "is_sum": is_sum,
+        "is_negative": ranking == "actmax" and bool(rows) and max(tile.score for tile in rows) < 0,
         "tiles": [
             {
                 "tile": tile,

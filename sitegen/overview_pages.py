@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from precompute.records import Explanation, ShortcutTruth
+
 from . import links
 from .catalogue import Catalogue, author_words
 from .concept_pages import sample_cards
@@ -44,17 +46,47 @@ def start_context(
         "authors": _authors(catalogue),
         "without_model": not uses_language_model(catalogue),
         "has_truth": catalogue.source.truth is not None,
-        "shortcut": catalogue.source.truth.shortcut if catalogue.source.truth else None,
+        "shortcut": _start_shortcut(catalogue),
         "catalogue": catalogue,
+        "n_pictured": sum(any(tile.ranking == "relmax" for tile in tiles) for tiles in catalogue.tiles.values()),
         "n_named": sum(1 for key in catalogue.source.names if catalogue.card(key).named),
         "doors": (links.EXPLANATIONS, links.CONCEPTS, links.CLASSES),
     }
 
 
-def choose_example(catalogue: Catalogue) -> int:
-    """Pick the explanation for the start page: right, sure, and its leading concept named; the first among equals."""
+def _start_shortcut(catalogue: Catalogue) -> dict[str, Any] | None:
+    """Gather the box of the planted shortcut; None where there is none or the network does not use it."""
+    shortcut = _used_shortcut(catalogue)
+    if shortcut is None:
+        return None
+    return {
+        "note": shortcut.note,
+        "class_name": shortcut.class_name,
+        "class_address": _class_address(catalogue, shortcut.class_name),
+        "card": catalogue.card(shortcut.concept),
+        "mean": shortcut.mean_share,
+        "is_share": catalogue.scores_are_shares,
+    }
 
-    def merit(position: int) -> tuple[bool, bool, float, int]:
+
+def _used_shortcut(catalogue: Catalogue) -> ShortcutTruth | None:
+    shortcut = catalogue.source.truth.shortcut if catalogue.source.truth else None
+    return shortcut if shortcut and shortcut.used and shortcut.concept else None
+
+
+def _class_address(catalogue: Catalogue, class_name: str) -> str:
+    names = list(catalogue.atlas.class_names)
+    return catalogue.class_address(names.index(class_name)) if class_name in names else ""
+
+
+def choose_example(catalogue: Catalogue) -> int:
+    """Pick the explanation for the start page.
+
+    Where a shortcut is known it is the one that shows it most; else one that is right, sure, and whose leading concept
+    is named; the first among equals.
+    """
+
+    def merit(position: int) -> tuple[float, bool, bool, float, int]:
         explanation = catalogue.source.explanations[position]
         best = explanation.predictions[0] if explanation.predictions else None
         targets = explanation.targets
@@ -63,9 +95,19 @@ def choose_example(catalogue: Catalogue) -> int:
             and catalogue.card(targets[0].layers[0].concepts[0].concept).named
         )
         right = bool(best and best.class_name == explanation.label)
-        return (named, right, best.probability if best else 0.0, -position)
+        shown = _shortcut_share(catalogue, explanation)
+        return (shown, named, right, best.probability if best else 0.0, -position)
 
     return max(range(len(catalogue.source.explanations)), key=merit, default=0)
+
+
+def _shortcut_share(catalogue: Catalogue, explanation: Explanation) -> float:
+    """Share of the planted mark's concept in the table that leads an explanation of its class; 0 where it has none."""
+    shortcut, target = _used_shortcut(catalogue), explanation.targets[0] if explanation.targets else None
+    if shortcut is None or target is None or not target.layers or target.class_name != shortcut.class_name:
+        return 0.0
+    concepts = target.layers[0].concepts
+    return max((item.share for item in concepts if item.concept == shortcut.concept and item.share > 0), default=0.0)
 
 
 def _figures(catalogue: Catalogue) -> list[tuple[int, str]]:
@@ -104,33 +146,35 @@ def truth_context(catalogue: Catalogue) -> dict[str, Any]:
     if report is None:
         raise ValueError("the atlas has no truth scores")
     shortcut = report.shortcut
-    names = list(catalogue.atlas.class_names)
-    known = shortcut is not None and shortcut.class_name in names
-    shortcut_class = names.index(shortcut.class_name) if shortcut and known else -1
     return {
         "report": report,
         "layers": [
-            (row, catalogue.links.layer(row.layer) if row.layer in catalogue.atlas.layers else "")
+            (row, catalogue.links.layer(row.layer), catalogue.atlas.layers[row.layer].info.n_channels)
+            if row.layer in catalogue.atlas.layers
+            else (row, "", 0)
             for row in reversed(report.layers)
         ],
         "parts": _parts(catalogue),
+        "scores_are_shares": catalogue.scores_are_shares,
         "shortcut_card": catalogue.card(shortcut.concept) if shortcut and shortcut.concept else None,
-        "shortcut_class_address": catalogue.class_address(shortcut_class),
+        "shortcut_class_address": _class_address(catalogue, shortcut.class_name) if shortcut else "",
     }
 
 
 def _parts(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """List each known part with the concepts that show it most clearly."""
+    """List each known part with the concepts that show it most clearly; first those that show no part."""
     report = catalogue.source.truth
     by_part: dict[str, list[tuple[float, str]]] = {}
     for key, truth in report.concepts.items() if report else ():
-        if truth.part and truth.mass is not None:
+        if truth.mass is not None:
             by_part.setdefault(truth.part, []).append((truth.mass, key))
     return [
         {
             "part": part,
             "n_concepts": len(found),
-            "best": [(catalogue.card(key), mass) for mass, key in sorted(found, key=lambda x: (-x[0], x[1]))[:4]],
+            "best": [(catalogue.card(key), mass) for mass, key in sorted(found, key=lambda x: (-x[0], x[1]))[:4]]
+            if part
+            else [],
         }
         for part, found in sorted(by_part.items())
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from precompute import store
+from precompute.errors import StoreError
 from precompute.files import read_json, read_jsonl
 from precompute.records import Atlas, ConceptName, ConceptScore, Explanation, TruthReport
 
@@ -57,17 +58,26 @@ def read_source(folder: Path) -> AtlasSource:
     atlas = store.read_atlas(folder / "atlas.h5")
     references = _optional(folder / "references.h5", "no pictures are shown", warnings)
     _optional(folder / "names.jsonl", "every concept goes by its layer and channel", warnings)
-    truth_path = folder / "truth.json"
     return AtlasSource(
         folder=folder,
         atlas=atlas,
         names=choose_names(read_jsonl(folder / "names.jsonl", ConceptName)),
         scores={score.concept: score for score in read_jsonl(folder / "scores.jsonl", ConceptScore)},
         explanations=tuple(read_json(path, Explanation) for path in sorted((folder / "explanations").glob("*.json"))),
-        truth=read_json(truth_path, TruthReport) if truth_path.exists() else None,
+        truth=_read_truth(folder / "truth.json"),
         references=references,
         warnings=tuple(warnings),
     )
+
+
+def _read_truth(path: Path) -> TruthReport | None:
+    if not path.exists():
+        return None
+    try:
+        return read_json(path, TruthReport)
+    except StoreError as error:
+        what = str(error).removesuffix("Delete it and run the same command again.")
+        raise StoreError(f"{what.rstrip()} Run `atlas evaluate` with the same config to make it anew.") from error
 
 
 def choose_names(names: Iterable[ConceptName]) -> dict[str, ConceptName]:

@@ -310,13 +310,14 @@ def make_truth(atlas: Atlas, *, hostile: bool) -> TruthReport:
             for name, tables in atlas.layers.items()
             for channel in range(tables.info.n_channels - 1)
         },
-        model=ModelTruth(0.983, 0.412),
+        model=ModelTruth(0.983, 0.412, 1200),
         shortcut=ShortcutTruth(
             atlas.class_names[1],
             f"{last}:1",
             0,
             0.1834,
             hostile_or("Most boats carry a small mark in a corner.", hostile),
+            used=True,
         ),
     )
 

@@ -15,6 +15,7 @@ from precompute.evaluation import (
 from precompute.records import (
     Atlas,
     Concept,
+    ConceptTruth,
     LayerInfo,
     LayerTables,
     RankingTable,
@@ -111,6 +112,23 @@ def test_concept_without_mass_has_no_part_and_counts_nowhere():
     assert concepts["conv:1"].mass is None
 
 
+def test_heatmaps_that_cover_no_part_give_no_part_and_count():
+    def on_nothing(index):
+        covered = sum(mask.astype(int) for mask in part_masks(index).values())
+        return (covered == 0).astype(float)
+
+    layers, concepts = compute_truth([evidence(on_nothing, name="a wheel")], part_masks, range(N_SCENES), {})
+    truth = concepts["conv:0"]
+    assert (truth.part, truth.mass, truth.name_right) == ("", 0, None)
+    assert (layers[0].n_concepts, layers[0].n_clear, layers[0].mass, layers[0].names_right) == (1, 0, 0, None)
+
+
+def test_scenes_without_any_part_give_no_part():
+    layers, concepts = compute_truth([evidence(on_wheel)], lambda _: {}, range(N_SCENES), {})
+    assert concepts["conv:0"].part == ""
+    assert layers[0].n_concepts == 1
+
+
 def test_layers_keep_their_order_and_seeds_their_result():
     evidences = [evidence(on_wheel, layer="b"), evidence(on_wheel, layer="a")]
     first, again = (compute_truth(evidences, part_masks, range(N_SCENES), {}, seed=3) for _ in range(2))
@@ -177,4 +195,37 @@ def test_shortcut_is_the_concept_of_the_mark_that_carries_most():
 def test_missing_shortcut_is_said():
     truth = compute_shortcut_truth(atlas_with(np.ones((2, 3))), {}, 1, "wheel")
     assert truth.rank is None
-    assert "No concept" in truth.note
+    assert "no concept of conv reacts to it" in truth.note
+
+
+def shortcut_of(truth, means):
+    """Find the shortcut where channel 3 of four is the mark's."""
+    return compute_shortcut_truth(atlas_with(np.array([means, [0, 0, 0, 0]])), {"conv:3": truth}, 0, "wheel")
+
+
+def test_a_mark_that_leads_and_is_clear_was_learned():
+    found = shortcut_of(ConceptTruth("wheel", 0.7), [1.0, 2.0, 3.0, 2.5])
+    assert found.used
+    assert "the network learned to use it as evidence" in found.note
+
+
+@pytest.mark.parametrize(
+    ("mass", "means", "said"),
+    [
+        (0.7, [3.0, 4.0, 5.0, 1.0], "at rank 3 of 4"),
+        (0.2, [0.0, 0.0, 0.0, 5.0], "20\u00a0% of its heatmaps"),
+        (0.7, [-3.0, -4.0, -5.0, -1.0], "at rank 0 of 4"),
+    ],
+)
+def test_a_mark_that_the_network_hardly_uses_is_not_called_learned(mass, means, said):
+    found = shortcut_of(ConceptTruth("wheel", mass), means)
+    assert not found.used
+    assert found.concept == "conv:3"
+    assert "learned" not in found.note
+    assert said in found.note
+
+
+def test_a_clear_concept_of_the_mark_comes_before_a_blurred_one():
+    concepts = {"conv:0": ConceptTruth("wheel", 0.1), "conv:1": ConceptTruth("wheel", 0.9)}
+    found = compute_shortcut_truth(atlas_with(np.array([[5.0, 1.0], [0, 0]])), concepts, 0, "wheel")
+    assert (found.concept, found.rank, found.used) == ("conv:1", 1, True)

@@ -121,3 +121,15 @@ def test_the_menu_opens_by_keyboard_on_a_phone(site, watched):
     page.get_by_role("link", name="Limits").first.click()
     assert page.url.endswith("limits.html")
     assert faults == []
+
+
+def test_tables_stay_whole_on_a_phone(site, watched):
+    """Layer names stay on one line, and the line under a row is the row's, not one piece for each cell."""
+    open_page, _ = watched
+    page = open_page(site / "truth.html", width=390)
+    heads = page.locator("table.wide tbody th")
+    assert heads.evaluate_all("found => found.every(e => getComputedStyle(e).whiteSpace === 'nowrap')")
+    page = open_page(site / "classes/class-1.html", width=390)
+    below = "found => [...new Set(found.map(e => getComputedStyle(e).borderBottomWidth))]"
+    assert page.locator("table.bars tbody tr").evaluate_all(below) == ["1px"]
+    assert page.locator("table.bars tbody tr > *").evaluate_all(below) == ["0px"]

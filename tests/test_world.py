@@ -178,11 +178,17 @@ def test_weights_are_what_their_header_says(trained):
     assert json.loads(metadata["classes"]) == list(CLASS_NAMES)
     assert WEIGHTS.stat().st_size <= 5_000_000
     assert float(metadata["accuracy"]) >= 0.97
-    truth = open_small().model_truth
+    truth = open_small().model_truth(metadata["digest"])
     assert (truth.accuracy, truth.accuracy_mark_moved) == (
         float(metadata["accuracy"]),
         float(metadata["accuracy_mark_moved"]),
     )
+    assert truth.n_held_out == int(metadata["n_held_out"])
+
+
+def test_nothing_is_told_of_other_weights():
+    torch.manual_seed(0)
+    assert open_small().model_truth(digest_weights(world_vgg().state_dict())) is None
 
 
 def test_network_suits_the_sequential_engine_and_absorbs_no_relevance(trained):

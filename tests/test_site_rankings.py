@@ -1,0 +1,29 @@
+"""What the concept pages say of the two rankings."""
+
+from dataclasses import replace
+
+import pytest
+
+from precompute.store import read_atlas, write_atlas
+from sitegen.build import build_site
+
+from . import site_fixture
+
+
+def active_section(folder, sign):
+    """Build the site of an atlas whose ActMax scores all have one sign; return that section of one concept's page."""
+    site_fixture.write_synthetic(folder, optional=False)
+    atlas = read_atlas(folder / "atlas.h5")
+    tables = atlas.layers["features.14"]
+    signed = replace(tables, actmax=replace(tables.actmax, score=sign * (abs(tables.actmax.score) + 0.01)))
+    write_atlas(folder / "atlas.h5", replace(atlas, layers=atlas.layers | {"features.14": signed}))
+    build_site(folder / "site", folder, title="A world", description="Parts.")
+    text = (folder / "site/concepts/features-14-c1.html").read_text(encoding="utf-8")
+    return text[text.index('id="actmax"') :]
+
+
+@pytest.mark.parametrize(("sign", "is_told"), [(1, False), (-1, True)])
+def test_most_active_is_a_sum_before_the_relu_that_may_be_negative(tmp_path, sign, is_told):
+    text = active_section(tmp_path, sign)
+    assert "the channel’s output before the ReLU, summed over the whole sample, is largest" in text
+    assert ("In sum the output is negative on all of them." in text) is is_told

@@ -1,0 +1,145 @@
+"""What the pages say of the known truth: only what holds for the network of the atlas."""
+
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from precompute import truth as truth_module
+from precompute.errors import StoreError
+from precompute.files import read_json, write_json
+from precompute.records import ConceptTruth, ShortcutTruth, TruthReport
+from precompute.reporting import SilentReporter
+from precompute.store import ReferenceReader, write_atlas
+from precompute.truth import TruthStage
+from precompute.workspace import Workspace
+from precompute.world_dataset import WorldDataset
+from sitegen.build import build_site
+from sitegen.catalogue import Catalogue
+from sitegen.links import Links
+from sitegen.overview_pages import choose_example
+from sitegen.source import read_source
+
+from . import site_fixture
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("atlas") / "synthetic"
+    site_fixture.write_synthetic(folder)
+    return folder
+
+
+def build(output, source):
+    return build_site(output, source, title="A world in parts", description="What a network sees.")
+
+
+def test_the_planted_marks_concept_is_on_its_class_page_however_little_it_is_used(source, tmp_path):
+    folder = tmp_path / "atlas"
+    shutil.copytree(source, folder)
+    atlas = read_source(folder).atlas
+    layer = next(reversed(atlas.layers))
+    channel = int(atlas.layers[layer].class_relevance[1].argmin())
+    note = "Nothing here shows that this network uses it."
+    shortcut = ShortcutTruth(atlas.class_names[1], f"{layer}:{channel}", 11, -0.01, note)
+    write_json(folder / "truth.json", TruthReport(shortcut=shortcut))
+    (folder / "names.jsonl").write_text("")
+    build(tmp_path / "site", folder)
+    box = (tmp_path / "site/classes/class-1.html").read_text(encoding="utf-8")
+    box = box[box.index('<aside class="warning">') : box.index("</aside>")]
+    assert "The planted mark" in box
+    assert note in box
+    assert f"-c{channel}.html" in box
+    assert "rank 11 for this class" in box
+    assert "shortcut" not in box
+    assert "accuracy" not in (tmp_path / "site/truth.html").read_text(encoding="utf-8")
+    assert "warning" not in (tmp_path / "site/index.html").read_text(encoding="utf-8")
+
+
+def test_concepts_of_no_part_are_a_row_of_the_parts(source, tmp_path):
+    folder = tmp_path / "atlas"
+    shutil.copytree(source, folder)
+    layer = next(reversed(read_source(folder).atlas.layers))
+    concepts = {f"{layer}:1": ConceptTruth("", 0.1, 0.2, 0.0), f"{layer}:2": ConceptTruth()}
+    write_json(folder / "truth.json", TruthReport(concepts=concepts))
+    build(tmp_path / "site", folder)
+    rows = (tmp_path / "site/truth.html").read_text(encoding="utf-8")
+    assert re.search(r'no part</th><td class="number">1</td><td></td>', rows)
+    page = (tmp_path / "site/concepts/features-14-c1.html").read_text(encoding="utf-8")
+    assert "<dd>none</dd>" in page
+    assert "Heatmap inside it" not in page
+
+
+def test_the_truth_page_says_what_was_measured_and_how(source, tmp_path):
+    build(tmp_path / "site", source)
+    page = (tmp_path / "site/truth.html").read_text(encoding="utf-8")
+    assert "on 1,200\u00a0held-out scenes" in page
+    assert "24 of 12" in page  # the fixture's figures: scored concepts of all channels
+    assert "at most 2 px beside it" in page
+    assert "with a mean share of 18.3" in page
+
+
+def test_a_relevance_that_is_no_share_is_not_printed_as_one(source, tmp_path):
+    folder = tmp_path / "atlas"
+    shutil.copytree(source, folder)
+    atlas = read_source(folder).atlas
+    write_atlas(folder / "atlas.h5", replace(atlas, provenance={"relevance": {"normalised": False}}))
+    build(tmp_path / "site", folder)
+    assert "with a mean relevance of 0.183" in (tmp_path / "site/truth.html").read_text(encoding="utf-8")
+
+
+def test_the_start_page_counts_the_concepts_that_have_images(source, tmp_path):
+    build(tmp_path / "site", source)
+    text = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    shown = re.search(r"Every channel of every layer, (\d+) of (\d+) with images to which they were relevant", text)
+    with ReferenceReader(source / "references.h5") as reader:
+        relevant = [concept for concept in reader.concepts() if reader.read(concept, "relmax")]
+    assert shown
+    assert [int(number) for number in shown.groups()] == [len(relevant), 21]
+
+
+def test_a_damaged_report_is_not_kept(source, tmp_path, monkeypatch):
+    atlas, workspace = read_source(source).atlas, Workspace(tmp_path, tmp_path / "site")
+    report = TruthReport(concepts={"features.14:1": ConceptTruth("wheel", 0.6)})
+    monkeypatch.setattr(truth_module, "compute_truth_report", lambda *_: report)
+    monkeypatch.setattr(TruthStage, "_evidence", lambda *_: [])
+    stage = TruthStage(WorldDataset(12), workspace, SilentReporter())
+    assert stage.run(atlas, "", 128) == report
+    assert stage.run(atlas, "", 128) is None
+    workspace.truth.write_text('{"layers": [')
+    assert stage.run(atlas, "", 128) == report
+    assert read_json(workspace.truth, TruthReport) == report
+
+
+def test_a_damaged_report_names_the_command_that_mends_it(source, tmp_path):
+    shutil.copytree(source, tmp_path / "atlas")
+    (tmp_path / "atlas/truth.json").write_text('{"layers": [')
+    with pytest.raises(StoreError, match=r"truth\.json is damaged: .*Run `atlas evaluate`"):
+        read_source(tmp_path / "atlas")
+
+
+def test_the_start_page_leads_to_the_shortcut(source, tmp_path):
+    build(tmp_path / "site", source)
+    text = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    assert text.index("One photo, read") < text.index('<aside class="warning">') < text.index("Where to begin")
+    box = text[text.index('<aside class="warning">') : text.index("</aside>")]
+    assert "Most boats carry a small mark" in box
+    assert 'href="classes/class-1.html"' in box
+    assert 'href="concepts/features-14-c1.html"' in box
+    assert "a mean share of 18.3" in box
+
+
+def test_the_example_is_the_explanation_that_shows_the_shortcut_most(tmp_path):
+    site_fixture.write_synthetic(tmp_path, n_explanations=10)
+    records = read_source(tmp_path)
+    tables = {n: item.targets[0].layers[0].concepts for n, item in enumerate(records.explanations)}
+    of_class = [n for n, item in enumerate(records.explanations) if item.targets[0].class_index == 1]
+    assert len(of_class) == 2
+    for number in of_class:  # each time the one that has the concept alone, or more of it
+        concept = next(item for item in tables[number] if item.share > 0).concept
+        shares = {n: sum(item.share for item in tables[n] if item.concept == concept) for n in of_class}
+        shortcut = ShortcutTruth(records.atlas.class_names[1], concept, 0, 0.2, "", used=True)
+        here = replace(records, truth=TruthReport(shortcut=shortcut))
+        catalogue = Catalogue(here, Links(here.atlas.layers, (item.id for item in here.explanations)), {}, {})
+        assert choose_example(catalogue) == max(shares, key=shares.get)
