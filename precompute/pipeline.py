@@ -53,8 +53,9 @@ class Pipeline:
     @cached_property
     def plan(self) -> ShardPlan:
         """How the samples are cut into shards."""
-        folder = self.workspace.shards(self.inputs.mining_digest)
-        return ShardPlan(folder, len(self.inputs.dataset), self.config.mining.shard_size)
+        digest = self.inputs.mining_digest
+        names = tuple(self.inputs.dataset.names)
+        return ShardPlan(self.workspace.shards(digest), names, self.config.mining.shard_size, digest)
 
     # --- mining ------------------------------------------------------------------------------------------------
 
