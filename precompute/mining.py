@@ -31,6 +31,8 @@ from .records import (
 from .relevance import BatchScores, LayerScores
 from .statistics import N_BINS, QUANTUM_NORMALISED, QUANTUM_RAW, add_class_sums, add_histogram, histogram_edges
 
+MINING_VERSION = 1
+"""Raise it when the same config over the same images and weights gives other tables: other scores, bins or order."""
 UNREAD = 32
 """Batches whose predictions may wait on a device, as each look at them stops it until all its work is done."""
 
