@@ -168,6 +168,25 @@ def test_a_model_that_gives_nan_is_told_with_the_sample(module, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("quantity", ["relevance", "activation"])
+def test_a_score_that_is_nan_is_told_with_layer_and_sample(module, tmp_path, quantity):
+    config = make_config()
+    miner = make_miner(module, config)
+    score = miner._engine.score
+
+    def damaged(inputs, labels):
+        scores = score(inputs, labels)
+        values = getattr(scores.layers["3"], quantity).clone()
+        values[0, 2] = float("nan")
+        layer = dataclasses.replace(scores.layers["3"], **{quantity: values})
+        return dataclasses.replace(scores, layers={**scores.layers, "3": layer})
+
+    miner._engine.score = damaged
+    with pytest.raises(ModelError, match=rf"the {quantity} of layer '3' for sample '0\.png' is not finite"):
+        miner.mine(make_plan(tmp_path), Part(), SilentReporter())
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/2"])
 def test_a_wrong_part_is_told(text):
     with pytest.raises(ConfigError, match="expected i/n"):
