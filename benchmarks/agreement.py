@@ -91,7 +91,7 @@ def compare(config: Config, n_samples: int, n_channels: int) -> list[Agreement]:
     inputs = Inputs(config)
     names = tuple(info.name for info in inputs.layers)
     with tempfile.TemporaryDirectory() as folder:
-        plan = ShardPlan(Path(folder) / "ours", n_samples, config.mining.shard_size)
+        plan = ShardPlan(Path(folder) / "ours", tuple(inputs.dataset.names[:n_samples]), config.mining.shard_size, "")
         ShardMiner(inputs.dataset, inputs.engine, inputs.tables, config, inputs.device).mine(
             plan, ALL, SilentReporter()
         )

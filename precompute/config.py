@@ -269,7 +269,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 """Inclusive bounds of the numbers; of each element where the value is an array."""
 
-_WITHOUT_EFFECT = frozenset(
+WITHOUT_EFFECT = frozenset(
     [
         *("mining.batch_size", "mining.n_workers", "mining.cache_images", "relevance.device"),
         *("llm.key_variable", "llm.concurrency", "llm.timeout", "llm.max_retries"),
@@ -332,7 +332,7 @@ def config_digest(config: Config, *sections: str) -> str:
         if not dataclasses.is_dataclass(record) or isinstance(record, type):
             raise ConfigError(f"no config section {section!r}")
         values = dataclasses.asdict(record)
-        content[section] = {key: values[key] for key in values if f"{section}.{key}" not in _WITHOUT_EFFECT}
+        content[section] = {key: values[key] for key in values if f"{section}.{key}" not in WITHOUT_EFFECT}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

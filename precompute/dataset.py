@@ -73,6 +73,10 @@ class Dataset(Protocol):
 
     def __len__(self) -> int: ...
 
+    def stamp(self, index: int) -> int:
+        """Return a number that changes when a sample's content does: the time of its file."""
+        ...
+
     def load(self, index: int) -> PIL.Image.Image:
         """Decode one sample to RGB; raises DataError whose message is the reason why it cannot be used."""
         ...
@@ -215,12 +219,13 @@ class _Inputs(torch.utils.data.Dataset[Batch]):
         return Batch(torch.tensor(used, dtype=torch.int64), stacked, skipped)
 
     def load(self, index: int) -> npt.NDArray[np.uint8]:
-        cached = self.cache.read(index) if self.cache else None
+        stamp = self.dataset.stamp(index) if self.cache else 0
+        cached = self.cache.read(index, stamp) if self.cache else None
         if cached is not None:
             return cached.copy()
         image = preprocess(self.dataset.load(index), self.preprocessing)
         if self.cache:
-            self.cache.write(index, image)
+            self.cache.write(index, image, stamp)
         return image
 
 

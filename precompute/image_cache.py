@@ -25,9 +25,10 @@ _HEADROOM = 1 << 30
 
 @dataclass(frozen=True)
 class ImageCache:
-    """Fixed-size images by index, each with its checksum.
+    """Fixed-size images by index, each with a checksum over its stamp and its pixels.
 
-    An image counts as present only if its checksum (never 0) fits, so that one torn by a crash is decoded again.
+    An image counts as present only if its checksum (never 0) fits, so that one torn by a crash is decoded again, and so
+    is one whose stamp (a number that changes with the file that it was decoded from) is another now.
     Several processes may read and write at once: an image has one right content.
 
     Attributes
@@ -73,8 +74,8 @@ class ImageCache:
             with replacing(path) as partial, partial.open("wb") as file:
                 file.truncate(size)
 
-    def read(self, index: int) -> npt.NDArray[np.uint8] | None:
-        """Read an image, or None where it is not there whole."""
+    def read(self, index: int, stamp: int = 0) -> npt.NDArray[np.uint8] | None:
+        """Read an image, or None where it is not there whole or has another stamp."""
         try:
             with self.path.with_suffix(".crc").open("rb") as file:
                 checksum = os.pread(file.fileno(), 4, 4 * index)
@@ -84,21 +85,21 @@ class ImageCache:
                 content = os.pread(file.fileno(), self._n_bytes, index * self._n_bytes)
         except OSError:
             return None
-        if len(content) < self._n_bytes or _checksum(content) != checksum:
+        if len(content) < self._n_bytes or _checksum(content, stamp) != checksum:
             return None
         return np.frombuffer(content, dtype=np.uint8).reshape(self.shape)
 
-    def write(self, index: int, image: npt.NDArray[np.uint8]) -> None:
+    def write(self, index: int, image: npt.NDArray[np.uint8], stamp: int = 0) -> None:
         """Keep an image; where that fails (a full disk) the run goes on without."""
         content = np.ascontiguousarray(image).tobytes()
         try:
             with self.path.open("rb+") as file:
                 os.pwrite(file.fileno(), content, index * self._n_bytes)
             with self.path.with_suffix(".crc").open("rb+") as file:
-                os.pwrite(file.fileno(), _checksum(content), 4 * index)
+                os.pwrite(file.fileno(), _checksum(content, stamp), 4 * index)
         except OSError as error:
             _LOGGER.warning("the image cache %s cannot be written: %s", self.path, error.strerror)
 
 
-def _checksum(content: bytes) -> bytes:
-    return (zlib.crc32(content) or 1).to_bytes(4, "little")
+def _checksum(content: bytes, stamp: int) -> bytes:
+    return (zlib.crc32(content, zlib.crc32(str(stamp).encode())) or 1).to_bytes(4, "little")

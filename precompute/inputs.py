@@ -13,7 +13,7 @@ from .config import Config, config_digest
 from .dataset import Dataset, open_dataset
 from .engines import choose_device, make_engine
 from .errors import DataError
-from .mining import Tables
+from .mining import MINING_VERSION, Tables
 from .model import LoadedModel, describe_layers, load_model, select_layers
 from .provenance import digest_of
 from .records import EMPTY, LayerInfo
@@ -112,7 +112,7 @@ class Inputs:
         """SHA-256 of everything that the mined tables depend on."""
         sections = config_digest(self.config, "dataset", "preprocessing", "model", "relevance", "mining")
         foundation = (self.dataset.digest, self.model.weights_digest, self.class_names, self.engine.name)
-        return digest_of([FORMAT_VERSION, sections, *foundation])
+        return digest_of([FORMAT_VERSION, MINING_VERSION, sections, *foundation])
 
     @cached_property
     def references_digest(self) -> str:

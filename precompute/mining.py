@@ -31,6 +31,8 @@ from .records import (
 from .relevance import BatchScores, LayerScores
 from .statistics import N_BINS, QUANTUM_NORMALISED, QUANTUM_RAW, add_class_sums, add_histogram, histogram_edges
 
+MINING_VERSION = 1
+"""Raise it when the same config over the same images and weights gives other tables: other scores, bins or order."""
 UNREAD = 32
 """Batches whose predictions may wait on a device, as each look at them stops it until all its work is done."""
 
@@ -143,22 +145,29 @@ class ShardAccumulator:
             The model gave values that are not finite, in this batch or in one of the last before it.
         """
         probability, prediction = scores.logits.double().softmax(dim=-1).max(dim=-1)
-        finite = torch.isfinite(scores.logits).all(dim=-1)
-        self._unread.append((index, torch.stack([finite, prediction, scores.targets, probability]).to(torch.float64)))
+        known = [prediction, scores.targets, probability, *self._finite(scores)]
+        self._unread.append((index, torch.stack([row.to(torch.float64) for row in known])))
         if self._device.type == "cpu" or len(self._unread) == UNREAD:
             self._read()
         index = index.to(self._device, non_blocking=True)
         for name, layer in self._layers.items():
             layer.add(scores.layers[name], index, scores.targets)
 
+    def _finite(self, scores: BatchScores) -> list[torch.Tensor]:
+        """Tell for each sample whether its output is finite, then its relevance and its activation in each layer."""
+        layers = [scores.layers[name] for name in self._layers]
+        values = [scores.logits, *(value for layer in layers for value in (layer.relevance, layer.activation))]
+        return [torch.isfinite(value).all(dim=-1) for value in values]
+
     def _read(self) -> None:
         """Fetch what is known of the samples of the last batches from the device, in one go."""
         if not self._unread:
             return
         index = torch.cat([index for index, _ in self._unread]).numpy()
-        finite, prediction, target, probability = torch.cat([known for _, known in self._unread], dim=1).cpu().numpy()
+        known = torch.cat([known for _, known in self._unread], dim=1).cpu().numpy()
         self._unread.clear()
-        self._check_finite(index, finite != 0)
+        prediction, target, probability = known[:3]
+        self._check_finite(index, known[3:] != 0)
         rows = index - self._start
         self._prediction[rows], self._target[rows], self._probability[rows] = prediction, target, probability
 
@@ -186,12 +195,20 @@ class ShardAccumulator:
         )
 
     def _check_finite(self, index: IntArray, finite: npt.NDArray[np.bool_]) -> None:
-        if not finite.all():
-            sample = self._names[int(index[~finite][0]) - self._start]
-            raise ModelError(
-                f"the model's output for sample {sample!r} is not finite. Its weights may be damaged or may need "
-                "another preprocessing or precision: check model.weights, preprocessing and relevance.precision"
-            )
+        """Raise ModelError where a row of `_finite`, (rows, n), has a gap; names the first of the first such sample."""
+        if finite.all():
+            return
+        column = int(np.argmin(finite.all(axis=0)))
+        row = int(np.argmin(finite[:, column]))
+        what = "the model's output"
+        if row:
+            what = f"the {('relevance', 'activation')[(row - 1) % 2]} of layer {list(self._layers)[(row - 1) // 2]!r}"
+        sample = self._names[int(index[column]) - self._start]
+        raise ModelError(
+            f"{what} for sample {sample!r} is not finite. The model's weights may "
+            "be damaged or may need another preprocessing or precision: check model.weights, preprocessing and "
+            "relevance.precision"
+        )
 
 
 def merge_shards(shards: Iterable[Atlas], provenance: dict[str, object]) -> Atlas:

@@ -10,12 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .config import Config
+from .config import WITHOUT_EFFECT, Config
 from .costs import Estimate
 from .errors import StoreError
 from .explanations import ExplanationStage
 from .inputs import Inputs
 from .llm import LlmClient
+from .mining import MINING_VERSION
 from .names import NameStage
 from .provenance import config_record, digest_of, digest_package, first_difference, package_versions, today
 from .records import Atlas
@@ -26,6 +27,14 @@ from .shards import ALL, Part, ShardMiner, ShardPlan, merge_plan
 from .store import ATLAS_KIND, REFERENCES_KIND, read_atlas, read_provenance, write_atlas, write_references
 from .truth import TruthStage
 from .workspace import Workspace
+
+_OTHER_INPUTS = {
+    "mining_version": "another version of this program",
+    "dataset_digest": "other images or labels (their names, sizes or classes differ)",
+    "weights_digest": "other weights",
+    "engine": "another relevance engine",
+}
+"""What to say of an atlas with the same config, by the key of the provenance that differs."""
 
 
 class Pipeline:
@@ -47,14 +56,16 @@ class Pipeline:
 
     @cached_property
     def atlas(self) -> Atlas:
-        """The mined tables, read from the finished file."""
+        """The mined tables, read from the finished file; raises StoreError where it is not of this config."""
+        self._is_mined()
         return read_atlas(self.workspace.atlas)
 
     @cached_property
     def plan(self) -> ShardPlan:
         """How the samples are cut into shards."""
-        folder = self.workspace.shards(self.inputs.mining_digest)
-        return ShardPlan(folder, len(self.inputs.dataset), self.config.mining.shard_size)
+        digest = self.inputs.mining_digest
+        names = tuple(self.inputs.dataset.names)
+        return ShardPlan(self.workspace.shards(digest), names, self.config.mining.shard_size, digest)
 
     # --- mining ------------------------------------------------------------------------------------------------
 
@@ -68,6 +79,7 @@ class Pipeline:
         """
         if self._is_mined():
             self.reporter.say(f"kept      {self.workspace.atlas} (nothing to mine)")
+            self.workspace.remove(self.plan.folder)  # a run may have been killed between merging and removing
             return
         inputs = self.inputs
         miner = ShardMiner(inputs.dataset, inputs.engine, inputs.tables, self.config, inputs.device)
@@ -82,6 +94,7 @@ class Pipeline:
         """Merge all shards into ``atlas.h5``; raises StoreError where one is missing."""
         if self._is_mined():
             self.reporter.say(f"kept      {self.workspace.atlas} (merged already)")
+            self.workspace.remove(self.plan.folder)
             return
         atlas = merge_plan(self.plan, self._provenance())
         counts = {"samples": len(atlas.samples.name), "used": int(atlas.class_counts.sum())}
@@ -91,6 +104,7 @@ class Pipeline:
         self.reporter.say(f"mined     {self.workspace.atlas}: {counts['used']} samples, {len(atlas.layers)} layers")
 
     def _is_mined(self) -> bool:
+        """Tell whether the atlas is there; raises StoreError where it is another config's."""
         path = self.workspace.atlas
         if not path.exists():
             return False
@@ -100,19 +114,28 @@ class Pipeline:
         raise StoreError(self._other_config(path, found))
 
     def _other_config(self, path: Path, found: dict[str, Any]) -> str:
-        mined = ("dataset", "preprocessing", "model", "relevance", "mining", "seed")
-        theirs = {key: found.get("config", {}).get(key) for key in mined}
-        ours = {key: config_record(self.config).get(key) for key in mined}
-        difference = first_difference(theirs, ours) or "the images, the weights or the program differ"
         return (
-            f"{path} was made with another config: {difference}. Choose another folder with --output, or remove "
+            f"{path} was made with {self._other_cause(found)}. Choose another folder with --output, or remove "
             f"{path.parent} to make everything again"
+        )
+
+    def _other_cause(self, found: dict[str, Any]) -> str:
+        """Say in what the atlas that is there differs from the one that this config would make."""
+        theirs, ours = (_mined_sections(record) for record in (found.get("config", {}), config_record(self.config)))
+        difference = first_difference(theirs, ours)
+        if difference:
+            return f"another config: {difference}"
+        here = self._provenance()
+        return next(
+            (words for key, words in _OTHER_INPUTS.items() if found.get(key) != here[key]),
+            "another class list or another version of this program",
         )
 
     def _provenance(self) -> dict[str, Any]:
         inputs = self.inputs
         return {
             "mining_digest": inputs.mining_digest,
+            "mining_version": MINING_VERSION,
             "weights_digest": inputs.model.weights_digest,
             "dataset_digest": inputs.dataset.digest,
             "engine": inputs.engine.name,
@@ -129,10 +152,12 @@ class Pipeline:
     def render(self) -> None:
         """Render what is missing of the reference images and merge it into ``references.h5``."""
         path, digest = self.workspace.references, self.inputs.references_digest
+        self._is_mined()
+        folder = self.workspace.reference_blocks(digest)
         if path.exists() and read_provenance(path, REFERENCES_KIND).get("references_digest") == digest:
             self.reporter.say(f"kept      {path} (nothing to render)")
+            self.workspace.remove(folder)
             return
-        folder = self.workspace.reference_blocks(digest)
         renderer = Renderer(self.inputs.dataset, self.inputs.engine, self.atlas, self.config)
         blocks = renderer.render(folder, self.reporter)
         provenance = {"references_digest": digest, "mining_digest": self.inputs.mining_digest, "date": today()}
@@ -173,6 +198,7 @@ class Pipeline:
 
     def explain(self, photos: tuple[Path, ...] = ()) -> list[Path]:
         """Explain the config's photos, or the given ones besides; returns the explanations' files."""
+        self._is_mined()
         return self._explanations.run(photos)
 
     @cached_property
@@ -189,6 +215,7 @@ class Pipeline:
 
     def estimate_explanations(self, photos: tuple[Path, ...] = ()) -> Estimate:
         """Count the calls, tokens and dollars of `explain`; makes no call, but keeps the numbers that it needs."""
+        self._is_mined()
         return self._explanations.estimate(photos)
 
     def evaluate(self) -> None:
@@ -243,3 +270,13 @@ class Pipeline:
             self.reporter.say(f"skipped   {self.atlas.samples.name[index]!r}: {reason}")
         if len(skipped) > 5:
             self.reporter.say(f"skipped   {len(skipped) - 5} more; the site's provenance page lists them all")
+
+
+def _mined_sections(record: dict[str, Any]) -> dict[str, Any]:
+    """Keep of a config record what the mined tables depend on."""
+    sections = {name: record.get(name, {}) for name in ("dataset", "preprocessing", "model", "relevance", "mining")}
+    kept = {
+        name: {key: value for key, value in section.items() if f"{name}.{key}" not in WITHOUT_EFFECT}
+        for name, section in sections.items()
+    }
+    return {**kept, "seed": record.get("seed")}

@@ -35,11 +35,24 @@ _CODECS = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
 
 
 class Sample(NamedTuple):
-    """One image file: its name with forward slashes, its size in bytes, where its bytes begin (0 but in archives)."""
+    """One image file.
+
+    Attributes
+    ----------
+    name : str
+        With forward slashes.
+    size : int
+        In bytes.
+    offset : int
+        Where its bytes begin; 0 but in archives.
+    modified : int
+        When the file, or the archive, was last changed, in nanoseconds.
+    """
 
     name: str
     size: int
     offset: int = 0
+    modified: int = 0
 
 
 class Source(Protocol):
@@ -88,9 +101,14 @@ class SampleSet:
     digest: str
     source: Source
     max_megapixels: float
+    modified: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def stamp(self, index: int) -> int:
+        """Return when the file of one sample was last changed, in nanoseconds."""
+        return self.modified[index]
 
     def load(self, index: int) -> PIL.Image.Image:
         """Read and decode one sample.
@@ -159,13 +177,14 @@ def list_tar(path: Path, cache: Path) -> tuple[Path, list[Sample]]:
     try:
         with tarfile.open(plain, "r:") as archive:
             members = [member for member in archive if member.isreg() and not member.issparse()]
+        modified = path.stat().st_mtime_ns
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"cannot read the archive {path}: {error}") from error
     samples = []
     for member in members:
         name = PurePosixPath(*(part for part in PurePosixPath(member.name).parts if part not in (".", "/")))
         if _is_image(name.name):
-            samples.append(Sample(str(name), member.size, member.offset_data))
+            samples.append(Sample(str(name), member.size, member.offset_data, modified))
     if not samples:
         raise DataError(f"the archive {path} holds no image file")
     if len({sample.name.partition("/")[0] for sample in samples}) == 1 and all(
@@ -249,7 +268,8 @@ def make_sample_set(
     digest = hashlib.sha256()
     for name, sample, label in zip(names, kept, kept_labels.tolist(), strict=True):
         digest.update(json.dumps([name, sample.size, label]).encode() + b"\n")
-    return SampleSet(names, kept_labels, class_names, digest.hexdigest(), source, max_megapixels)
+    modified = tuple(sample.modified for sample in kept)
+    return SampleSet(names, kept_labels, class_names, digest.hexdigest(), source, max_megapixels, modified)
 
 
 def no_labels(n_samples: int) -> IntArray:
@@ -274,7 +294,8 @@ def _walk(root: Path, below: PurePosixPath, above: frozenset[tuple[int, int]]) -
             if Path(entry).is_dir():
                 yield from _walk(root, name, above | {here})
             elif _is_image(entry.name) and Path(entry).is_file():
-                yield Sample(str(name), entry.stat().st_size)
+                file = entry.stat()
+                yield Sample(str(name), file.st_size, modified=file.st_mtime_ns)
 
 
 def _printable(name: str) -> str:

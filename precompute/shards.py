@@ -47,14 +47,34 @@ class Part:
 
 ALL = Part()
 
+_REMEDY = (
+    "Copy the right file there, or delete it and run `atlas mine` (on its machine, with its --shard); then merge again"
+)
+
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """How the samples are cut into shards, and where these lie."""
+    """How the samples are cut into shards, and where these lie.
+
+    Attributes
+    ----------
+    folder : Path
+    names : tuple of str
+        Of all samples.
+    shard_size : int
+    mining_digest : str
+        Of everything that the shards depend on; each carries it.
+    """
 
     folder: Path
-    n_samples: int
+    names: tuple[str, ...]
     shard_size: int
+    mining_digest: str
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples of all shards."""
+        return len(self.names)
 
     @property
     def n_shards(self) -> int:
@@ -69,9 +89,19 @@ class ShardPlan:
         """Return the sample indices of one shard."""
         return range(number * self.shard_size, min((number + 1) * self.shard_size, self.n_samples))
 
+    def origin(self, number: int) -> dict[str, object]:
+        """Return what the provenance of one shard has to say."""
+        samples = self.samples(number)
+        return {
+            "mining_digest": self.mining_digest,
+            "shard": number,
+            "start": samples.start,
+            "stop": samples.stop,
+        }
+
     def missing(self, part: Part = ALL) -> list[int]:
         """List the shards of a part that are not there yet, ascending."""
-        return [number for number in range(part.index, self.n_shards, part.count) if not self.path(number).exists()]
+        return [number for number in range(part.index, self.n_shards, part.count) if not self.path(number).is_file()]
 
 
 class ShardMiner:
@@ -129,7 +159,7 @@ class ShardMiner:
             accumulator.skip(batch.skipped)
             self._score(batch, accumulator)
             advance(len(batch.indices) + len(batch.skipped))
-        write_atlas(plan.path(number), accumulator.finish(self._config.name, {"shard": number}))
+        write_atlas(plan.path(number), accumulator.finish(self._config.name, plan.origin(number)))
 
     def _score(self, batch: Batch, accumulator: ShardAccumulator) -> None:
         """Score a batch; in float64 one sample at a time, so that no sum's order depends on the sample's neighbours."""
@@ -173,7 +203,7 @@ def merge_plan(plan: ShardPlan, provenance: dict[str, object]) -> Atlas:
     Raises
     ------
     StoreError
-        A shard is missing or damaged.
+        A shard is missing, damaged, or not the one that its name says.
     DataError
         Not one sample could be used.
     """
@@ -183,9 +213,33 @@ def merge_plan(plan: ShardPlan, provenance: dict[str, object]) -> Atlas:
             f"{len(missing)} of {plan.n_shards} shards are not there yet, the first is {plan.path(missing[0])}. "
             "Run `atlas mine` (on every machine its --shard), copy the shards together, then merge again"
         )
-    atlas = merge_shards((read_atlas(plan.path(number)) for number in range(plan.n_shards)), provenance)
+    atlas = merge_shards((_read_shard(plan, number) for number in range(plan.n_shards)), provenance)
     if not atlas.class_counts.sum():
         reasons = sorted(atlas.samples.skipped.items())[:3]
         listed = "; ".join(f"{atlas.samples.name[index]!r}: {reason}" for index, reason in reasons)
         raise DataError(f"none of the {plan.n_samples} samples could be used. The first: {listed}")
     return atlas
+
+
+def _read_shard(plan: ShardPlan, number: int) -> Atlas:
+    """Read one shard; raises StoreError where the file is damaged or is another shard."""
+    path = plan.path(number)
+    shard = read_atlas(path, _REMEDY)
+    mistake = _mistake(shard, plan, number)
+    if mistake:
+        raise StoreError(f"{path} is not shard {number} of this atlas: {mistake}. {_REMEDY}")
+    return shard
+
+
+def _mistake(shard: Atlas, plan: ShardPlan, number: int) -> str:
+    """Tell in what a shard differs from the one that should be there; empty where it does not."""
+    for key, expected in plan.origin(number).items():
+        found = shard.provenance.get(key)
+        if found != expected:
+            return f"found {key} {found!r}, expected {expected!r}"
+    samples = plan.samples(number)
+    names = plan.names[samples.start : samples.stop]
+    if len(shard.samples.name) != len(names):
+        return f"found {len(shard.samples.name)} samples, expected {len(names)}"
+    pairs = zip(shard.samples.name, names, strict=True)
+    return next((f"found sample {found!r}, expected {name!r}" for found, name in pairs if found != name), "")

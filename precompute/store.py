@@ -43,26 +43,33 @@ _BLOBS = ("full", "crop", "masked", "heatmap")
 
 
 @contextmanager
-def reading(path: Path, kind: str) -> Iterator[h5py.File]:
+def reading(path: Path, kind: str, remedy: str = "") -> Iterator[h5py.File]:
     """Open a stored file for reading after checking its kind and version.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+    remedy : str
+        What to do where the file cannot be used, if not what this module knows.
 
     Raises
     ------
     StoreError
         Missing, not HDF5, truncated, of another kind or of another format version.
     """
-    file = _open(path, kind)
-    with file, _telling_damage(path):
+    file = _open(path, kind, remedy)
+    with file, _telling_damage(path, remedy):
         yield file
 
 
-def _open(path: Path, kind: str) -> h5py.File:
+def _open(path: Path, kind: str, remedy: str = "") -> h5py.File:
     if not path.is_file():
-        raise StoreError(f"there is no {path}. Run `atlas run` with the same config to make it.")
-    with _telling_damage(path):
+        raise StoreError(f"there is no {path}. {remedy or 'Run `atlas run` with the same config to make it.'}")
+    with _telling_damage(path, remedy):
         file = h5py.File(path, "r")
         try:
-            _check_header(file, path, kind)
+            _check_header(file, path, kind, remedy)
         except BaseException:
             file.close()
             raise
@@ -70,31 +77,29 @@ def _open(path: Path, kind: str) -> h5py.File:
 
 
 @contextmanager
-def _telling_damage(path: Path) -> Iterator[None]:
+def _telling_damage(path: Path, remedy: str = "") -> Iterator[None]:
     """Turn whatever reading a damaged file ends in into one message."""
     try:
         yield
     except (OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
-        raise _damaged(path) from error
+        raise _damaged(path, remedy) from error
 
 
-def _damaged(path: Path) -> StoreError:
-    return StoreError(
-        f"{path} is truncated or damaged: it cannot be read as the file it should be. "
-        "Delete it and run the same command again; finished shards are used again."
-    )
+def _damaged(path: Path, remedy: str) -> StoreError:
+    remedy = remedy or "Delete it and run the same command again; finished shards are used again."
+    return StoreError(f"{path} is truncated or damaged: it cannot be read as the file it should be. {remedy}")
 
 
-def _check_header(file: h5py.File, path: Path, kind: str) -> None:
+def _check_header(file: h5py.File, path: Path, kind: str, remedy: str) -> None:
     found_kind = file.attrs.get("kind", "something else")
     if found_kind != kind:
-        raise StoreError(f"{path} is not a {kind} file: found {found_kind!r}. Choose another output folder.")
+        raise StoreError(
+            f"{path} is not a {kind} file: found {found_kind!r}. {remedy or 'Choose another output folder.'}"
+        )
     found = int(file.attrs.get("format_version", 0))
     if found != FORMAT_VERSION:
-        raise StoreError(
-            f"{path} has format version {found}, this program reads version {FORMAT_VERSION}. "
-            "Move it away and run `atlas run` to make it again, or use the program version that made it."
-        )
+        remedy = remedy or "Move it away and run `atlas run` to make it again, or use the program version that made it."
+        raise StoreError(f"{path} has format version {found}, this program reads version {FORMAT_VERSION}. {remedy}")
 
 
 @contextmanager
@@ -161,15 +166,15 @@ def write_atlas(path: Path, atlas: Atlas) -> None:
             _write_layer(layers.create_group(f"{index:04d}"), tables)
 
 
-def read_atlas(path: Path) -> Atlas:
-    """Read ``atlas.h5`` (or one shard of it).
+def read_atlas(path: Path, remedy: str = "") -> Atlas:
+    """Read ``atlas.h5`` (or one shard of it); `remedy` as in `reading`.
 
     Raises
     ------
     StoreError
         Missing, truncated, of another kind or version.
     """
-    with reading(path, ATLAS_KIND) as file:
+    with reading(path, ATLAS_KIND, remedy) as file:
         layers = [_read_layer(file["layers"][key]) for key in sorted(file["layers"])]
         return Atlas(
             name=str(file.attrs["name"]),

@@ -91,6 +91,10 @@ class WorldDataset:
     def __len__(self) -> int:
         return self.n_samples
 
+    def stamp(self, index: int) -> int:
+        """Return the same for every scene: its pixels never change under one version of the world."""
+        return WORLD_VERSION
+
     def load(self, index: int) -> PIL.Image.Image:
         """Draw one scene, RGB."""
         return PIL.Image.fromarray(draw_scene(self.seed, self._order[index]).image)

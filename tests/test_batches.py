@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -114,6 +115,24 @@ def test_the_cache_gives_the_same_images_without_decoding(tmp_path, monkeypatch)
     assert torch.equal(first.images, second.images)
     assert second.skipped == {5: "still broken"}
     assert np.array_equal(datasets.load_input(found, 3, config), first.images[3].numpy())
+
+
+def test_a_file_that_changes_but_keeps_its_size_is_decoded_again(tmp_path):
+    root = tmp_path / "photos" / "one"
+    root.mkdir(parents=True)
+    config = configure(tmp_path, "mining.cache_images=true", "dataset.kind=folders", "dataset.root=photos")
+    sizes, pixels = [], []
+    for level in (10, 200):
+        PIL.Image.new("RGB", (20, 20), (level,) * 3).save(root / "a.bmp")
+        os.utime(root / "a.bmp", ns=(level, level))
+        PIL.Image.new("RGB", (20, 20)).save(root / "b.bmp")
+        os.utime(root / "b.bmp", ns=(1, 1))
+        sizes.append((root / "a.bmp").stat().st_size)
+        found = datasets.open_dataset(config)
+        pixels.append([int(datasets.load_input(found, index, config).max()) for index in range(2)])
+    assert sizes[0] == sizes[1]
+    assert pixels == [[10, 0], [200, 0]]
+    assert len(list((tmp_path / "here" / "cache").glob("images-*.u8"))) == 1
 
 
 def test_another_preprocessing_or_data_set_has_another_cache(tmp_path):

@@ -17,9 +17,12 @@ import torch
 from safetensors.torch import save_file
 
 from precompute.cli import _COMMANDS, build_parser, main
+from precompute.config import load_config
 from precompute.files import read_json
+from precompute.inputs import Inputs
 from precompute.records import Explanation
 from precompute.store import ReferenceReader, read_atlas
+from precompute.workspace import Workspace
 from tests.small_atlas import CONFIG, make_small_atlas
 from tests.test_store import assert_same
 
@@ -255,6 +258,65 @@ def test_an_atlas_of_another_config_version_or_truncated(finished, tmp_path, cap
     changed = stored.read_bytes()
     fails(capsys, ["run", "--config", config], "format version 99")
     assert stored.read_bytes() == changed
+
+
+@pytest.mark.parametrize("command", ["references", "name", "score", "explain", "evaluate", "merge"])
+def test_no_command_takes_the_atlas_of_another_config(finished, tmp_path, capsys, command):
+    shutil.copytree(finished, tmp_path / "copy")
+    before = contents(tmp_path / "copy/small")
+    arguments = [command, "--config", tmp_path / "copy/small.toml", "--set", "relevance.composite=EpsilonPlus"]
+    fails(capsys, arguments, "another config: relevance.composite is 'EpsilonPlusFlat' there and 'EpsilonPlus' here")
+    assert contents(tmp_path / "copy/small") == before
+
+
+def test_settings_without_effect_are_not_named_as_the_difference(finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "copy")
+    command = ["mine", "--config", tmp_path / "copy/small.toml", "--set", "mining.batch_size=5"]
+    assert main([str(argument) for argument in command]) == 0
+    fails(capsys, [*command, "--set", "mining.top_k=5"], "another config: mining.top_k is 6 there and 5 here")
+    next((tmp_path / "copy/photos").rglob("*.png")).unlink()
+    fails(capsys, command, "made with other images or labels")
+
+
+def test_another_version_of_mining_is_told(finished, tmp_path, capsys, monkeypatch):
+    shutil.copytree(finished, tmp_path / "copy")
+    for module in ("inputs", "pipeline"):
+        monkeypatch.setattr(f"precompute.{module}.MINING_VERSION", 1000)
+    fails(capsys, ["mine", "--config", tmp_path / "copy/small.toml"], "another version of this program")
+
+
+@pytest.mark.parametrize("command", ["mine", "merge", "references"])
+def test_parts_left_by_a_killed_run_are_removed(finished, tmp_path, command):
+    shutil.copytree(finished, tmp_path / "copy")
+    config = tmp_path / "copy/small.toml"
+    inputs = Inputs(load_config(config))
+    workspace = Workspace(tmp_path / "copy/small", tmp_path / "copy/site")
+    left = workspace.shards(inputs.mining_digest)
+    if command == "references":
+        left = workspace.reference_blocks(inputs.references_digest)
+    left.mkdir(parents=True)
+    (left / "000000.h5").touch()
+    assert main([command, "--config", str(config)]) == 0
+    assert not left.exists()
+
+
+def test_the_truth_is_not_told_of_another_number_of_scenes(tmp_path, capsys):
+    arguments = ["--config", "data/world.toml", "--output", tmp_path / "world"]
+    few = [
+        "--set",
+        "dataset.n_samples=24",
+        "--set",
+        "model.layers=['features.14']",
+        "--set",
+        "references.per_ranking=2",
+    ]
+    for command in ("mine", "references", "evaluate"):
+        assert main([str(argument) for argument in (command, *arguments, *few)]) == 0
+    before = contents(tmp_path)
+    for n_samples in (12, 48):
+        other = ["--set", f"dataset.n_samples={n_samples}"]
+        fails(capsys, ["evaluate", *arguments, *few, *other], f"dataset.n_samples is 24 there and {n_samples} here")
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -1,6 +1,7 @@
 """Mining with files: however the work is cut, interrupted and spread, the tables are the same."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +83,13 @@ def make_miner(module, config):
     return ShardMiner(Samples(), engine, tables, config, torch.device("cpu"))
 
 
+def make_plan(folder, shard_size=8, names=Samples.names, digest="digest"):
+    return ShardPlan(folder, names, shard_size, digest)
+
+
 def mine(module, folder, *, shard_size=8, batch_size=3, parts=1):
     config = make_config(shard_size, batch_size)
-    plan = ShardPlan(folder, N_SAMPLES, shard_size)
+    plan = make_plan(folder, shard_size)
     for index in range(parts):
         make_miner(module, config).mine(plan, Part(index, parts), SilentReporter())
     return merge_plan(plan, {"seed": 1})
@@ -136,7 +141,7 @@ def test_bad_images_are_skipped_counted_and_listed(module, tmp_path):
 
 def test_only_missing_shards_are_mined_again(module, tmp_path):
     whole = mine(module, tmp_path)
-    plan = ShardPlan(tmp_path, N_SAMPLES, 8)
+    plan = make_plan(tmp_path)
     plan.path(1).unlink()
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert_same(whole, mine(module, tmp_path))
@@ -145,9 +150,9 @@ def test_only_missing_shards_are_mined_again(module, tmp_path):
 
 def test_a_missing_shard_is_told(module, tmp_path):
     mine(module, tmp_path)
-    ShardPlan(tmp_path, N_SAMPLES, 8).path(2).unlink()
+    make_plan(tmp_path).path(2).unlink()
     with pytest.raises(StoreError, match="1 of 3 shards are not there yet"):
-        merge_plan(ShardPlan(tmp_path, N_SAMPLES, 8), {})
+        merge_plan(make_plan(tmp_path), {})
 
 
 def test_no_usable_sample_is_told_with_reasons(module, tmp_path, monkeypatch):
@@ -163,6 +168,25 @@ def test_a_model_that_gives_nan_is_told_with_the_sample(module, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("quantity", ["relevance", "activation"])
+def test_a_score_that_is_nan_is_told_with_layer_and_sample(module, tmp_path, quantity):
+    config = make_config()
+    miner = make_miner(module, config)
+    score = miner._engine.score
+
+    def damaged(inputs, labels):
+        scores = score(inputs, labels)
+        values = getattr(scores.layers["3"], quantity).clone()
+        values[0, 2] = float("nan")
+        layer = dataclasses.replace(scores.layers["3"], **{quantity: values})
+        return dataclasses.replace(scores, layers={**scores.layers, "3": layer})
+
+    miner._engine.score = damaged
+    with pytest.raises(ModelError, match=rf"the {quantity} of layer '3' for sample '0\.png' is not finite"):
+        miner.mine(make_plan(tmp_path), Part(), SilentReporter())
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/2"])
 def test_a_wrong_part_is_told(text):
     with pytest.raises(ConfigError, match="expected i/n"):
@@ -171,9 +195,46 @@ def test_a_wrong_part_is_told(text):
 
 def test_shards_of_other_layers_do_not_merge(module, tmp_path):
     mine(module, tmp_path)
-    plan = ShardPlan(tmp_path, N_SAMPLES, 8)
+    plan = make_plan(tmp_path)
     shard = merge_plan(plan, {})
-    other = dataclasses.replace(shard, layers={"0": shard.layers["0"]})
+    rows = slice(8, 16)
+    columns = {name: getattr(shard.samples, name)[rows] for name in ("name", "label", "prediction", "target")}
+    samples = dataclasses.replace(shard.samples, **columns, probability=shard.samples.probability[rows], skipped={})
+    layers, origin = {"0": shard.layers["0"]}, plan.origin(1)
+    other = dataclasses.replace(shard, samples=samples, layers=layers, provenance=origin)
     write_atlas(plan.path(1), other)
     with pytest.raises(StoreError, match="different layers"):
         merge_plan(plan, {})
+
+
+def test_a_copy_of_another_shard_does_not_merge(module, tmp_path):
+    mine(module, tmp_path)
+    plan = make_plan(tmp_path)
+    shutil.copy(plan.path(0), plan.path(1))
+    with pytest.raises(StoreError, match=r"000001\.h5 is not shard 1 .*found shard 0, expected 1\. .*`atlas mine`"):
+        merge_plan(plan, {})
+
+
+def test_a_shard_of_another_config_or_data_set_does_not_merge(module, tmp_path):
+    mine(module, tmp_path)
+    with pytest.raises(StoreError, match="found mining_digest 'digest', expected 'other'"):
+        merge_plan(make_plan(tmp_path, digest="other"), {})
+    with pytest.raises(StoreError, match=r"000001\.h5 .*found sample '9\.png', expected 'new\.png'"):
+        merge_plan(make_plan(tmp_path, names=(*Samples.names[:9], "new.png", *Samples.names[10:])), {})
+    shorter = make_plan(tmp_path, names=Samples.names[:22])
+    with pytest.raises(StoreError, match=r"000002\.h5 .*found stop 23, expected 22"):
+        merge_plan(shorter, {})
+
+
+def test_a_truncated_shard_is_told_with_what_to_run(module, tmp_path):
+    mine(module, tmp_path)
+    path = make_plan(tmp_path).path(1)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(StoreError, match=r"truncated or damaged.*delete it and run `atlas mine`.*then merge again"):
+        merge_plan(make_plan(tmp_path), {})
+
+
+def test_a_folder_in_a_shards_place_counts_as_missing(tmp_path):
+    plan = make_plan(tmp_path)
+    plan.path(1).mkdir()
+    assert plan.missing() == [0, 1, 2]
