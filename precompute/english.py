@@ -5,7 +5,7 @@ Owns wording only. Must not know tables or models. A name of a sentence with ``_
 
 from __future__ import annotations
 
-from .language import Language, Lexicon
+from .language import Language, Lexicon, near
 
 _EXPERT = {
     "expert_prediction": "The class explained is {class}: softmax probability {probability}, logit {logit}.",
@@ -159,7 +159,9 @@ ENGLISH = Language(
             r"completely|solely|exclusively|purely",
             r"(?:nearly|almost|practically|virtually) (?:all|every|everything|no|none|nothing)",
             r"all (?:the )?(?:concepts|channels|relevance)|(?:every|each|no|any) (?:concept|channel)|everything|"
-            r"nothing|none|only(?= \u25a1| one| the concept| concept| channel)|negligibl[ey]|overwhelming(?:ly)?|"
+            r"nothing|none|no other|no concepts?|the (?:concept|channel|part) (?:that|which|of)|by itself|"
+            r"on its own|as do(?:es)?(?= \u25a1)|only(?= \u25a1| one| the concept| concept| channel)|"
+            r"negligibl[ey]|overwhelming(?:ly)?|"
             r"hardly any|a fraction|a great deal|a lot|huge|enormous|massive|immense|vast|tiny|minuscule|"
             r"(?:nearly|almost) as",
         ),
@@ -189,7 +191,10 @@ ENGLISH = Language(
             r"eclipsed|preceded) by|comes? after|(?:rated|ranked|ranks?) below",
         ),
         other_measures=(r"areas?|regions?|box|boxes|patch|sizes?|confidence|activations?|activat\w+",),
-        equal=(r"as (?:much|strong|strongly|large|big|high|relevant) as|equal(?:s|ly)?|the same share|on a par|ties?",),
+        equal=(
+            r"as (?:much|strong|strongly|large|big|high|relevant) as|equal(?:s|ly)?|"
+            r"(?:the )?same (?:share|amount|probability|relevance|score|value|as)|on a par|ties?",
+        ),
         supporting=(
             r"support(?:s|ed|ing|ive)?|(?:is|are|was|were) for \u25a1|"
             r"speak(?:s|ing)? for|spoke for|in favou?r of|favou?r(?:s|ed|ing)|"
@@ -209,7 +214,7 @@ ENGLISH = Language(
             r"detract(?:s|ed|ing)?|inhibit(?:s|ed|ing|ory)?|suppress(?:es|ed|ing)?|undermin(?:e|es|ed|ing)|"
             r"disfavou?r(?:s|ed|ing)?|pull(?:s|ed)? away from|subtract(?:s|ed|ing)?|contra|refut(?:e|es|ed|ing)|"
             r"hurt(?:s|ing)?|harm(?:s|ed|ing)?|hinder(?:s|ed|ing)?|at odds with|conflict(?:s|ed|ing)? with",
-            r"opposite in sign to the (?:logit|score)",
+            r"opposite in sign to the (?:logit|score)|(?:has|have|with) the opposite sign",
         ),
         negations=(
             r"not|never|no|none|nothing|neither|nor|cannot|hardly|barely|fails? to|\w+n['\u2019]t|un(?:supportive)",
@@ -259,7 +264,9 @@ ENGLISH = Language(
             r"identif(?:y|ies|ied)|guessed|guessing|is (?:sure|certain|convinced|confident)",
         ),
         certainties=(
-            r"no doubt|without doubt|beyond doubt|undoubtedly|doubtless|certainly|definitely|"
+            r"(?:not|no) (?:a )?guess(?:es)?|no other class|no alternative|"
+            r"names (?:were|are) (?:given|read)(?! by a (?:language|person))|no doubt|without doubt|beyond doubt|"
+            r"undoubtedly|doubtless|certainly|definitely|"
             r"(?:\u25a1|class|prediction|network) is (?:in fact |indeed |not )?"
             r"(?:correct|right|true|wrong|certain|false)|"
             r"(?:photo|image|picture) (?:shows|contains|depicts)",
@@ -269,15 +276,33 @@ ENGLISH = Language(
             r"(?:an? |the |of |of the )?\u25a1",
         ),
         measures={
+            near(r"probabilit(?:y|ies)"): ("probability", "runner_up_probability"),
+            near(r"logit"): ("logit", "relevance_sum"),
+            near(r"score"): ("logit", "relevance_sum"),
+            near(r"shares?(?! in)"): ("share", "magnitude", "runner_up_share"),
+            near(r"confidence"): ("confidence",),
+            near(r"activation"): ("activation",),
+            r"\u25a1(?: of)?(?: the| its| other)* channels?": ("n_channels", "n_others", "n_carrying"),
+            r"\u25a1(?: of)?(?: the| its| other)* "
+            r"(?:layers?|images?|classes|sub-?concepts?|box|area|places?|names?|network)": ("area",),
+            r"\u25a1(?: of)?(?: the| its| other| listed| shown)* concepts": ("n_concepts",),
+            r"cover \u25a1 of the (?:area|photo)": ("area",),
             r"activations?(?: of| is|:)? \u25a1": ("activation",),
             r"relevance(?: is|:)? \u25a1": ("relevance", "relevance_sum", "share", "magnitude", "coverage"),
             r"(?:confidence|confident)(?: (?:of|in) \u25a1)?(?: of| is| at|:)? \u25a1": ("confidence",),
             r"\u25a1 of the (?:photo|image|picture)": ("area",),
+            r"\u25a1 of the layer": ("share", "magnitude", "coverage", "uncovered"),
             r"\u25a1 of the (?:probability|score|logit)": (),
             r"\u25a1 of the relevance": ("share", "magnitude", "coverage", "uncovered", "supporting", "opposing"),
-            r"(?:left out|not shown|not described)(?: \w+){0,2} \u25a1": ("uncovered", "n_others", "n_carrying"),
+            r"(?:left out|not shown|not described)(?: (?!and|und)\w+){0,2} \u25a1": (
+                "uncovered",
+                "n_others",
+                "n_carrying",
+            ),
             r"concepts (?:shown|listed|told)(?: here)? (?:carry|have|hold|cover) \u25a1": ("coverage",),
         },
+        class_words=(r"class",),
+        mark_words=(r"marks?|belongs? to the object",),
         photo_words=(r"photos?|images?|pictures?",),
         function_words=frozenset(
             ["the", "of", "and", "is", "in", "with", "for", "that", "this", "are", "to", "it", "by", "its", "carries"]

@@ -5,7 +5,7 @@ Owns wording only. Must not know tables or models. A name of a sentence with ``_
 
 from __future__ import annotations
 
-from .language import Language, Lexicon
+from .language import Language, Lexicon, near
 
 _EXPERT = {
     "expert_prediction": "Erklärt wird die Klasse {class}: Softmax-Wahrscheinlichkeit {probability}, Logit {logit}.",
@@ -164,7 +164,8 @@ GERMAN = Language(
             r"vollständig|ausschließlich|genau|die meisten?n?|fast (?:alle|alles|keine?|nichts|jede\w*)|"
             r"nahezu (?:alle|alles|keine?|nichts)",
             r"alle konzepte|alle kanäle|sämtliche\w*|jedes konzept|jeder kanal|kein\w* konzept\w*|kein\w* kan\w+|"
-            r"alles|nichts|(?:nur|lediglich)(?= \u25a1| ein| das konzept)|verschwindend\w*|keine[rs]|"
+            r"alles|nichts|keine relevanz|das konzept, das|(?:ganze|gesamte) relevanz|"
+            r"(?:nur|lediglich)(?= \u25a1| ein| das konzept)|verschwindend\w*|keine[rs]|"
             r"riesig\w*|gewaltig\w*|enorm\w*|winzig\w*",
         ),
         bounds=(
@@ -187,7 +188,10 @@ GERMAN = Language(
             r"bleibt hinter|unterliegt|(?:liegt|steht|kommt) nach",
         ),
         other_measures=(r"fläche\w*|bereich\w*|kasten|größe|sicherheit|aktivier\w+",),
-        equal=(r"(?:gleich|genauso|ebenso) (?:viel|stark|groß|hoch|wichtig)|gleichauf|denselben anteil",),
+        equal=(
+            r"(?:gleich|genauso|ebenso) (?:viel|stark|groß|hoch|wichtig)|gleichauf|"
+            r"(?:denselben|den gleichen|die gleiche|gleiches?) (?:anteil|wahrscheinlichkeit|vorzeichen)",
+        ),
         supporting=(
             r"sprech(?:en|end\w*)(?= für\b)|spr(?:icht|ach|echen|achen) (?:\S+ ){0,6}für|zugunsten|positiv\w*|"
             r"unterstütz\w+|stütz(?:t|en|te|ten|end\w*)|befürwort\w+|"
@@ -200,7 +204,7 @@ GERMAN = Language(
             r"gegen|dagegen|entgegen\w*|negativ\w*|schwäch(?:t|en|te|ten)|senk(?:t|en|te|ten)|verringer\w+|"
             r"mindert|mindern|widersprich\w*|widersprech\w*|hemm(?:t|en|te|end\w*)|zuungunsten|zulasten|"
             r"reduzier\w+|unterdrück\w+|schade(?:t|n|te|ten)|hinder(?:t|n|te|ten)|widerspricht",
-            r"mit umgekehrtem vorzeichen zum (?:logit|wert)",
+            r"mit umgekehrtem vorzeichen zum (?:logit|wert)|(?:hat|haben) das umgekehrte vorzeichen",
         ),
         negations=(r"nicht|nichts|nie|niemals|kein\w*|weder|noch|kaum|ohne",),
         places={
@@ -210,7 +214,8 @@ GERMAN = Language(
             r"unten|untere\w*": "lower",
             r"mitte|mittig|zentral\w*|zentrum": "centre",
             r"ganze\w* (?:foto|bild)\w*|überall": "whole",
-            r"hintergrund\w*|vordergrund\w*|ecke\w*|rand|rande|ränder\w*|neben|hinter|seite|seiten|norden|süden|osten|westen|"
+            r"hintergrund\w*|vordergrund\w*|ecke\w*|rand|rande|ränder\w*|neben|hinter|seite|seiten|norden|süden|"
+            r"osten|westen|"
             r"außerhalb": "",
         },
         causes=(
@@ -237,7 +242,8 @@ GERMAN = Language(
             r"interpretier\w+|lernt\w*|gelernt|überzeugt|ist sich sicher",
         ),
         certainties=(
-            r"zweifellos|zweifelsfrei|ohne zweifel|kein\w* zweifel|sicherlich|eindeutig\w*|"
+            r"keine vermutung\w*|kein\w* andere klasse|namen hat das netz|zweifellos|zweifelsfrei|ohne zweifel|"
+            r"kein\w* zweifel|sicherlich|eindeutig\w*|"
             r"(?:\u25a1|klasse|vorhersage) ist (?:nicht )?(?:richtig|korrekt|falsch|sicher|wahr)|"
             r"(?:foto|bild) (?:zeigt|enthält)",
         ),
@@ -246,6 +252,11 @@ GERMAN = Language(
             r"(?:ein |eine |einen |der |die |das )?\u25a1",
         ),
         measures={
+            near(r"wahrscheinlichkeit"): ("probability", "runner_up_probability"),
+            near(r"logit"): ("logit", "relevance_sum"),
+            near(r"anteil"): ("share", "magnitude", "runner_up_share"),
+            r"\u25a1 (?:der )?kanäle": ("n_channels", "n_others", "n_carrying"),
+            r"\u25a1 (?:der )?(?:schichten|bilder|klassen|fläche)": ("area",),
             r"aktivierung(?: von| ist|:)? \u25a1": ("activation",),
             r"relevanz(?: ist|:)? \u25a1": ("relevance", "relevance_sum", "share", "magnitude", "coverage"),
             r"\u25a1 (?:des fotos|des bildes|vom foto|vom bild)": ("area",),
@@ -253,6 +264,8 @@ GERMAN = Language(
             r"\u25a1 der relevanz": ("share", "magnitude", "coverage", "uncovered", "supporting", "opposing"),
             r"konzepte (?:tragen|haben|halten|decken) \u25a1": ("coverage",),
         },
+        class_words=(r"klasse",),
+        mark_words=(r"markierung(?:en)?|zum objekt(?: selbst)? gehör\w+|gehör\w+ zum objekt",),
         photo_words=(r"fotos?|bild(?:e|es|er|ern|s)?",),
         function_words=frozenset(
             ["der", "die", "das", "und", "ist", "mit", "für", "von", "im", "den", "dem", "des", "trägt", "ein", "eine"]

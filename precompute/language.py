@@ -22,6 +22,12 @@ def place_tokens(words: str) -> frozenset[str]:
     return frozenset(word for word in found if word in _PLACES)
 
 
+def near(noun: str) -> str:
+    """Make the pattern of a noun with a placeholder behind it, few words and at most one placeholder between."""
+    word = r" (?!and\b|und\b)\w+"
+    return rf"{noun}(?:{word}){{0,3}}(?: \u25a1)?(?:{word}){{0,2}} \u25a1"
+
+
 @dataclass(frozen=True)
 class Lexicon:
     """Word patterns of one language for the checks; each is matched as whole words, ignoring case.
@@ -55,6 +61,10 @@ class Lexicon:
         Sentences that end in a placeholder and say, where it is a class, that the photo or a concept is of it.
     measures : mapping of str to tuple of str
         Pattern that ends before or begins with a placeholder, to the fields that may stand there.
+    class_words : tuple of str
+        What a class is called.
+    mark_words : tuple of str
+        What is said of concepts that are named as marks, and of no other.
     photo_words : tuple of str
         What an area must be said to be a part of.
     function_words : frozenset of str
@@ -79,6 +89,8 @@ class Lexicon:
     certainties: tuple[str, ...]
     assertions: tuple[str, ...]
     measures: Mapping[str, tuple[str, ...]]
+    class_words: tuple[str, ...]
+    mark_words: tuple[str, ...]
     photo_words: tuple[str, ...]
     function_words: frozenset[str]
 

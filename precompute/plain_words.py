@@ -90,7 +90,8 @@ def _holds(key: str, rows: Sequence[ConceptRow], table: ExplanationTable) -> boo
 def _names_hold(author: str, rows: Sequence[ConceptRow], table: ExplanationTable) -> bool:
     if author == "mixed":
         return any(row.name and row.name.second_name for row in rows)
-    return any(row.name and row.name.author.partition(":")[0] == author for row in table.concepts)
+    authors = [row.name.author.partition(":")[0] for row in rows or table.concepts if row.name]
+    return all(found == author for found in authors) if rows else author in authors
 
 
 def _between(found: re.Match[str], at_most: int = 4) -> str:

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 
 _ENGLISH = """
 a an the this that these those it its itself they them their there here which who whose what where when how each both
-other others another of in on at with by for to from as into within among between per and or but yet while whereas
+other others another of in on at with by for to from as into among between per and or but yet while whereas
 however also too together such if not no none nor never cannot is are was were be been being has have had having can
 may should do does did class classes photo photos image images picture pictures concept concepts sub-concept
 sub-concepts subconcept subconcepts channel channels layer layers share shares relevance score scores logit logits
 probability probabilities softmax network networks model prediction predictions explanation explanations text texts
-table tables value values number numbers figure figures name names direction directions heatmap heatmaps region
+table tables value values number numbers figure figures name names heatmap heatmaps region
 regions area areas box boxes place places part parts portion portions sum sums total totals rest remainder activation
 activations confidence runner-up rival alternative method propagation reference references guess guesses hypothesis
-hypotheses limit limits mark marks marking shortcut object units unit precision description descriptions kind kinds
+hypotheses limit limits mark marks marking shortcut units unit precision description descriptions kind kinds
 group groups list lists caution care word words sentence sentences reader readers question questions carry carries
 carried carrying hold holds held receive receives received give gives given gave assign assigns assigned rate rates
 rated lie lies lay lying locate located listed describe describes described explain explains explained explaining
@@ -26,16 +26,17 @@ cover covers covered take takes reach reaches reached amount amounts come comes 
 remain remains remained remaining named call called measure measured divide divided distribute distributed trace
 traced compare compared pass passes passed spread show shown omit omitted include includes included say says said tell
 tells told read refer refers treat treated absolute signed overall further additional probable numerical individual
-printed possible wrong careful unnamed uncertain separate same different
+printed wrong careful unnamed uncertain separate same different
 """
 
 _ENGLISH_PHRASES = """
 over the whole layer|over the whole|takes? up|taken up|made up|add(?:s|ed)? up|leaves? out|left out|traced back|
-handed back|passed down|as well as|as well|as a whole|in line|in part|on its own|by itself|propagation rules|
-do(?:es)? not belong to the object|language model|speak(?:s|ing)?|spoke|count(?:s|ed|ing)? (?:for|against)|
+handed back|passed down|as well as|as well|as a whole|in line|in part|propagation rules|
+do(?:es)? not belong to the object|speak(?:s|ing)?|spoke|count(?:s|ed|ing)? (?:for|against)|
 cannot be told|no one should read (?:it|them) as (?:a fact|facts)|(?:not|no) (?:a )?facts?|one can|one of them|
-one another|(?:a )?(?:negative|positive) one|can point to a shortcut|its own|worth checking|across the layer|
-next class|next most probable class|may be wrong|sign of the (?:score|logit)|(?:opposite|same|positive|negative|
+one another|(?:a )?(?:negative|positive) one|(?:can|may) point to a shortcut|
+should be checked|spread over|this means that|its own|worth checking|across the layer|
+next class|next most probable class|may be wrong|sign of the (?:score|logit)|(?:positive|negative|
 other|their|its|the) signs?|sign opposite to|opposite in sign
 """
 
@@ -43,15 +44,15 @@ _GERMAN = """
 der die das den dem des ein eine einen einem einer eines dieser diese dieses diesem diesen jener jene jenes er sie es
 ihm ihr ihre ihrer ihrem ihren sein seine seiner seinem seinen sich hier wo wie was wer wenn und oder aber doch
 während sowie auch zusammen jedoch so nicht kein keine keiner keines keinen keinem nie weder von im in am an auf aus
-bei mit nach zu zum zur für um durch zwischen innerhalb je als davon daran darin dabei dazu hierzu ist sind war waren
+bei mit nach zu zum zur für um durch zwischen je als davon daran darin dabei dazu hierzu ist sind war waren
 hat haben hatte hatten wird werden wurde wurden worden kann können darf dürfen sollte sollten man jede jeder jedes
 beide beiden andere anderen anderer anderes klasse klassen foto fotos bild bilder bildes bildern konzept konzepte
 konzepts konzepten teilkonzept teilkonzepte unterkonzept unterkonzepte kanal kanäle kanals kanälen schicht schichten
 anteil anteile anteils anteilen relevanz wert werte werts werten logit logits wahrscheinlichkeit wahrscheinlichkeiten
 softmax softmax-wahrscheinlichkeit netz netzes netze modell vorhersage vorhersagen erklärung erklärungen text texte
-tabelle zahl zahlen angabe angaben name namen richtung heatmap bereich bereiche fläche kasten stelle teil teile teilen
+tabelle zahl zahlen angabe angaben name namen heatmap bereich bereiche fläche kasten stelle teil teile teilen
 summe rest aktivierung aktivierungen zweitplatzierte alternative verfahren verfahrens methode referenzbild
-referenzbilder referenzbildern vermutung vermutungen grenze grenzen markierung abkürzung objekt objekts einheit
+referenzbilder referenzbildern vermutung vermutungen grenze grenzen markierung abkürzung einheit
 einheiten genauigkeit beschreibung beschreibungen art gruppe gruppen liste vorsicht wort wörter satz sätze frage
 fragen trägt tragen trug trugen getragen hält halten erhält erhalten erhielt erhielten bekommt bekommen bekam gibt
 geben gab gegeben ordnet ordnen zugeordnet zugeteilt bewertet liegt liegen lag lagen befindet befinden aufgeführt
@@ -61,7 +62,7 @@ verbleibt verbleiben benannt benennt misst gemessen teilt geteilt verteilt verte
 weitergibt weitergab weitergegeben gezeigt gezeigte gezeigten auslässt ausgelassen enthält enthalten sagt sagen gesagt
 lesen gelesen prüfen behandelt verfolgt absolute absoluten absoluter gesamt gesamte gesamten gesamter
 ganze ganzen ganzer übrige übrigen übriger weitere weiteren weiterer zusätzliche zusätzlichen wahrscheinlichste
-wahrscheinlichsten nächste nächsten eigene eigenen gedruckten mögliche möglich unbenannt unsicher einzelne einzelnen
+wahrscheinlichsten nächste nächsten eigene eigenen gedruckten unbenannt unsicher einzelne einzelnen
 gleiche gleichen selben verschiedene verschiedenen umgekehrte umgekehrten ebenfalls ohne namens dass
 """
 

@@ -109,6 +109,7 @@ def check_wording(claim: Claim, table: ExplanationTable, language: Language) -> 
             _places,
             _areas,
             _negated_values,
+            _marks,
         )
         problems += [problem for find in checks for problem in find(seen)]
     return problems
@@ -119,11 +120,22 @@ def check_words(claim: Claim, table: ExplanationTable, language: Language) -> li
     if language.lexicon is None:
         return []
     seen = _prose(claim, table, language)
+    if _relates_without_direction(seen):
+        return [Problem("sign_unclear", "a class beside a concept needs a word for the direction")]
     unknown = unknown_words(seen.text, seen.rows, seen.table, seen.language)
     if unknown:
         listed = ", ".join(map(repr, dict.fromkeys(unknown)))
         return [Problem("word_unknown", f"{listed}: not on the list of words; say it in plainer ones")]
     return []
+
+
+def _relates_without_direction(seen: Prose) -> bool:
+    """Whether a concept is set beside the class, as in "is part of {class}", and no word for a direction is checked."""
+    lexicon = seen.language.lexicon
+    assert lexicon
+    is_class = any(gap.field == "class" for _, gap in seen.gaps) or _find(seen, lexicon.class_words)
+    directed = _find(seen, lexicon.supporting) or _find(seen, lexicon.opposing)
+    return bool(seen.rows and is_class and not directed and seen.claim.kind != "contrast")
 
 
 def check_language(claims: Sequence[Claim], language: Language) -> list[Problem]:
@@ -227,6 +239,8 @@ def _minds(seen: Prose) -> Iterator[Problem]:
 def _certainties(seen: Prose) -> Iterator[Problem]:
     assert seen.language.lexicon
     found = _find(seen, seen.language.lexicon.certainties) or _class_said(seen)
+    if not found and seen.claim.kind in ("uncertainty", "contrast"):
+        found = _find(seen, seen.language.lexicon.negations)
     if found:
         yield Problem(
             "certainty", f"{found[0]!r} claims to know what is true; the table has the network's figures only"
@@ -335,7 +349,7 @@ def _order(seen: Prose) -> Iterator[Problem]:
             end = found.end() - found[0].endswith(GAP)
             before = [gap for position, gap in seen.gaps if position < end]
             after = [gap for position, gap in seen.gaps if position >= end]
-            if relation or (before and after):
+            if relation or seen.claim.kind != "conservation":
                 yield from _compared(seen, found[0], relation, _subject(reversed(before)), _subject(after))
 
 
@@ -395,7 +409,7 @@ def _places(seen: Prose) -> Iterator[Problem]:
 def _negated_values(seen: Prose) -> Iterator[Problem]:
     """Find a negation beside a value or place of a cited concept: what is given is so."""
     assert seen.language.lexicon
-    given = [gap for _, gap in seen.gaps if field_of(gap).format in (*NUMERIC_FORMATS, "place") and gap.is_concept]
+    given = [gap for _, gap in seen.gaps if gap.is_concept]
     rest = strip_phrases(seen.text, seen.rows, seen.table, seen.language)
     found = _pattern(seen.language.lexicon.negations).search(rest)
     if given and found and seen.claim.kind not in ("caveat", *_ABSENCE_KINDS):
@@ -406,6 +420,14 @@ def _areas(seen: Prose) -> Iterator[Problem]:
     assert seen.language.lexicon
     if any(gap.field == "area" for _, gap in seen.gaps) and not _find(seen, seen.language.lexicon.photo_words):
         yield Problem("number_misplaced", "{area} is a part of the photo, and the text does not say so")
+
+
+def _marks(seen: Prose) -> Iterator[Problem]:
+    assert seen.language.lexicon
+    found = _find(seen, seen.language.lexicon.mark_words)
+    other = next((row for row in seen.rows if not row.name or row.name.kind != "mark"), None)
+    if found and other:
+        yield Problem("mark", f"{found[0]!r} is said of {other.id}, which is not named as a mark")
 
 
 # --- names -----------------------------------------------------------------------------------------------------

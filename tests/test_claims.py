@@ -12,7 +12,8 @@ from precompute.narrating import read_reply
 from precompute.records import Narrative, Statement
 from tests.narrative_table import concept_names, table
 
-BAD_REPLIES = sorted((Path(__file__).parent / "replies" / "explaining").glob("*.json"))
+REPLIES = Path(__file__).parent / "replies"
+BAD_REPLIES = sorted((REPLIES / "explaining").glob("*.json"))
 ENGLISH = find_language("en")
 BASE = [
     Claim("contribution", "{name:C1} supports {class} with {share:C1}.", ("C1",)),
@@ -42,18 +43,23 @@ GERMAN_BASE = [
     Claim("opposition", "{name:C2} spricht mit {magnitude:C2} gegen {class}.", ("C2",)),
     Claim("coverage", "Die gezeigten Konzepte tragen {coverage:L1} der Relevanz.", ()),
 ]
-PARAPHRASES = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "replies" / "paraphrases.jsonl").read_text(encoding="utf-8").splitlines()
-]
 
 
-@pytest.mark.parametrize("kept", PARAPHRASES, ids=lambda kept: kept["text"])
+def kept_statements(name):
+    return [json.loads(line) for line in (REPLIES / name).read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("kept", kept_statements("paraphrases.jsonl"), ids=lambda kept: kept["text"])
 def test_no_paraphrase_says_what_the_table_does_not(kept):
     base = BASE if kept["language"] == "en" else GERMAN_BASE
     language = find_language(kept["language"])
     assert check(base, table(), language) == []
     assert check([*base, Claim(kept["kind"], kept["text"], tuple(kept["cites"]))], table(), language)
+
+
+@pytest.mark.parametrize("kept", kept_statements("true.jsonl"), ids=lambda kept: kept["text"])
+def test_plain_true_statements_are_let_through(kept):
+    assert check([*BASE, Claim(kept["kind"], kept["text"], tuple(kept["cites"]))], table(), ENGLISH) == []
 
 
 def test_a_generated_sentence_is_let_through_only_where_it_holds():
