@@ -189,7 +189,7 @@ GERMAN = Language(
         ),
         other_measures=(r"fläche\w*|bereich\w*|kasten|größe|sicherheit|aktivier\w+",),
         equal=(
-            r"(?:gleich|genauso|ebenso) (?:viel|stark|groß|hoch|wichtig)|gleichauf|"
+            r"(?:gleich|genauso|ebenso) (?:viel|stark|groß|hoch|wichtig)|gleichauf|in der gedruckten genauigkeit|"
             r"(?:denselben|den gleichen|die gleiche|gleiches?) (?:anteil|wahrscheinlichkeit|vorzeichen)",
         ),
         supporting=(

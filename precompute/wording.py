@@ -16,7 +16,7 @@ from .characters import GAP, character_faults
 from .explanation_table import ConceptRow, ExplanationTable
 from .language import Language, place_tokens
 from .languages import KNOWN_LANGUAGES
-from .placeholders import NUMERIC_FORMATS, Placeholder, field_of, prose, split
+from .placeholders import NUMERIC_FORMATS, Placeholder, field_of, printed, prose, split
 from .plain_words import strip_phrases, unknown_words
 from .typed_names import typed_names, words_of
 
@@ -349,8 +349,18 @@ def _order(seen: Prose) -> Iterator[Problem]:
             end = found.end() - found[0].endswith(GAP)
             before = [gap for position, gap in seen.gaps if position < end]
             after = [gap for position, gap in seen.gaps if position >= end]
-            if relation or seen.claim.kind != "conservation":
+            if not relation and seen.claim.kind == "conservation":
+                yield from _conserved(seen, found[0])
+            else:
                 yield from _compared(seen, found[0], relation, _subject(reversed(before)), _subject(after))
+
+
+def _conserved(seen: Prose, words: str) -> Iterator[Problem]:
+    """Find a sum of relevance that is called equal to the logit and is printed otherwise."""
+    logit = printed(Placeholder("logit"), seen.table, seen.language)
+    sums = [printed(gap, seen.table, seen.language) for _, gap in seen.gaps if gap.field == "relevance_sum"]
+    if any(total != logit for total in sums):
+        yield Problem("order", f"{words!r}: the layer's relevance does not sum to the logit as printed")
 
 
 def _subject(gaps: Iterable[Placeholder]) -> str:

@@ -72,6 +72,14 @@ def test_a_generated_sentence_is_let_through_only_where_it_holds():
     assert codes(person, table(nobody)) == {"word_unknown"}
 
 
+@pytest.mark.parametrize("code", ["en", "de"])
+def test_a_sum_is_called_equal_to_the_logit_only_where_it_is_printed_so(code):
+    language, base = find_language(code), BASE if code == "en" else GERMAN_BASE
+    claim = Claim("conservation", language.sentences["expert_conserved"].replace("$l", "L1"))
+    assert {problem.code for problem in check([*base, claim], table(), language)} == {"order"}
+    assert check([*base, claim], table(logit=10.9), language) == []
+
+
 GOOD = [
     Claim("observation", "{name:C1} has the largest share, {share:C1}.", ("C1",)),
     Claim("observation", "{name:C1} is the strongest concept of {layer:C1}; no one should read it as a fact.", ("C1",)),
