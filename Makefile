@@ -49,7 +49,7 @@ bench: .venv/ready  ## run the benchmarks (minutes to hours; see docs/benchmarks
 	for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 world-model: .venv/ready  ## train the built-in world's network again
-	$(BIN)/python -m precompute.world_training
+	$(BIN)/python -m precompute.world.training
 
 screenshots: .venv/ready  ## take the README's screenshots from the default atlas (needs Chromium)
 	$(BIN)/python docs/take_screenshots.py

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from precompute.atlas.records import RANKINGS, Ranking, RankingTable
 from precompute.config import Config, load_config
-from precompute.dataset import load_input, normalise
+from precompute.images.dataset import load_input, normalise
 from precompute.inputs import Inputs
-from precompute.records import RANKINGS, Ranking, RankingTable
-from precompute.relevance import ReferenceRequest
-from precompute.reporting import SilentReporter
-from precompute.shards import ALL, ShardMiner, ShardPlan, merge_plan
+from precompute.progress import SilentReporter
+from precompute.relevance.protocol import ReferenceRequest
+from precompute.stages.mining import ALL, ShardMiner, ShardPlan, merge_plan
 from tests import peer
 
 

@@ -28,7 +28,7 @@ from benchmarks._contest import (
     print_table,
 )
 from precompute.config import RelevanceConfig
-from precompute.sequential_engine import SequentialEngine
+from precompute.relevance.sequential import SequentialEngine
 
 Result = dict[int, np.ndarray]
 

@@ -37,11 +37,11 @@ from benchmarks._contest import (
     print_setting,
     print_table,
 )
+from precompute.atlas.hdf5 import write_atlas
 from precompute.config import RelevanceConfig
-from precompute.layers import describe_layers, select_layers
-from precompute.mining import ShardAccumulator, Tables
-from precompute.sequential_engine import SequentialEngine
-from precompute.store import write_atlas
+from precompute.mining.tables import ShardAccumulator, Tables
+from precompute.network.layers import describe_layers, select_layers
+from precompute.relevance.sequential import SequentialEngine
 
 TOP = 40
 """Entries that both keep for each channel; how many of them are compared says `n_compared`."""

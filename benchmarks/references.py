@@ -38,8 +38,8 @@ from benchmarks._contest import (
     print_table,
 )
 from precompute.config import RelevanceConfig
-from precompute.relevance import ReferenceRequest
-from precompute.sequential_engine import SequentialEngine
+from precompute.relevance.protocol import ReferenceRequest
+from precompute.relevance.sequential import SequentialEngine
 
 Result = tuple[dict[str, float], dict[tuple[str, int], np.ndarray]]
 

@@ -16,18 +16,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from precompute.atlas.files import read_json, read_jsonl
+from precompute.atlas.hdf5 import ReferenceReader, read_atlas
+from precompute.atlas.records import Atlas, ConceptName, ConceptScore, ConceptTruth, TruthReport
 from precompute.config import Config, load_config
-from precompute.evaluation import CLEAR_MASS, name_says_part
-from precompute.evidence import StoredEvidence
-from precompute.files import read_json, read_jsonl
-from precompute.held_out import Trial
-from precompute.naming import LlmNamer
-from precompute.oracle import OracleModel, PartsJudge, question_key
-from precompute.records import Atlas, ConceptName, ConceptScore, ConceptTruth, TruthReport
-from precompute.scores import make_trials
-from precompute.scoring import LlmJudge, questions_of, score_names, shuffled_partners
-from precompute.store import ReferenceReader, read_atlas
-from precompute.world_dataset import WorldDataset
+from precompute.naming.held_out import Trial
+from precompute.naming.namer import LlmNamer
+from precompute.naming.scoring import LlmJudge, questions_of, score_names, shuffled_partners
+from precompute.stages.evidence import StoredEvidence
+from precompute.stages.scores import make_trials
+from precompute.world.dataset import WorldDataset
+from precompute.world.part_judge import OracleModel, PartsJudge, question_key
+from precompute.world.truth import CLEAR_MASS, name_says_part
 
 ROOT = Path(__file__).parents[1]
 

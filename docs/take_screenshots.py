@@ -16,9 +16,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from precompute.files import read_json, write_bytes
-from precompute.records import Concept, Explanation, TruthReport
-from precompute.store import read_atlas
+from precompute.atlas.files import read_json, write_bytes
+from precompute.atlas.hdf5 import read_atlas
+from precompute.atlas.records import Concept, Explanation, TruthReport
 from sitegen.links import Links
 
 ROOT = Path(__file__).parents[1]

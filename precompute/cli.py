@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from .config import Config, load_config
-from .errors import AtlasError
-from .workspace import Workspace
+from precompute.atlas.folder import Workspace
+from precompute.config import Config, load_config
+from precompute.errors import AtlasError
 
 if TYPE_CHECKING:
-    from .pipeline import Pipeline
+    from precompute.pipeline import Pipeline
 
 DEFAULT_CONFIG = "data/world.toml"
 _DRY_RUN = {
@@ -127,7 +127,7 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
 
 def _pipeline(arguments: argparse.Namespace) -> Pipeline:
     # torch takes seconds to import; --help should not wait for it
-    from .pipeline import Pipeline as Made  # noqa: PLC0415
+    from precompute.pipeline import Pipeline as Made  # noqa: PLC0415
 
     config = load_config(arguments.config, arguments.overrides)
     dry_run = getattr(arguments, "dry_run", False)
@@ -161,7 +161,7 @@ def _layers(arguments: argparse.Namespace) -> None:
 
 
 def _mine(arguments: argparse.Namespace) -> None:
-    from .shards import Part  # noqa: PLC0415
+    from precompute.stages.mining import Part  # noqa: PLC0415
 
     _pipeline(arguments).mine(Part.parse(arguments.shard))
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from . import toml_records
-from .errors import ConfigError
+from precompute import toml_records
+from precompute.errors import ConfigError
 
 
 @dataclass(frozen=True)

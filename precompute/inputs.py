@@ -9,16 +9,16 @@ from functools import cached_property
 
 import torch
 
-from .config import Config, config_digest
-from .dataset import Dataset, open_dataset
-from .engines import choose_device, make_engine
-from .errors import DataError
-from .mining import MINING_VERSION, Tables
-from .model import LoadedModel, describe_layers, load_model, select_layers
-from .provenance import digest_of
-from .records import EMPTY, LayerInfo
-from .relevance import Engine
-from .store import FORMAT_VERSION
+from precompute.atlas.hdf5 import FORMAT_VERSION
+from precompute.atlas.records import EMPTY, LayerInfo
+from precompute.config import Config, config_digest
+from precompute.errors import DataError
+from precompute.images.dataset import Dataset, open_dataset
+from precompute.mining.tables import MINING_VERSION, Tables
+from precompute.network.model import LoadedModel, describe_layers, load_model, select_layers
+from precompute.provenance import digest_of
+from precompute.relevance.choice import choose_device, make_engine
+from precompute.relevance.protocol import Engine
 
 
 class Inputs:

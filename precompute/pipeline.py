@@ -10,23 +10,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .config import WITHOUT_EFFECT, Config
-from .costs import Estimate
-from .errors import StoreError
-from .explanations import ExplanationStage
-from .inputs import Inputs
-from .llm import LlmClient
-from .mining import MINING_VERSION
-from .names import NameStage
-from .provenance import config_record, digest_of, digest_package, first_difference, package_versions, today
-from .records import Atlas
-from .rendering import Renderer, merge_blocks
-from .reporting import Reporter
-from .scores import ScoreStage, can_score
-from .shards import ALL, Part, ShardMiner, ShardPlan, merge_plan
-from .store import ATLAS_KIND, REFERENCES_KIND, read_atlas, read_provenance, write_atlas, write_references
-from .truth import TruthStage
-from .workspace import Workspace
+from precompute.atlas.folder import Workspace
+from precompute.atlas.hdf5 import (
+    ATLAS_KIND,
+    REFERENCES_KIND,
+    read_atlas,
+    read_provenance,
+    write_atlas,
+    write_references,
+)
+from precompute.atlas.records import Atlas
+from precompute.config import WITHOUT_EFFECT, Config
+from precompute.errors import StoreError
+from precompute.inputs import Inputs
+from precompute.llm.client import LlmClient
+from precompute.llm.costs import Estimate
+from precompute.mining.tables import MINING_VERSION
+from precompute.progress import Reporter
+from precompute.provenance import config_record, digest_of, digest_package, first_difference, package_versions, today
+from precompute.stages.explanations import ExplanationStage
+from precompute.stages.mining import ALL, Part, ShardMiner, ShardPlan, merge_plan
+from precompute.stages.names import NameStage
+from precompute.stages.references import Renderer, merge_blocks
+from precompute.stages.scores import ScoreStage, can_score
+from precompute.stages.truth import TruthStage
 
 _OTHER_INPUTS = {
     "mining_version": "another version of this program",

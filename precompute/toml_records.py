@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast
 
-from .errors import ConfigError
+from precompute.errors import ConfigError
 
 T = TypeVar("T")
 

@@ -12,18 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from precompute import files
-from precompute.files import output_error
-from precompute.records import RANKINGS, Atlas, Concept, Explanation, Reference
-from precompute.store import ReferenceReader
-
-from . import class_pages, concept_pages, downloads, explanation_pages, links, overview_pages
-from .catalogue import Catalogue, find
-from .links import Links
-from .pictures import Cut, PictureStore, Tile
-from .render import Renderer
-from .shell import HANDWRITTEN, Shell, build_shells
-from .source import AtlasSource, read_source
+from precompute.atlas import files
+from precompute.atlas.files import output_error
+from precompute.atlas.hdf5 import ReferenceReader
+from precompute.atlas.records import RANKINGS, Atlas, Concept, Explanation, Reference
+from sitegen import links
+from sitegen.data import downloads
+from sitegen.data.catalogue import Catalogue, find
+from sitegen.data.source import AtlasSource, read_source
+from sitegen.links import Links
+from sitegen.pages import classes as class_pages
+from sitegen.pages import concepts as concept_pages
+from sitegen.pages import explanations as explanation_pages
+from sitegen.pages import overviews as overview_pages
+from sitegen.pictures import Cut, PictureStore, Tile
+from sitegen.render import Renderer
+from sitegen.shell import HANDWRITTEN, Shell, build_shells
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done and how much there is."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from .numbers import coordinate, count, significant
+from sitegen.numbers import coordinate, count, significant
 
 N_BARS = 64
 WIDTH = 640

@@ -16,10 +16,9 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from precompute.atlas.records import RANKINGS, Box, Ranking, Reference
 from precompute.errors import StoreError
-from precompute.records import RANKINGS, Box, Ranking, Reference
-
-from .links import Links
+from sitegen.links import Links
 
 TILE = 112
 HEAT_TILE = 56

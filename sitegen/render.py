@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import links, numbers
+from sitegen import links, numbers
 
 
 def make_environment() -> Environment:

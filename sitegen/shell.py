@@ -18,7 +18,7 @@ from typing import Any
 from mkdocs.commands.build import build as mkdocs_build
 from mkdocs.config import load_config
 
-from . import links
+from sitegen import links
 
 MARK = "@@atlas:{}@@"
 _MARKS = re.compile(r"@@atlas:(title|topic|site|description|content|footer)@@")

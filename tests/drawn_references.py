@@ -5,8 +5,8 @@ import random
 
 from PIL import Image, ImageDraw
 
-from precompute.naming import ConceptEvidence
-from precompute.records import Box, Concept, Ranking, Reference
+from precompute.atlas.records import Box, Concept, Ranking, Reference
+from precompute.naming.namer import ConceptEvidence
 
 INPUT_SIZE = 32
 

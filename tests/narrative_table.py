@@ -1,7 +1,6 @@
 """A prediction whose table has everything that narratives can speak of."""
 
-from precompute.explanation_table import build_table
-from precompute.records import (
+from precompute.atlas.records import (
     Box,
     ConceptAttribution,
     ConceptName,
@@ -12,6 +11,7 @@ from precompute.records import (
     SubConcept,
     TargetExplanation,
 )
+from precompute.explanations.table import build_table
 
 SHOWN = (
     # channel, share, place, sub-concepts

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from precompute import dataset as datasets
 from precompute.config import Config, load_config
+from precompute.images import dataset as datasets
 
 
 def picture(seed: int, size: tuple[int, int] = (8, 8)) -> PIL.Image.Image:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from precompute.files import write_json, write_jsonl
-from precompute.records import (
+from precompute.atlas.files import write_json, write_jsonl
+from precompute.atlas.hdf5 import write_atlas, write_references
+from precompute.atlas.records import (
     Atlas,
     Box,
     Concept,
@@ -38,7 +39,6 @@ from precompute.records import (
     TargetExplanation,
     TruthReport,
 )
-from precompute.store import write_atlas, write_references
 
 SIDE = 128
 TILE = 112

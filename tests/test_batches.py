@@ -14,9 +14,9 @@ import PIL.Image
 import pytest
 import torch
 
-from precompute import dataset as datasets
 from precompute.errors import DataError, OutputError
-from precompute.image_cache import ImageCache
+from precompute.images import dataset as datasets
+from precompute.images.cache import ImageCache
 from tests.photo_files import configure, fill, picture
 
 # Batches

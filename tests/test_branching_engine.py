@@ -4,11 +4,11 @@ import pytest
 import torch
 from torchvision.models import resnet18, squeezenet1_0, squeezenet1_1
 
-from precompute.branching_engine import BranchingEngine
 from precompute.config import RelevanceConfig
 from precompute.errors import UnsupportedModel
-from precompute.relevance import ReferenceRequest
-from precompute.zennit_engine import ZennitEngine
+from precompute.relevance.branching import BranchingEngine
+from precompute.relevance.protocol import ReferenceRequest
+from precompute.relevance.zennit import ZennitEngine
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import alexnet, googlenet, resnet18, squeezenet1_0, vgg11, vgg13_bn
 
-from precompute import chain
 from precompute.errors import UnsupportedModel
+from precompute.network import steps as chain
 from tests import nets
 
 SHAPE = (3, 16, 16)

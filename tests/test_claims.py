@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from precompute.claims import KINDS, Claim, check, number_faults, numbers_in
-from precompute.explanation_table import negated
-from precompute.languages import find_language
-from precompute.narrating import read_reply
-from precompute.records import Narrative, Statement
+from precompute.atlas.records import Narrative, Statement
+from precompute.explanations.table import negated
+from precompute.narratives.claims import KINDS, Claim, check, number_faults, numbers_in
+from precompute.narratives.languages import find_language
+from precompute.narratives.narrator import read_reply
 from tests.narrative_table import concept_names, table
 
 REPLIES = Path(__file__).parent / "replies"
@@ -212,7 +212,7 @@ def test_common_words_may_be_concept_names():
 
 
 def test_every_kind_can_be_said_in_the_prompts():
-    from precompute.prompting import load_prompt
+    from precompute.llm.prompts import load_prompt
 
     for audience in ("expert", "stakeholder"):
         schema = load_prompt(f"explaining/{audience}").schema

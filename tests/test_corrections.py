@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from precompute.corrections import COLUMNS, export_names, import_corrections, is_correction, merge_names
+from precompute.atlas.records import ConceptName
 from precompute.errors import AtlasError, DataError
-from precompute.records import ConceptName
+from precompute.naming.corrections import COLUMNS, export_names, import_corrections, is_correction, merge_names
 
 NAMES = {
     name.concept: name

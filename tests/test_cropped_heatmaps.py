@@ -6,10 +6,10 @@ from torch import nn
 from torchvision.models import vgg11_bn
 
 from precompute.config import RelevanceConfig
-from precompute.cropped_heatmaps import CroppedHeatmaps
-from precompute.relevance import ReferenceRequest
-from precompute.sequential_engine import SequentialEngine
-from precompute.window_geometry import Geometry
+from precompute.relevance.neuron_heatmaps import CroppedHeatmaps
+from precompute.relevance.protocol import ReferenceRequest
+from precompute.relevance.sequential import SequentialEngine
+from precompute.relevance.windows import Geometry
 from tests import nets
 
 CPU = torch.device("cpu")
@@ -106,8 +106,8 @@ def test_memory_limits_do_not_change_the_result(monkeypatch):
     images = torch.randn(3, 3, 37, 37, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     requests = requests_everywhere(engine, images)
     before = engine.reference_heatmaps(images, requests)
-    monkeypatch.setattr("precompute.cropped_heatmaps.WINDOW_ELEMENTS", 1)
-    monkeypatch.setattr("precompute.cropped_heatmaps.FRAME_ELEMENTS", 1)
+    monkeypatch.setattr("precompute.relevance.neuron_heatmaps.WINDOW_ELEMENTS", 1)
+    monkeypatch.setattr("precompute.relevance.neuron_heatmaps.FRAME_ELEMENTS", 1)
     after = engine.reference_heatmaps(images, requests)
     assert (before - after).abs().max() <= 1e-12 * before.abs().max()
 

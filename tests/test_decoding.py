@@ -10,10 +10,10 @@ import pytest
 import torch
 from torchvision.transforms._presets import ImageClassification
 
-from precompute import dataset as datasets
 from precompute.config import PreprocessingConfig
-from precompute.decoding import decode_image
 from precompute.errors import DataError
+from precompute.images import dataset as datasets
+from precompute.images.decoding import decode_image
 from tests.photo_files import encode, picture
 
 

@@ -3,16 +3,7 @@
 import numpy as np
 import pytest
 
-from precompute.evaluation import (
-    ConceptEvidence,
-    SceneMasks,
-    compute_mass_share,
-    compute_shortcut_truth,
-    compute_truth,
-    name_says_part,
-    points_inside,
-)
-from precompute.records import (
+from precompute.atlas.records import (
     Atlas,
     Concept,
     ConceptTruth,
@@ -20,6 +11,15 @@ from precompute.records import (
     LayerTables,
     RankingTable,
     SampleTable,
+)
+from precompute.world.truth import (
+    ConceptEvidence,
+    SceneMasks,
+    compute_mass_share,
+    compute_shortcut_truth,
+    compute_truth,
+    name_says_part,
+    points_inside,
 )
 
 SIDE = 24

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from precompute.atlas.records import LayerInfo
 from precompute.config import Config, ExplainingConfig, PreprocessingConfig, RelevanceConfig
 from precompute.errors import DataError, ModelError
-from precompute.explaining import (
+from precompute.explanations.attribution import (
     compute_shares,
     explain_photo,
     explanation_digest,
@@ -20,10 +21,9 @@ from precompute.explaining import (
     select_targets,
     softmax,
 )
-from precompute.images import decode_heatmap
-from precompute.places import PLACE_WORDS, locate, place_words
-from precompute.records import LayerInfo
-from precompute.relevance import ConditionalAttribution, LayerAttribution
+from precompute.images.pictures import decode_heatmap
+from precompute.images.places import PLACE_WORDS, locate, place_words
+from precompute.relevance.protocol import ConditionalAttribution, LayerAttribution
 
 SIDE = 32
 LAYERS = (
@@ -301,7 +301,7 @@ def test_words_come_from_the_vocabulary():
 
 @pytest.fixture(scope="module")
 def real():
-    engine_module = pytest.importorskip("precompute.zennit_engine")
+    engine_module = pytest.importorskip("precompute.relevance.zennit")
     torch.manual_seed(1)
     module = torch.nn.Sequential(
         torch.nn.Conv2d(3, 5, 3, padding=1, bias=False),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from precompute.atlas.files import read_json
+from precompute.atlas.records import Explanation
 from precompute.cli import main
-from precompute.files import read_json
-from precompute.records import Explanation
 from tests.small_atlas import make_small_atlas
 
 

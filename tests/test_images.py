@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from precompute.images import (
+from precompute.atlas.records import Box
+from precompute.images.pictures import (
     NEGATIVE_COLOUR,
     POSITIVE_COLOUR,
     blur,
@@ -18,7 +19,6 @@ from precompute.images import (
     overlay,
     render_reference,
 )
-from precompute.records import Box
 
 
 def decode_rgb(content):

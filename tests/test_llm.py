@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 import precompute
-from precompute import llm
 from precompute.config import LlmConfig
 from precompute.errors import ConfigError, NamerError, ReplyError
-from precompute.llm import LlmClient
-from precompute.llm_reply import parse_completion, retry_after, scrubber, unfenced
-from precompute.llm_request import Request, checked_url, is_json
+from precompute.llm import client as llm
+from precompute.llm.client import LlmClient
+from precompute.llm.reply import parse_completion, retry_after, scrubber, unfenced
+from precompute.llm.request import Request, checked_url, is_json
 from tests.server import TestServer
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -323,7 +323,7 @@ def test_base_url_with_a_secret_or_no_address_is_refused(url):
 
 def test_only_the_client_imports_openai():
     importers = set()
-    for path in Path(precompute.__file__).parent.glob("*.py"):
+    for path in Path(precompute.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

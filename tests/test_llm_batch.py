@@ -6,8 +6,8 @@ import json
 import pytest
 
 from precompute.errors import NamerError
-from precompute.llm_batch import BatchRunner
-from precompute.llm_request import Request
+from precompute.llm.batch import BatchRunner
+from precompute.llm.request import Request
 from tests.server import TestServer
 from tests.test_llm import KEY, SCHEMA, ask_one, make_client, picture
 

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from precompute.announcing import scaled
-from precompute.costs import Estimate
 from precompute.errors import NamerError, ReplyError, StoreError
-from precompute.journal import Entry, Journal
-from precompute.llm_reply import Reply
-from precompute.llm_request import Request, image_tokens
+from precompute.llm.costs import Estimate
+from precompute.llm.journal import Entry, Journal
+from precompute.llm.reply import Reply
+from precompute.llm.request import Request, image_tokens
+from precompute.stages.cost_preview import scaled
 from tests.server import TestServer
 from tests.test_llm import SCHEMA, ask, ask_one, make_client, picture
 

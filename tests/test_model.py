@@ -15,8 +15,8 @@ from torch import nn
 
 from precompute.config import Config, ModelConfig, PreprocessingConfig, load_config
 from precompute.errors import ModelError
-from precompute.layers import describe_layers, select_layers
-from precompute.model import digest_weights, load_model
+from precompute.network.layers import describe_layers, select_layers
+from precompute.network.model import digest_weights, load_model
 
 DATA = Path(__file__).parents[1] / "data"
 SHARED = Path(__file__).parents[2] / "shared"

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from precompute.asking import ask_all
+from precompute.atlas.records import Box, Concept, Reference
 from precompute.config import LlmConfig
-from precompute.contact_sheet import GAP, TILE, naming_sheet, numbered_sheet
 from precompute.errors import ConfigError, NamerError, ReplyError
-from precompute.llm import LlmClient
-from precompute.naming import LlmNamer, NamingReply, read_naming_reply
-from precompute.prompting import load_prompt
-from precompute.records import Box, Concept, Reference
+from precompute.images.contact_sheet import GAP, TILE, naming_sheet, numbered_sheet
+from precompute.llm.asking import ask_all
+from precompute.llm.client import LlmClient
+from precompute.llm.prompts import load_prompt
+from precompute.naming.namer import LlmNamer, NamingReply, read_naming_reply
 from tests.drawn_references import INPUT_SIZE, drawn_evidence, drawn_reference
 from tests.server import TestServer
 from tests.server_answers import FAULTS
@@ -164,7 +164,7 @@ def texts_of(body):
 
 
 def class_names():
-    with resources.files("precompute").joinpath("imagenet_classes.tsv").open(encoding="utf-8") as file:
+    with resources.files("precompute").joinpath("images/imagenet_classes.tsv").open(encoding="utf-8") as file:
         rows = list(csv.reader(file, delimiter="\t"))
     names = {name.strip().lower() for row in rows for name in re.split(r",\s*", row[-1])}
     return {row[1].lower() for row in rows if re.fullmatch(r"n\d{8}", row[1])}, names - {"name"}

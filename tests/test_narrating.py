@@ -7,16 +7,16 @@ from importlib import resources
 
 import pytest
 
-from precompute.claims import Claim, check, number_faults
+from precompute.atlas.records import ConceptName, SubConcept
 from precompute.errors import ConfigError, NamerError, NoReplyError, ReplyError
-from precompute.explanation_table import build_table, negated
-from precompute.generated import draft_stakeholder
-from precompute.languages import find_language
-from precompute.narrating import generate, narrate, prompt_values
-from precompute.placeholders import PlaceholderError, render
-from precompute.places import PLACE_WORDS
-from precompute.prompting import load_prompt
-from precompute.records import ConceptName, SubConcept
+from precompute.explanations.table import build_table, negated
+from precompute.images.places import PLACE_WORDS
+from precompute.llm.prompts import load_prompt
+from precompute.narratives.claims import Claim, check, number_faults
+from precompute.narratives.drafts import draft_stakeholder
+from precompute.narratives.languages import find_language
+from precompute.narratives.narrator import generate, narrate, prompt_values
+from precompute.narratives.placeholders import PlaceholderError, render
 from tests.narrative_table import BELOW, CLASSES, SHOWN, concept_names, explanation, layer, table
 
 AUDIENCES = ("expert", "stakeholder")
@@ -446,7 +446,7 @@ def test_a_generated_sentence_that_fails_its_checks_is_left_out_and_recorded(mon
     honest = generate(table(), "stakeholder")
     lie = Claim("observation", "{name:C1} caused this class.", ("C1",))
     drafts = {"stakeholder": lambda made, words: [*draft_stakeholder(made, words), lie]}
-    monkeypatch.setattr("precompute.narrating.DRAFTS", drafts)
+    monkeypatch.setattr("precompute.narratives.narrator.DRAFTS", drafts)
     narrative = generate(table(), "stakeholder")
     assert narrative.statements == honest.statements
     assert [refusal.reply for refusal in narrative.refusals] == [lie.text]

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from precompute.appearance import COLOURS, classify_colours, measure, stripe_direction
-from precompute.images import render_reference
-from precompute.label_words import LabelWords, binomial_tail, display_name, words_of
-from precompute.name_rules import MAX_NAME, MAX_WORDS
-from precompute.naming import ConceptEvidence
-from precompute.offline_naming import OfflineNamer
-from precompute.records import Box, Concept, Reference
+from precompute.atlas.records import Box, Concept, Reference
+from precompute.images.pictures import render_reference
+from precompute.naming.appearance import COLOURS, classify_colours, measure, stripe_direction
+from precompute.naming.label_words import LabelWords, binomial_tail, display_name, words_of
+from precompute.naming.namer import ConceptEvidence
+from precompute.naming.offline import OfflineNamer
+from precompute.naming.rules import MAX_NAME, MAX_WORDS
 
 SIDE = 96
 CONCEPT = Concept("features.9", 3)
@@ -248,7 +248,7 @@ def test_words_of_a_label():
 
 
 def test_every_group_names_classes_that_exist():
-    from precompute.label_words import _groups
+    from precompute.naming.label_words import _groups
 
     groups = _groups()
     assert len(groups) >= 998

@@ -4,7 +4,7 @@ from importlib import resources
 import pytest
 
 from precompute.errors import ConfigError
-from precompute.prompting import load_prompt
+from precompute.llm.prompts import load_prompt
 
 HEAD = """+++
 version = 3

@@ -7,9 +7,9 @@ import torch
 import torchvision
 from torch import nn
 
-from precompute.layers import describe_layers
-from precompute.receptive_field import box
-from precompute.records import Box, ReceptiveField
+from precompute.atlas.records import Box, ReceptiveField
+from precompute.network.layers import describe_layers
+from precompute.network.receptive_field import box
 
 
 class Branches(nn.Module):

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
+from precompute.atlas.folder import Workspace
+from precompute.atlas.hdf5 import ReferenceReader, read_atlas
+from precompute.atlas.records import Concept
 from precompute.cli import main
 from precompute.config import ReferencesConfig, load_config
-from precompute.dataset import load_input, normalise
 from precompute.errors import ConfigError
-from precompute.images import decode_heatmap
+from precompute.images.dataset import load_input, normalise
+from precompute.images.pictures import decode_heatmap
 from precompute.inputs import Inputs
-from precompute.records import Concept
-from precompute.relevance import ReferenceRequest
-from precompute.rendering import plan_references
-from precompute.store import ReferenceReader, read_atlas
-from precompute.truth import TruthStage, _frame
-from precompute.workspace import Workspace
+from precompute.relevance.protocol import ReferenceRequest
+from precompute.stages.references import plan_references
+from precompute.stages.truth import TruthStage, _frame
 from tests.small_atlas import make_small_atlas
 
 
@@ -103,7 +103,7 @@ def test_a_heatmap_goes_back_to_its_place(small):
 
 
 def test_nobody_knows_the_truth_of_photos(small, tmp_path):
-    from precompute.reporting import SilentReporter
+    from precompute.progress import SilentReporter
 
     inputs = Inputs(load_config(small))
     workspace = Workspace(tmp_path, tmp_path / "site")

@@ -6,9 +6,12 @@ import random
 import numpy as np
 import pytest
 
+from precompute.atlas.records import EMPTY, Concept, ConceptName, LayerInfo, LayerTables, RankingTable
 from precompute.config import LlmConfig
 from precompute.errors import ReplyError
-from precompute.held_out import (
+from precompute.llm.client import LlmClient
+from precompute.llm.prompts import load_prompt
+from precompute.naming.held_out import (
     Trial,
     choose_negatives,
     choose_positives,
@@ -17,11 +20,8 @@ from precompute.held_out import (
     similar_channels,
     spread,
 )
-from precompute.llm import LlmClient
-from precompute.name_metrics import average_precision, f1_score, name_agreement
-from precompute.prompting import load_prompt
-from precompute.records import EMPTY, Concept, ConceptName, LayerInfo, LayerTables, RankingTable
-from precompute.scoring import (
+from precompute.naming.metrics import average_precision, f1_score, name_agreement
+from precompute.naming.scoring import (
     CONSTANT_NAME,
     LlmJudge,
     Verdict,

@@ -16,9 +16,9 @@ from zennit.composites import EpsilonPlus, EpsilonPlusFlat
 
 from precompute.config import RelevanceConfig
 from precompute.errors import ModelError, UnsupportedModel
-from precompute.relevance import ReferenceRequest
-from precompute.sequential_engine import SequentialEngine
-from precompute.zennit_engine import ZennitEngine
+from precompute.relevance.protocol import ReferenceRequest
+from precompute.relevance.sequential import SequentialEngine
+from precompute.relevance.zennit import ZennitEngine
 from tests import nets
 
 CPU = torch.device("cpu")

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from precompute.atlas.hdf5 import write_atlas
+from precompute.atlas.records import LayerInfo
 from precompute.config import Config, DatasetConfig, MiningConfig, PreprocessingConfig, RelevanceConfig
-from precompute.dataset import Batch
 from precompute.errors import ConfigError, DataError, ModelError, StoreError
-from precompute.mining import Tables
-from precompute.records import LayerInfo
-from precompute.reporting import SilentReporter
-from precompute.shards import Part, ShardMiner, ShardPlan, merge_plan
-from precompute.store import write_atlas
-from precompute.zennit_engine import ZennitEngine
+from precompute.images.dataset import Batch
+from precompute.mining.tables import Tables
+from precompute.progress import SilentReporter
+from precompute.relevance.zennit import ZennitEngine
+from precompute.stages.mining import Part, ShardMiner, ShardPlan, merge_plan
 from tests import peer
 from tests.test_store import assert_same
 
@@ -53,7 +53,7 @@ def batches_from_memory(monkeypatch):
                 skipped = {index: BAD[index] for index in chunk if index in BAD}
                 yield Batch(torch.tensor(used, dtype=torch.int64), images[used], skipped)
 
-    monkeypatch.setattr("precompute.shards.iter_batches", iter_batches)
+    monkeypatch.setattr("precompute.stages.mining.iter_batches", iter_batches)
     return images
 
 

@@ -13,15 +13,15 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
+from precompute.atlas.hdf5 import ReferenceReader
+from precompute.atlas.records import ConceptName
 from precompute.errors import OutputError, StoreError
-from precompute.records import ConceptName
-from precompute.store import ReferenceReader
 from sitegen import numbers, pictures
 from sitegen.build import build_site
-from sitegen.downloads import harmless
+from sitegen.data.downloads import harmless
+from sitegen.data.source import choose_names, read_source
 from sitegen.links import Links
 from sitegen.render import Renderer, script_json
-from sitegen.source import choose_names, read_source
 
 from . import site_fixture
 from .site_fixture import HOSTILE
@@ -407,7 +407,7 @@ def test_an_unknown_variable_is_an_error():
 def test_addresses_are_one_to_one():
     layers = ["a.b", "a-b", "A_B", "layer.x", "x", "x-c1", "", "index"]
     links = Links(layers)
-    from precompute.records import Concept
+    from precompute.atlas.records import Concept
 
     addresses = [links.layer(layer) for layer in layers]
     addresses += [links.concept(Concept(layer, channel)) for layer in layers for channel in range(3)]

@@ -37,7 +37,7 @@ def test_shares_carry_their_sign(share, printed):
 
 @pytest.mark.parametrize("value", [0.0, 0.001, -0.2, 0.0897, -0.0004, 0.99999, 1 - 5e-10, 5e-10, 1.0, 0.5])
 def test_numbers_are_printed_as_in_the_narratives(value):
-    placeholders = pytest.importorskip("precompute.placeholders")
+    placeholders = pytest.importorskip("precompute.narratives.placeholders")
     assert numbers.percent(value) == placeholders._number(value, "percent")
     assert numbers.signed_percent(value) == placeholders._number(value, "signed_percent")
     assert numbers.decimal(12.3 * value) == placeholders._number(12.3 * value, "decimal")

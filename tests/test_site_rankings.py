@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from precompute.store import read_atlas, write_atlas
+from precompute.atlas.hdf5 import read_atlas, write_atlas
 from sitegen.build import build_site
 
 from . import site_fixture

@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from precompute import truth as truth_module
+from precompute.atlas.files import read_json, write_json
+from precompute.atlas.folder import Workspace
+from precompute.atlas.hdf5 import ReferenceReader, write_atlas
+from precompute.atlas.records import ConceptTruth, ShortcutTruth, TruthReport
 from precompute.errors import StoreError
-from precompute.files import read_json, write_json
-from precompute.records import ConceptTruth, ShortcutTruth, TruthReport
-from precompute.reporting import SilentReporter
-from precompute.store import ReferenceReader, write_atlas
-from precompute.truth import TruthStage
-from precompute.workspace import Workspace
-from precompute.world_dataset import WorldDataset
+from precompute.progress import SilentReporter
+from precompute.stages import truth as truth_module
+from precompute.stages.truth import TruthStage
+from precompute.world.dataset import WorldDataset
 from sitegen.build import build_site
-from sitegen.catalogue import Catalogue
+from sitegen.data.catalogue import Catalogue
+from sitegen.data.source import read_source
 from sitegen.links import Links
-from sitegen.overview_pages import choose_example
-from sitegen.source import read_source
+from sitegen.pages.overviews import choose_example
 
 from . import site_fixture
 

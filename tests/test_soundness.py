@@ -6,7 +6,7 @@ from torch import nn
 from torchvision import models
 
 from precompute.errors import UnsupportedModel
-from precompute.soundness import check_sound
+from precompute.relevance.soundness import check_sound
 
 
 @pytest.mark.parametrize("name", ["vgg11", "vgg16_bn", "alexnet", "squeezenet1_0", "resnet18", "resnet50"])

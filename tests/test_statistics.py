@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from precompute.statistics import N_BINS, QUANTUM_NORMALISED, add_class_sums, add_histogram, histogram_edges
+from precompute.mining.statistics import N_BINS, QUANTUM_NORMALISED, add_class_sums, add_histogram, histogram_edges
 
 
 def test_class_sums_do_not_depend_on_the_order_and_are_right():

@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from precompute.errors import OutputError, StoreError
-from precompute.files import read_jsonl, write_bytes
-from precompute.records import (
+from precompute.atlas.files import read_jsonl, write_bytes
+from precompute.atlas.hdf5 import ReferenceReader, read_atlas, write_atlas, write_references
+from precompute.atlas.records import (
     Atlas,
     Box,
     Concept,
@@ -21,7 +21,7 @@ from precompute.records import (
     Reference,
     SampleTable,
 )
-from precompute.store import ReferenceReader, read_atlas, write_atlas, write_references
+from precompute.errors import OutputError, StoreError
 
 
 def make_atlas():

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from precompute import lrp_rules, winograd
 from precompute.config import RelevanceConfig
-from precompute.sequential_engine import SequentialEngine
+from precompute.relevance import rules as lrp_rules
+from precompute.relevance import winograd
+from precompute.relevance.sequential import SequentialEngine
 from tests import nets
 
 

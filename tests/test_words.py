@@ -13,9 +13,9 @@ import time
 import pytest
 
 from benchmarks.narrative_numbers import check
+from precompute.atlas.files import read_json, read_jsonl
+from precompute.atlas.records import ConceptName, ConceptScore, Explanation
 from precompute.cli import main
-from precompute.files import read_json, read_jsonl
-from precompute.records import ConceptName, ConceptScore, Explanation
 from tests.server import TestServer
 from tests.server_answers import pictures, plausible_answer, sha256, task_of, texts
 from tests.small_atlas import make_small_atlas

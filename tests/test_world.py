@@ -11,17 +11,18 @@ import pytest
 import safetensors
 import torch
 
-from precompute import world_objects, world_parts
-from precompute.chain import qualifies
 from precompute.config import Config, DatasetConfig
 from precompute.errors import DataError
-from precompute.model import digest_weights
-from precompute.world_canvas import SIZE, Canvas, box, colour, rasterise
-from precompute.world_dataset import WorldDataset, open_world
-from precompute.world_model import world_vgg
-from precompute.world_objects import CLASS_NAMES, CLASSES
-from precompute.world_parts import PART_NAMES, Stage
-from precompute.world_scenes import HELD_OUT_SEED, MARKED_CLASS, TRAINING_SEED, draw_scene
+from precompute.network.model import digest_weights
+from precompute.network.steps import qualifies
+from precompute.world import objects as world_objects
+from precompute.world import parts as world_parts
+from precompute.world.canvas import SIZE, Canvas, box, colour, rasterise
+from precompute.world.dataset import WorldDataset, open_world
+from precompute.world.network import world_vgg
+from precompute.world.objects import CLASS_NAMES, CLASSES
+from precompute.world.parts import PART_NAMES, Stage
+from precompute.world.scenes import HELD_OUT_SEED, MARKED_CLASS, TRAINING_SEED, draw_scene
 
 WEIGHTS = Path(world_objects.__file__).with_name("world.safetensors")
 

@@ -7,11 +7,11 @@ import safetensors
 import torch
 from torch import nn
 
-from precompute import world_training
-from precompute.model import digest_weights
-from precompute.world_clarity import PartHeads, compute_impurity, follow_relevance, trace_features
-from precompute.world_model import world_vgg
-from precompute.world_parts import PART_NAMES
+from precompute.network.model import digest_weights
+from precompute.world import training as world_training
+from precompute.world.clarity import PartHeads, compute_impurity, follow_relevance, trace_features
+from precompute.world.network import world_vgg
+from precompute.world.parts import PART_NAMES
 
 TINY = world_training.TrainingPlan(n_scenes=64, n_epochs=1, stray_start=0.0, n_classifier_steps=5)
 

@@ -7,8 +7,8 @@ from torchvision.models import resnet18, squeezenet1_0
 
 from precompute.config import RelevanceConfig
 from precompute.errors import ModelError
-from precompute.relevance import ReferenceRequest
-from precompute.zennit_engine import ZennitEngine
+from precompute.relevance.protocol import ReferenceRequest
+from precompute.relevance.zennit import ZennitEngine
 from tests import peer
 
 CPU = torch.device("cpu")

@@ -1,0 +1,238 @@
+"""Records of explanations: the numbers of one photo and the words about them. Import them from `records`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .mined import Box
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a concept's relevance lies in a photo.
+
+    Attributes
+    ----------
+    box : Box
+        Smallest box around 80 % of the positive heatmap mass, in input pixels.
+    row, column : float
+        Centre of the positive heatmap mass as a fraction of the height and width.
+    area : float
+        Area of the box over the area of the photo.
+    words : str
+        For people, for example "upper left"; from a fixed vocabulary.
+    """
+
+    box: Box
+    row: float
+    column: float
+    area: float
+    words: str
+
+
+@dataclass(frozen=True)
+class SubConcept:
+    """A lower-layer concept that carried a concept's relevance; share is of the concept's lower layer total."""
+
+    concept: str
+    share: float
+
+
+@dataclass(frozen=True)
+class ConceptAttribution:
+    """One concept's part in one prediction.
+
+    Attributes
+    ----------
+    concept : str
+        Key ``layer:channel``.
+    rank : int
+        From 0, by absolute share within the layer.
+    share : float
+        Signed relevance over the layer's total absolute relevance: the true share, never renormalised.
+    relevance : float
+        Signed, in units of the logit.
+    activation : float
+        Sum over space of the channel's pre-ReLU output.
+    place : Place
+    heatmap : str
+        File name, relative to the explanation's folder: 8-bit grey PNG as in `Reference.heatmap`.
+    heatmap_scale : float
+    overlay : str
+        File name of the heatmap drawn over the photo.
+    sub_concepts : tuple of SubConcept
+        The top concepts one layer down, by absolute share.
+    """
+
+    concept: str
+    rank: int
+    share: float
+    relevance: float
+    activation: float
+    place: Place
+    heatmap: str
+    heatmap_scale: float
+    overlay: str
+    sub_concepts: tuple[SubConcept, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerExplanation:
+    """One layer's part in one prediction.
+
+    Attributes
+    ----------
+    layer : str
+    shares : tuple of float
+        Signed true share of every channel; absolute values sum to 1.
+    relevance_sum, relevance_absolute_sum : float
+        Over channels of the layer, in units of the logit. The absolute sum is of the channels' sums over space.
+    coverage : float
+        Sum of the absolute shares of `concepts`.
+    concepts : tuple of ConceptAttribution
+        By rank.
+    """
+
+    layer: str
+    shares: tuple[float, ...]
+    relevance_sum: float
+    relevance_absolute_sum: float
+    coverage: float
+    concepts: tuple[ConceptAttribution, ...]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One sentence of a narrative.
+
+    Attributes
+    ----------
+    template : str
+        As written by its author: prose with placeholders, no digit outside them.
+    text : str
+        With the values filled in by the renderer. Hostile until escaped.
+    concepts : tuple of str
+        Keys of the concepts cited.
+    """
+
+    template: str
+    text: str
+    concepts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A reply of a language model that was not let through, and why."""
+
+    reason: str
+    reply: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Narrative:
+    """The words of one explanation for one audience.
+
+    Attributes
+    ----------
+    audience : str
+    author : str
+        ``generated`` or ``llm:<model>``.
+    statements : tuple of Statement
+    language : str
+    prompt_digest : str
+    refusals : tuple of Refusal
+        Replies refused on the way; shown to the reader.
+    """
+
+    audience: str
+    author: str
+    statements: tuple[Statement, ...]
+    language: str = "en"
+    prompt_digest: str = ""
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetExplanation:
+    """Why one class of one photo got its score.
+
+    Attributes
+    ----------
+    class_index : int
+    class_name : str
+        Hostile until escaped.
+    probability, logit : float
+    layers : tuple of LayerExplanation
+        The first is the main one, on which the narratives rest.
+    heatmap, overlay : str
+        Files of the unconditional heatmap.
+    heatmap_scale : float
+    narratives : tuple of Narrative
+    """
+
+    class_index: int
+    class_name: str
+    probability: float
+    logit: float
+    layers: tuple[LayerExplanation, ...]
+    heatmap: str = ""
+    heatmap_scale: float = 0.0
+    overlay: str = ""
+    narratives: tuple[Narrative, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class and its softmax probability."""
+
+    class_index: int
+    class_name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The content of ``explanations/<id>.json``; its pictures lie in the folder ``explanations/<id>/``.
+
+    Attributes
+    ----------
+    id : str
+        Stable key: slug of the file name and the start of the digest of its bytes; letters, digits, "-" only.
+    photo_name : str
+        Hostile until escaped.
+    photo_digest : str
+        SHA-256 of the file.
+    photo : str
+        File name of the preprocessed input as a WebP, relative to the explanation's folder.
+    width, height : int
+        Of the preprocessed input in pixels.
+    label : str
+        Class name of the ground truth; empty where unknown.
+    predictions : tuple of Prediction
+        The five most probable.
+    targets : tuple of TargetExplanation
+        Every class with softmax >= 0.05 (at most 3), by probability.
+    digest : str
+        Of everything that the numbers depend on.
+    """
+
+    id: str
+    photo_name: str
+    photo_digest: str
+    photo: str
+    width: int
+    height: int
+    label: str
+    predictions: tuple[Prediction, ...]
+    targets: tuple[TargetExplanation, ...]
+    digest: str = ""
+
+    def pictures(self) -> Iterator[str]:
+        """List the file names of its pictures."""
+        yield self.photo
+        for target in self.targets:
+            concepts = [concept for layer in target.layers for concept in layer.concepts]
+            shown: list[TargetExplanation | ConceptAttribution] = [target, *concepts]
+            yield from (name for item in shown for name in (item.heatmap, item.overlay) if name)

@@ -1,0 +1,169 @@
+"""Whole files, written atomically: the only way in which the project writes.
+
+Owns temporary names, fsync and rename, and turns "no space" and "no permission" into one clear message.
+Must not know what is in the files, HDF5 included.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from precompute.errors import OutputError, StoreError
+
+T = TypeVar("T")
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Turn the operating system's refusal to write `path` into a message for the user."""
+    reason = error.strerror or str(error)
+    return OutputError(
+        f"cannot write {path}: {reason}. Nothing of it was kept. "
+        "Free some space or choose another folder with --output (the site: --site), then run the same command again."
+    )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success fsync and rename it there, on failure remove it.
+
+    Raises
+    ------
+    OutputError
+        No space, no permission, or the folder cannot be made.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+class PatientFile:
+    """A file that keeps its first failure for later and swallows what is written after it.
+
+    For a library that does not survive a full disk: HDF5 crashes the process when it cannot write a file's last blocks.
+
+    Parameters
+    ----------
+    raw : file object
+        Open for reading and writing, not buffered.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+        self.failure: BaseException | None = None
+        self.seek, self.tell, self.read, self.readinto = raw.seek, raw.tell, raw.read, raw.readinto
+
+    def write(self, content: memoryview) -> int:
+        """Write all of it, or nothing any more."""
+        rest = memoryview(content).cast("B")
+        try:
+            while len(rest) and self.failure is None:
+                rest = rest[self._raw.write(rest) :]
+        except BaseException as error:  # noqa: BLE001 - Ctrl-C too: HDF5 could not go on
+            self.failure = error
+        return len(content)
+
+    def truncate(self, size: int) -> int:
+        """Set the size; it may grow."""
+        try:
+            return self._raw.truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size
+
+    def flush(self) -> None:
+        """Do nothing: it is not buffered."""
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a UTF-8 file, whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def to_json(record: object, *, indent: int | None = None) -> str:
+    """Encode a record (dataclasses, tuples, mappings, plain values) as JSON."""
+    plain = TypeAdapter(Any).dump_python(record, mode="json")
+    return json.dumps(plain, ensure_ascii=False, indent=indent, allow_nan=False)
+
+
+def write_json(path: Path, record: object) -> None:
+    """Write a record as an indented JSON file."""
+    write_text(path, to_json(record, indent=1) + "\n")
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """Read a JSON file as a record of the given type.
+
+    Raises
+    ------
+    StoreError
+        Missing, unreadable, or not of that type.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise StoreError(f"{path} is damaged: {_first(error)}. Delete it and run the same command again.") from error
+
+
+def write_jsonl(path: Path, records: Sequence[object]) -> None:
+    """Write records as JSON lines, whole or not at all."""
+    write_text(path, "".join(to_json(record) + "\n" for record in records))
+
+
+def read_jsonl(path: Path, kind: type[T]) -> list[T]:
+    """Read JSON lines; a missing file is an empty list.
+
+    Raises
+    ------
+    StoreError
+        Unreadable, or a line is not a record of that type; names the line.
+    """
+    if not path.exists():
+        return []
+    adapter = TypeAdapter(kind)
+    records = []
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    # not splitlines(): text of a language model may hold U+2028 and its like, which JSON leaves as they are
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
+        if not line:
+            continue
+        try:
+            records.append(adapter.validate_json(line))
+        except ValidationError as error:
+            raise StoreError(
+                f"{path}, line {number}, is damaged: {_first(error)}. Delete the line and run the same command again."
+            ) from error
+    return records
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in detail["loc"]) or "the whole"
+    return f"{where}: {detail['msg']}"

@@ -1,0 +1,181 @@
+"""The output folder of one atlas: where everything lies, and what each stage was made from.
+
+Owns the paths and ``state.json``. Must not know how a stage works.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from precompute.errors import StoreError
+
+from .files import output_error, read_json, write_bytes, write_json
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths below one output folder.
+
+    Attributes
+    ----------
+    folder : Path
+        ``data/<name>``.
+    site : Path
+        ``site/<name>``.
+    """
+
+    folder: Path
+    site: Path
+
+    @property
+    def atlas(self) -> Path:
+        """The mined tables."""
+        return self.folder / "atlas.h5"
+
+    @property
+    def references(self) -> Path:
+        """The rendered reference images."""
+        return self.folder / "references.h5"
+
+    @property
+    def names(self) -> Path:
+        """One ConceptName a line."""
+        return self.folder / "names.jsonl"
+
+    @property
+    def corrections(self) -> Path:
+        """Names given by people; they survive renaming."""
+        return self.folder / "corrections.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        """One ConceptScore a line."""
+        return self.folder / "scores.jsonl"
+
+    @property
+    def explanations(self) -> Path:
+        """A JSON file and a folder of pictures for each photo."""
+        return self.folder / "explanations"
+
+    @property
+    def outdated(self) -> Path:
+        """Explanations whose numbers do not belong to the atlas any more; nothing reads them."""
+        return self.explanations / "outdated"
+
+    @property
+    def truth(self) -> Path:
+        """Truth scores, where the truth is known."""
+        return self.folder / "truth.json"
+
+    @property
+    def llm_cache(self) -> Path:
+        """Replies of the language model, by digest of the request."""
+        return self.folder / "llm"
+
+    def shards(self, digest: str) -> Path:
+        """Return the folder of the mining shards of one digest."""
+        return self.folder / "shards" / digest[:16]
+
+    def reference_blocks(self, digest: str) -> Path:
+        """Return the folder of the rendered blocks of one digest."""
+        return self.folder / "blocks" / digest[:16]
+
+    def prepare(self) -> None:
+        """Make the folder and write to it once, so that a long stage does not fail at its first result.
+
+        Raises
+        ------
+        OutputError
+            No space or no permission.
+        """
+        trial = self.folder / ".trial"
+        write_bytes(trial, b"")
+        trial.unlink(missing_ok=True)
+
+    def recall(self, stage: str) -> str:
+        """Return the digest that a stage was last completed with; empty where it never was."""
+        return self._state().get(stage, "")
+
+    def remember(self, stage: str, digest: str) -> None:
+        """Note the digest that a stage was completed with."""
+        write_json(self.folder / "state.json", self._state() | {stage: digest})
+
+    def remove(self, folder: Path) -> None:
+        """Remove a folder of intermediate results.
+
+        Raises
+        ------
+        OutputError
+            No permission.
+        """
+        try:
+            shutil.rmtree(folder, ignore_errors=False)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise output_error(folder, error) from error
+
+    def set_aside(self, path: Path, mark: str) -> None:
+        """Move an explanation, its JSON file at `path` and its pictures, to those that are not shown.
+
+        Parameters
+        ----------
+        path : Path
+        mark : str
+            Added to the name, so that the same photo may lie there under several settings.
+
+        Raises
+        ------
+        OutputError
+            No permission.
+        """
+        self._move(path, self.outdated / f"{path.stem}.{mark}.json")
+
+    def bring_back(self, path: Path) -> None:
+        """Move an explanation that was set aside back, unless there is one of its photo.
+
+        Raises
+        ------
+        OutputError
+            No permission.
+        """
+        goal = self.explanations / f"{path.stem.rpartition('.')[0]}.json"
+        if not goal.exists():
+            self._move(path, goal)
+
+    @staticmethod
+    def _move(path: Path, goal: Path) -> None:
+        """Move a JSON file and the folder of its name; the file last, as it marks the whole."""
+        try:
+            goal.parent.mkdir(exist_ok=True)
+            for source, target in ((path.with_suffix(""), goal.with_suffix("")), (path, goal)):
+                if target.is_dir():
+                    shutil.rmtree(target)
+                if source.exists():
+                    source.replace(target)
+        except OSError as error:
+            raise output_error(path, error) from error
+
+    def digest_contents(self) -> str:
+        """Compute the SHA-256 over the names, sizes and contents of everything that the site is made from."""
+        total = hashlib.sha256()
+        files = [
+            path for path in self.folder.iterdir() if path.suffix in (".h5", ".jsonl") or path.name == "truth.json"
+        ]
+        for path in sorted(files) + sorted(self.explanations.glob("**/*")):
+            if path.is_file():
+                total.update(f"{path.relative_to(self.folder)}\0{path.stat().st_size}\0".encode())
+                total.update(path.read_bytes())
+        return total.hexdigest()
+
+    def _state(self) -> dict[str, str]:
+        path = self.folder / "state.json"
+        if not path.exists():
+            return {}
+        try:
+            return read_json(path, dict[str, str])
+        except StoreError:
+            return {}  # a damaged note only costs a stage that is done again

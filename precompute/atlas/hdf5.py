@@ -1,0 +1,376 @@
+"""HDF5 in and out: the only module that imports h5py.
+
+Owns the layout of ``atlas.h5``, of its shards and of ``references.h5`` (`docs/format.md` is the contract), the format
+version and the messages about files that cannot be used. Must not know models or how a table was computed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from precompute.errors import StoreError
+
+from .files import PatientFile, replacing
+from .records import (
+    RANKINGS,
+    Atlas,
+    Box,
+    Concept,
+    LayerInfo,
+    LayerTables,
+    Ranking,
+    RankingTable,
+    ReceptiveField,
+    Reference,
+    SampleTable,
+)
+
+FORMAT_VERSION = 1
+ATLAS_KIND = "concept-atlas"
+REFERENCES_KIND = "concept-atlas-references"
+
+_BLOBS = ("full", "crop", "masked", "heatmap")
+
+
+# --- opening and closing ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def reading(path: Path, kind: str, remedy: str = "") -> Iterator[h5py.File]:
+    """Open a stored file for reading after checking its kind and version.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+    remedy : str
+        What to do where the file cannot be used, if not what this module knows.
+
+    Raises
+    ------
+    StoreError
+        Missing, not HDF5, truncated, of another kind or of another format version.
+    """
+    file = _open(path, kind, remedy)
+    with file, _telling_damage(path, remedy):
+        yield file
+
+
+def _open(path: Path, kind: str, remedy: str = "") -> h5py.File:
+    if not path.is_file():
+        raise StoreError(f"there is no {path}. {remedy or 'Run `atlas run` with the same config to make it.'}")
+    with _telling_damage(path, remedy):
+        file = h5py.File(path, "r")
+        try:
+            _check_header(file, path, kind, remedy)
+        except BaseException:
+            file.close()
+            raise
+    return file
+
+
+@contextmanager
+def _telling_damage(path: Path, remedy: str = "") -> Iterator[None]:
+    """Turn whatever reading a damaged file ends in into one message."""
+    try:
+        yield
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
+        raise _damaged(path, remedy) from error
+
+
+def _damaged(path: Path, remedy: str) -> StoreError:
+    remedy = remedy or "Delete it and run the same command again; finished shards are used again."
+    return StoreError(f"{path} is truncated or damaged: it cannot be read as the file it should be. {remedy}")
+
+
+def _check_header(file: h5py.File, path: Path, kind: str, remedy: str) -> None:
+    found_kind = file.attrs.get("kind", "something else")
+    if found_kind != kind:
+        raise StoreError(
+            f"{path} is not a {kind} file: found {found_kind!r}. {remedy or 'Choose another output folder.'}"
+        )
+    found = int(file.attrs.get("format_version", 0))
+    if found != FORMAT_VERSION:
+        remedy = remedy or "Move it away and run `atlas run` to make it again, or use the program version that made it."
+        raise StoreError(f"{path} has format version {found}, this program reads version {FORMAT_VERSION}. {remedy}")
+
+
+@contextmanager
+def writing(path: Path, kind: str, provenance: Mapping[str, Any]) -> Iterator[h5py.File]:
+    """Open a new stored file for writing; it appears at `path` whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        No space or no permission.
+    """
+    with replacing(path) as partial, partial.open("w+b", buffering=0) as raw:
+        patient = PatientFile(raw)
+        try:
+            with h5py.File(patient, "w", libver="v110") as file:
+                file.attrs["kind"] = kind
+                file.attrs["format_version"] = FORMAT_VERSION
+                file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+                yield file
+        finally:
+            if patient.failure:
+                raise patient.failure
+
+
+def read_provenance(path: Path, kind: str) -> dict[str, Any]:
+    """Read only the provenance of a stored file; raises StoreError as `reading` does."""
+    with reading(path, kind) as file:
+        return _provenance(file)
+
+
+def _provenance(file: h5py.File) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(file.attrs["provenance"])
+    return loaded
+
+
+def _write_texts(group: h5py.Group, name: str, texts: Iterable[str]) -> None:
+    group.create_dataset(name, data=json.dumps(list(texts), ensure_ascii=False), dtype=h5py.string_dtype())
+
+
+def _read_texts(group: h5py.Group, name: str) -> tuple[str, ...]:
+    return tuple(json.loads(group[name].asstr()[()]))
+
+
+# --- atlas.h5 --------------------------------------------------------------------------------------------------
+
+
+def write_atlas(path: Path, atlas: Atlas) -> None:
+    """Write ``atlas.h5`` (or one shard of it), whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        No space or no permission.
+    """
+    with writing(path, ATLAS_KIND, atlas.provenance) as file:
+        file.attrs["name"] = atlas.name
+        _write_texts(file, "class_names", atlas.class_names)
+        file["class_counts"] = atlas.class_counts
+        file["relevance_edges"] = atlas.relevance_edges
+        file["activation_edges"] = atlas.activation_edges
+        _write_samples(file.create_group("samples"), atlas.samples)
+        layers = file.create_group("layers", track_order=True)
+        for index, tables in enumerate(atlas.layers.values()):
+            _write_layer(layers.create_group(f"{index:04d}"), tables)
+
+
+def read_atlas(path: Path, remedy: str = "") -> Atlas:
+    """Read ``atlas.h5`` (or one shard of it); `remedy` as in `reading`.
+
+    Raises
+    ------
+    StoreError
+        Missing, truncated, of another kind or version.
+    """
+    with reading(path, ATLAS_KIND, remedy) as file:
+        layers = [_read_layer(file["layers"][key]) for key in sorted(file["layers"])]
+        return Atlas(
+            name=str(file.attrs["name"]),
+            class_names=_read_texts(file, "class_names"),
+            class_counts=file["class_counts"][()],
+            samples=_read_samples(file["samples"]),
+            relevance_edges=file["relevance_edges"][()],
+            activation_edges=file["activation_edges"][()],
+            layers={tables.info.name: tables for tables in layers},
+            provenance=_provenance(file),
+        )
+
+
+def _write_samples(group: h5py.Group, samples: SampleTable) -> None:
+    _write_texts(group, "name", samples.name)
+    group["label"] = samples.label
+    group["prediction"] = samples.prediction
+    group["target"] = samples.target
+    group["probability"] = samples.probability
+    group["skipped_index"] = np.array(sorted(samples.skipped), dtype=np.int64)
+    _write_texts(group, "skipped_reason", (samples.skipped[index] for index in sorted(samples.skipped)))
+
+
+def _read_samples(group: h5py.Group) -> SampleTable:
+    skipped = dict(zip(group["skipped_index"][()].tolist(), _read_texts(group, "skipped_reason"), strict=True))
+    columns = {name: group[name][()] for name in ("label", "prediction", "target", "probability")}
+    return SampleTable(name=_read_texts(group, "name"), skipped=skipped, **columns)
+
+
+def _write_layer(group: h5py.Group, tables: LayerTables) -> None:
+    info, field = tables.info, tables.info.receptive_field
+    group.attrs["name"] = info.name
+    group.attrs["kind"] = info.kind
+    group.attrs["shape"] = (info.n_channels, info.height, info.width)
+    group.attrs["receptive_field"] = (field.size, field.stride, field.start) if field else ()
+    group.attrs["inputs"] = json.dumps(info.inputs)
+    for ranking in RANKINGS:
+        table = tables.ranking(ranking)
+        columns = group.create_group(ranking)  # by name: HDF5 puts the time into groups that it makes on the way
+        for column in ("sample_index", "score", "neuron"):
+            columns[column] = getattr(table, column)
+    for statistic in _STATISTICS:
+        group.create_dataset(statistic, data=getattr(tables, statistic), compression="gzip", compression_opts=1)
+
+
+_STATISTICS = ("class_relevance", "class_activation", "relevance_histogram", "activation_histogram")
+
+
+def _read_layer(group: h5py.Group) -> LayerTables:
+    relmax, actmax = (
+        RankingTable(*(group[f"{ranking}/{column}"][()] for column in ("sample_index", "score", "neuron")))
+        for ranking in RANKINGS
+    )
+    statistics = {statistic: group[statistic][()] for statistic in _STATISTICS}
+    return LayerTables(_read_info(group), relmax, actmax, **statistics)
+
+
+def _read_info(group: h5py.Group) -> LayerInfo:
+    n_channels, height, width = (int(value) for value in group.attrs["shape"])
+    field = [int(value) for value in group.attrs["receptive_field"]]
+    return LayerInfo(
+        name=str(group.attrs["name"]),
+        kind=str(group.attrs["kind"]),
+        n_channels=n_channels,
+        height=height,
+        width=width,
+        receptive_field=ReceptiveField(*field) if field else None,
+        inputs=tuple(json.loads(group.attrs["inputs"])),
+    )
+
+
+# --- references.h5 ---------------------------------------------------------------------------------------------
+
+
+def write_references(
+    path: Path, references: Iterable[Reference], provenance: Mapping[str, Any], layer_names: Iterable[str] = ()
+) -> None:
+    """Write rendered reference images, sorted by layer, channel, ranking and rank.
+
+    The layers are in the order of `layer_names`, others behind them as they come.
+
+    All encoded pictures go into one flat byte array per kind with offsets; one variable-length item each would be
+    an order of magnitude slower.
+
+    Raises
+    ------
+    OutputError
+        No space or no permission.
+    """
+    rows = list(references)
+    layer_names = list(dict.fromkeys([*layer_names, *(row.concept.layer for row in rows)]))
+    position = {name: index for index, name in enumerate(layer_names)}
+    rows.sort(key=lambda row: (position[row.concept.layer], row.concept.channel, row.ranking != "relmax", row.rank))
+    with writing(path, REFERENCES_KIND, provenance) as file:
+        _write_texts(file, "layer_names", layer_names)
+        numbers = [
+            (
+                *(position[row.concept.layer], row.concept.channel, RANKINGS.index(row.ranking), row.rank),
+                *(row.sample_index, row.neuron, *row.box),
+            )
+            for row in rows
+        ]
+        file["row"] = np.array(numbers, dtype=np.int64).reshape(len(rows), 10)
+        file["score"] = np.array([row.score for row in rows], dtype=np.float64)
+        file["heatmap_scale"] = np.array([row.heatmap_scale for row in rows], dtype=np.float64)
+        for blob in _BLOBS:
+            _write_blobs(file.create_group(blob), [getattr(row, blob) for row in rows])
+
+
+def _write_blobs(group: h5py.Group, blobs: list[bytes]) -> None:
+    """Store equal pictures once: the whole photo recurs under many concepts."""
+    unique = list(dict.fromkeys(blobs))
+    place = {blob: index for index, blob in enumerate(unique)}
+    sizes = np.array([len(blob) for blob in unique], dtype=np.int64)
+    group["item"] = np.array([place[blob] for blob in blobs], dtype=np.int64)
+    group["offset"] = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    group["data"] = np.frombuffer(b"".join(unique), dtype=np.uint8)
+
+
+class ReferenceReader:
+    """Random access to ``references.h5``.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    StoreError
+        On entering: missing, truncated, of another kind or version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> ReferenceReader:
+        self._file = _open(self._path, REFERENCES_KIND)
+        try:
+            with _telling_damage(self._path):
+                self._read_tables(self._file)
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def _read_tables(self, file: h5py.File) -> None:
+        """Read everything but the pictures."""
+        self.provenance: dict[str, Any] = _provenance(file)
+        layer_names = _read_texts(file, "layer_names")
+        self._rows = file["row"][()]
+        self._score = file["score"][()]
+        self._scale = file["heatmap_scale"][()]
+        self._item = {blob: file[f"{blob}/item"][()] for blob in _BLOBS}
+        self._offset = {blob: file[f"{blob}/offset"][()] for blob in _BLOBS}
+        self._data = {blob: file[f"{blob}/data"] for blob in _BLOBS}
+        self._index: dict[tuple[Concept, int], list[int]] = {}
+        for number, row in enumerate(self._rows.tolist()):
+            self._index.setdefault((Concept(layer_names[row[0]], row[1]), row[2]), []).append(number)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()  # what went wrong between is the caller's: it says nothing about this file
+
+    def concepts(self) -> list[Concept]:
+        """List the concepts that have references, by layer and channel."""
+        return list(dict.fromkeys(concept for concept, _ in self._index))
+
+    def read(self, concept: Concept, ranking: Ranking) -> list[Reference]:
+        """Read a concept's references in one ranking, by rank; empty where there are none.
+
+        Raises
+        ------
+        StoreError
+            A picture lies in a damaged part of the file.
+        """
+        numbers = self._index.get((concept, RANKINGS.index(ranking)), [])
+        with _telling_damage(self._path):
+            return [self._reference(concept, ranking, number) for number in numbers]
+
+    def _reference(self, concept: Concept, ranking: Ranking, number: int) -> Reference:
+        _, _, _, rank, sample_index, neuron, *box = self._rows[number].tolist()
+        return Reference(
+            concept=concept,
+            ranking=ranking,
+            rank=rank,
+            sample_index=sample_index,
+            neuron=neuron,
+            score=float(self._score[number]),
+            box=Box(*box),
+            heatmap_scale=float(self._scale[number]),
+            **{blob: self._blob(blob, number) for blob in _BLOBS},
+        )
+
+    def _blob(self, blob: str, number: int) -> bytes:
+        item = self._item[blob][number]
+        start, stop = self._offset[blob][item : item + 2]
+        return bytes(self._data[blob][start:stop].tobytes())

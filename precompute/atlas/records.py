@@ -1,0 +1,83 @@
+"""Plain frozen records that move between the stages and to the site.
+
+Owns the vocabulary of the project as data, gathered here from one module for each subject. Knows NumPy and nothing
+else: no torch, no h5py, no files. Records that hold arrays are compared by identity; all others by value.
+"""
+
+from __future__ import annotations
+
+from .explained import (
+    ConceptAttribution,
+    Explanation,
+    LayerExplanation,
+    Narrative,
+    Place,
+    Prediction,
+    Refusal,
+    Statement,
+    SubConcept,
+    TargetExplanation,
+)
+from .mined import (
+    EMPTY,
+    RANKINGS,
+    Atlas,
+    BoolArray,
+    Box,
+    Concept,
+    FloatArray,
+    IntArray,
+    LayerInfo,
+    LayerTables,
+    Ranking,
+    RankingTable,
+    ReceptiveField,
+    Reference,
+    SampleTable,
+)
+from .named import (
+    ConceptName,
+    ConceptScore,
+)
+from .scored import (
+    ConceptTruth,
+    LayerTruth,
+    ModelTruth,
+    ShortcutTruth,
+    TruthReport,
+)
+
+__all__ = [
+    "EMPTY",
+    "RANKINGS",
+    "Atlas",
+    "BoolArray",
+    "Box",
+    "Concept",
+    "ConceptAttribution",
+    "ConceptName",
+    "ConceptScore",
+    "ConceptTruth",
+    "Explanation",
+    "FloatArray",
+    "IntArray",
+    "LayerExplanation",
+    "LayerInfo",
+    "LayerTables",
+    "LayerTruth",
+    "ModelTruth",
+    "Narrative",
+    "Place",
+    "Prediction",
+    "Ranking",
+    "RankingTable",
+    "ReceptiveField",
+    "Reference",
+    "Refusal",
+    "SampleTable",
+    "ShortcutTruth",
+    "Statement",
+    "SubConcept",
+    "TargetExplanation",
+    "TruthReport",
+]

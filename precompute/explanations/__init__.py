@@ -1,0 +1,1 @@
+"""The numbers of one photo's explanation. Must not know words."""

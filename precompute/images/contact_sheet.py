@@ -1,0 +1,113 @@
+"""The picture that a language model gets to see: numbered tiles of reference images on one sheet.
+
+Owns layout, numbering and encoding. Nothing but pixels goes into it: no name, label, score or metadata. Must not know
+prompts or language models.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+
+from PIL import Image, ImageDraw, ImageFont
+
+from precompute.atlas.records import Box, Reference
+
+TILE = 112
+GAP = 6
+HEADING = 16
+BACKGROUND = (255, 255, 255)
+INK = (20, 20, 20)
+FRAME = (255, 214, 0)
+QUALITY = 88
+"""Of the JPEG: the one format that every server reads (llama.cpp's knows no WebP)."""
+
+
+def naming_sheet(relmax: Sequence[Reference], actmax: Sequence[Reference], input_size: int) -> bytes:
+    """Draw the contact sheet of one concept.
+
+    One column for each reference image, numbered by its place in the sequence (``A0`` … for ActMax). For RelMax three
+    rows: the whole image with the crop's frame, the crop, and the crop dimmed where relevance is weak (where there is
+    a heatmap). For ActMax, beneath, two rows: the whole image with the frame, and the crop.
+
+    Parameters
+    ----------
+    relmax, actmax : sequence of Reference
+    input_size : int
+        Side in pixels of the preprocessed input, to which `Reference.box` refers.
+
+    Returns
+    -------
+    bytes
+        A JPEG without metadata; the same bytes for the same references.
+    """
+    rows = [_framed_row(relmax, input_size), [_decoded(reference.crop) for reference in relmax]]
+    if any(reference.masked for reference in relmax):
+        rows.append([_decoded(reference.masked or reference.crop) for reference in relmax])
+    blocks = [([str(rank) for rank in range(len(relmax))], rows)]
+    if actmax:
+        rows = [_framed_row(actmax, input_size), [_decoded(reference.crop) for reference in actmax]]
+        blocks.append(([f"A{rank}" for rank in range(len(actmax))], rows))
+    return _draw(blocks)
+
+
+def numbered_sheet(pictures: Sequence[bytes], columns: int = 6) -> bytes:
+    """Draw encoded pictures as tiles numbered from 0, row by row; a JPEG without metadata."""
+    blocks = []
+    for start in range(0, len(pictures), columns):
+        row = pictures[start : start + columns]
+        numbers = [str(start + offset) for offset in range(len(row))]
+        blocks.append((numbers, [[_decoded(picture) for picture in row]]))
+    return _draw(blocks)
+
+
+def _framed_row(references: Sequence[Reference], input_size: int) -> list[Image.Image]:
+    return [_framed(reference.full, reference.box, input_size) for reference in references]
+
+
+def _framed(full: bytes, box: Box, input_size: int) -> Image.Image:
+    picture = _decoded(full)
+    scale = max(picture.size) / input_size
+    left, top = round(box.left * scale), round(box.top * scale)
+    right, bottom = round(box.right * scale) - 1, round(box.bottom * scale) - 1
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((left, top, max(right, left + 2), max(bottom, top + 2)), outline=FRAME, width=2)
+    return picture
+
+
+def _decoded(encoded: bytes) -> Image.Image:
+    """Decode a picture and fit its longer side to the tile; metadata stays behind when it is pasted."""
+    with Image.open(io.BytesIO(encoded)) as picture:
+        pixels = picture.convert("RGB")
+    scale = TILE / max(pixels.size)
+    size = (max(round(pixels.width * scale), 1), max(round(pixels.height * scale), 1))
+    if size != pixels.size:
+        pixels = pixels.resize(size, Image.Resampling.BILINEAR)
+    return pixels
+
+
+def _draw(blocks: Sequence[tuple[list[str], list[list[Image.Image]]]]) -> bytes:
+    columns = max(len(numbers) for numbers, _ in blocks)
+    height = sum(HEADING + len(rows) * (TILE + GAP) + GAP for _, rows in blocks)
+    sheet = Image.new("RGB", (columns * (TILE + GAP) + GAP, height), BACKGROUND)
+    pen, y = ImageDraw.Draw(sheet), 0
+    for numbers, rows in blocks:
+        for column, number in enumerate(numbers):
+            place = (GAP + column * (TILE + GAP) + TILE // 2, y + HEADING // 2 + 1)
+            pen.text(place, number, fill=INK, font=_font(), anchor="mm")
+        y += HEADING
+        for row in rows:
+            for column, tile in enumerate(row):
+                x = GAP + column * (TILE + GAP)
+                sheet.paste(tile, (x + (TILE - tile.width) // 2, y + (TILE - tile.height) // 2))
+            y += TILE + GAP
+        y += GAP
+    encoded = io.BytesIO()
+    sheet.save(encoded, "JPEG", quality=QUALITY, subsampling=0)
+    return encoded.getvalue()
+
+
+@lru_cache(maxsize=1)
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=13)

@@ -1,0 +1,358 @@
+"""Data sets: samples by index, and batches of preprocessed images from worker processes.
+
+Owns what kinds of data sets there are and how they are opened and iterated. Must not know models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import torch
+import torch.utils.data
+
+from precompute.atlas.records import IntArray
+from precompute.config import Config, resolve_path
+from precompute.errors import DataError
+
+from . import listing as samples
+from .cache import ImageCache
+from .classes import ClassList, load_classes
+from .decoding import decode_image, denormalise, normalise, preprocess
+from .label_lists import read_ground_truth
+
+__all__ = [
+    "Batch",
+    "Dataset",
+    "cache_folder",
+    "denormalise",
+    "iter_batches",
+    "load_input",
+    "load_photo",
+    "normalise",
+    "open_dataset",
+    "preprocess",
+]
+
+_FEW_IMAGES = 64
+"""So few are decoded in this process: starting another takes longer."""
+
+
+class Dataset(Protocol):
+    """Samples by index. An implementation can be pickled, because worker processes get a copy."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Path of each sample relative to the root, with forward slashes. Hostile until escaped."""
+        ...
+
+    @property
+    def labels(self) -> IntArray:
+        """(n_samples,) int64 class indices of the model; `EMPTY` where there is none."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """By class index; empty where the data set does not say."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the names, sizes and labels of the samples."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def stamp(self, index: int) -> int:
+        """Return a number that changes when a sample's content does: the time of its file."""
+        ...
+
+    def load(self, index: int) -> PIL.Image.Image:
+        """Decode one sample to RGB; raises DataError whose message is the reason why it cannot be used."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Preprocessed images.
+
+    Attributes
+    ----------
+    indices : (n,) int64 tensor
+        Sample indices.
+    images : (n, 3, crop, crop) uint8 tensor
+        Not normalised.
+    skipped : dict of int to str
+        Reason by index of the samples that belong into this batch but could not be used.
+    """
+
+    indices: torch.Tensor
+    images: torch.Tensor
+    skipped: dict[int, str]
+
+    def pin_memory(self) -> Batch:
+        """Copy into page-locked memory, for faster transfer to a GPU."""
+        return Batch(self.indices.pin_memory(), self.images.pin_memory(), self.skipped)
+
+
+def open_dataset(config: Config) -> Dataset:
+    """List the samples of the config's data set.
+
+    Raises
+    ------
+    DataError
+        No such folder, an empty one, an empty class folder, a list that does not fit.
+    """
+    if config.dataset.kind == "world":
+        # Imported here because drawing needs libraries that no other kind does.
+        from precompute.world.dataset import open_world  # noqa: PLC0415
+
+        world: Dataset = open_world(config)
+        return world
+    openers = {
+        "folders": _open_folders,
+        "flat": _open_flat,
+        "unlabelled": _open_unlabelled,
+        "tar": _open_tar,
+        "imagenette": _open_imagenette,
+    }
+    return openers[config.dataset.kind](config)
+
+
+def cache_folder(config: Config) -> Path:
+    """Return the folder for what can be made again: ``<name>/cache`` beside the config file."""
+    return config.path.parent / config.name / "cache"
+
+
+def load_photo(path: Path, config: Config) -> PIL.Image.Image:
+    """Decode a photo from outside the data set to RGB.
+
+    Raises
+    ------
+    DataError
+        Names the file and the reason.
+    """
+    try:
+        return decode_image(path.read_bytes(), config.dataset.max_megapixels)
+    except OSError as error:
+        raise DataError(f"cannot read the photo {path}: {error.strerror}") from error
+    except DataError as error:
+        raise DataError(f"cannot use the photo {path}: {error}") from error
+
+
+def load_input(dataset: Dataset, index: int, config: Config) -> npt.NDArray[np.uint8]:
+    """Decode and preprocess one sample: (3, crop, crop) uint8; raises DataError with the reason."""
+    return _Inputs(dataset, (index,), config).load(index)
+
+
+def iter_batches(dataset: Dataset, indices: Sequence[int], config: Config, pin_memory: bool = False) -> Iterator[Batch]:
+    """Decode and preprocess samples, in order, in `mining.n_workers` processes.
+
+    A batch has at most `mining.batch_size` samples and ends where the position in `indices` is a multiple of
+    `mining.shard_size`. Every index is either in `Batch.indices` or in `Batch.skipped`. About two batches for each
+    worker are held at a time.
+
+    Raises
+    ------
+    DataError
+        The worker processes died.
+    """
+    size, shard = config.mining.batch_size, config.mining.shard_size
+    shards = (range(start, min(start + shard, len(indices))) for start in range(0, len(indices), shard))
+    batches = [list(part[start : start + size]) for part in shards for start in range(0, len(part), size)]
+    inputs = _Inputs(dataset, tuple(int(index) for index in indices), config)
+    n_workers = 0 if len(indices) < _FEW_IMAGES else min(config.mining.n_workers, _n_cpus(), len(batches))
+    options: dict[str, Any] = {}
+    if n_workers:
+        options = {"prefetch_factor": 2, "worker_init_fn": _start_worker, "multiprocessing_context": _context()}
+    loader = torch.utils.data.DataLoader(
+        inputs,
+        batch_sampler=batches,
+        num_workers=n_workers,
+        collate_fn=_pass_on,
+        pin_memory=pin_memory and torch.cuda.is_available(),
+        # Its own generator, so that iterating leaves the caller's random numbers as they were.
+        generator=torch.Generator(),
+        **options,
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            f"a worker process that decodes images died: {error}. It may have run out of memory or of shared memory; "
+            "try mining.n_workers=0 or a smaller mining.batch_size."
+        ) from error
+
+
+class _Inputs(torch.utils.data.Dataset[Batch]):
+    """Makes whole batches, by positions in a list of sample indices; runs in worker processes."""
+
+    def __init__(self, dataset: Dataset, indices: tuple[int, ...], config: Config) -> None:
+        self.dataset = dataset
+        self.indices = indices
+        self.preprocessing = config.preprocessing
+        self.cache = _make_cache(dataset, config) if config.mining.cache_images else None
+
+    def __getitems__(self, positions: list[int]) -> Batch:
+        images, used, skipped = [], [], {}
+        for position in positions:
+            index = self.indices[position]
+            try:
+                images.append(torch.from_numpy(self.load(index)))
+                used.append(index)
+            except DataError as error:
+                skipped[index] = str(error)
+        side = self.preprocessing.crop
+        stacked = torch.stack(images) if images else torch.empty((0, 3, side, side), dtype=torch.uint8)
+        return Batch(torch.tensor(used, dtype=torch.int64), stacked, skipped)
+
+    def load(self, index: int) -> npt.NDArray[np.uint8]:
+        stamp = self.dataset.stamp(index) if self.cache else 0
+        cached = self.cache.read(index, stamp) if self.cache else None
+        if cached is not None:
+            return cached.copy()
+        image = preprocess(self.dataset.load(index), self.preprocessing)
+        if self.cache:
+            self.cache.write(index, image, stamp)
+        return image
+
+
+def _make_cache(dataset: Dataset, config: Config) -> ImageCache:
+    """Open the cache of this data set with this preprocessing; mean and std come later and do not matter."""
+    preprocessing = {key: asdict(config.preprocessing)[key] for key in ("resize", "crop", "interpolation")}
+    content = json.dumps([1, dataset.digest, preprocessing, config.dataset.max_megapixels], sort_keys=True)
+    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    side = config.preprocessing.crop
+    cache = ImageCache(cache_folder(config) / f"images-{key}.u8", len(dataset), (3, side, side))
+    cache.create()
+    return cache
+
+
+def _pass_on(batch: list[Any]) -> Batch:
+    # Fetching already makes a batch, whatever the annotation of collating functions expects.
+    return cast("Batch", batch)
+
+
+def _n_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Choose how workers start: never by forking this process, whose threads (CUDA's, OpenMP's) would be cut off."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _start_worker(_: int) -> None:
+    # Ctrl-C reaches the whole group of processes; the parent ends its workers itself, without their tracebacks.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    # A worker would wait for work for ever if the parent was killed: its own parent is the server that forked it.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _classes_of(config: Config) -> ClassList | None:
+    source = config.dataset.classes
+    if not source:
+        return None
+    return load_classes(source, None if source == "imagenet" else resolve_path(config, source))
+
+
+def _root_of(config: Config, default: str = "") -> Path:
+    root = config.dataset.root or default
+    if not root:
+        raise DataError(
+            f"{config.path}: dataset.kind = {config.dataset.kind!r} needs dataset.root, where the images are"
+        )
+    return resolve_path(config, root)
+
+
+def _finish(
+    config: Config, listed: Sequence[samples.Sample], labels: IntArray, class_names: tuple[str, ...], place: Path
+) -> Dataset:
+    return samples.make_sample_set(
+        listed, labels, class_names, place, config.dataset.limit, config.dataset.max_megapixels
+    )
+
+
+def _open_folders(config: Config) -> Dataset:
+    return _open_class_folders(config, _root_of(config), _classes_of(config))
+
+
+def _open_class_folders(config: Config, root: Path, classes: ClassList | None) -> Dataset:
+    listed = samples.list_folder(root)
+    labels, class_names = samples.label_by_folder(listed, samples.list_class_folders(root), classes, root)
+    return _finish(config, listed, labels, class_names, root)
+
+
+def _open_flat(config: Config) -> Dataset:
+    root = _root_of(config)
+    if not config.dataset.ground_truth:
+        raise DataError(
+            f"{config.path}: dataset.kind = 'flat' needs dataset.ground_truth, the list of classes. "
+            "For images without labels set dataset.kind = 'unlabelled'."
+        )
+    listed = samples.list_folder(root)
+    labels, class_names = read_ground_truth(
+        resolve_path(config, config.dataset.ground_truth),
+        [sample.name for sample in listed],
+        _classes_of(config),
+        config.dataset.ground_truth_ids,
+    )
+    return _finish(config, listed, labels, class_names, root)
+
+
+def _open_unlabelled(config: Config) -> Dataset:
+    root = _root_of(config)
+    listed = samples.list_folder(root)
+    classes = _classes_of(config)
+    return _finish(config, listed, samples.no_labels(len(listed)), classes.names if classes else (), root)
+
+
+def _open_tar(config: Config) -> Dataset:
+    root = _root_of(config)
+    place, listed = samples.list_tar(root, cache_folder(config))
+    labels, class_names = samples.label_by_folder(listed, (), _classes_of(config), root)
+    return _finish(config, listed, labels, class_names, place)
+
+
+def _open_imagenette(config: Config) -> Dataset:
+    """Download Imagenette's validation photos through torchvision; its folders are WordNet ids."""
+    root = _root_of(config, "imagenette")
+    place = root / "imagenette2-320" / "val"
+    if not place.is_dir():
+        # Imported here because only this kind downloads.
+        from torchvision.datasets import Imagenette  # noqa: PLC0415
+
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            Imagenette(root, split="val", size="320px", download=True)
+        except (OSError, RuntimeError, EOFError) as error:
+            raise DataError(
+                f"cannot download Imagenette into {root}: {error}. Check the network, or unpack imagenette2-320.tgz "
+                "there."
+            ) from error
+    return _open_class_folders(config, place, load_classes("imagenet"))

@@ -1,0 +1,1 @@
+"""Asking a language model and paying for it. Must not know what the prompts mean."""

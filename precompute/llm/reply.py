@@ -1,0 +1,152 @@
+"""What a server answered, taken apart: the text of the reply and its cost, or the reason why there is none.
+
+Owns the reading of a chat completion's body and the removal of secrets from texts. Must not know HTTP, files or what
+a reply means.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from precompute.errors import NamerError, ReplyError
+
+Scrub = Callable[[str], str]
+
+_KEY_LIKE = re.compile(
+    r"\b(?:(?:sk|pk|gsk|xai|hf)[-_]|key-(?=[\w-]*[\d*]))[A-Za-z0-9_*\-]{6,}|\bAIza[A-Za-z0-9_\-]{20,}"
+)
+_SHORTEST_SECRET = 8
+"""A shorter one, such as "none" for a server of one's own, is a word that replies may hold."""
+_FENCE = re.compile(r"\A```[A-Za-z]*\s*\n(.*?)\n?```\Z", re.DOTALL)
+_THINKING = re.compile(r"\A<think>.*?</think>\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A complete answer of the server, as it is kept in the journal.
+
+    Attributes
+    ----------
+    text : str
+        What the model wrote, without a code fence around it; empty where `failure` is set.
+    input_tokens, output_tokens : int
+        As the server counted them; -1 where it did not say.
+    failure : str
+        Why this answer cannot be used although it is complete: refused, cut at the limit, too long.
+    batch : bool
+        Came through the batch API, at half the price.
+    """
+
+    text: str
+    input_tokens: int = -1
+    output_tokens: int = -1
+    failure: str = ""
+    batch: bool = False
+
+
+def scrubber(secret: str) -> Scrub:
+    """Make a function that takes a secret, and all that looks like a key, out of a text."""
+    forms = {secret, json.dumps(secret)[1:-1]} if len(secret) >= _SHORTEST_SECRET else set()
+
+    def scrub(text: str) -> str:
+        for form in forms:
+            text = text.replace(form, "[key]")
+        return _KEY_LIKE.sub("[key]", text)
+
+    return scrub
+
+
+def holds_key(text: str) -> bool:
+    """Tell whether a text holds something that looks like a key."""
+    return _KEY_LIKE.search(text) is not None
+
+
+def require_sendable(secret: str, variable: str) -> None:
+    """Refuse a key that no header can carry, without showing it."""
+    if not (secret.isascii() and secret.isprintable()):
+        raise NamerError(
+            f"the key in the environment variable {variable} holds a line break or a character that no key has. "
+            "Copy it again."
+        )
+
+
+def parse_completion(body: bytes, scrub: Scrub, *, batch: bool = False) -> Reply:
+    """Read the body of a chat completion.
+
+    Raises
+    ------
+    ReplyError
+        It is a web page, not JSON, cut off, or not a chat completion.
+    """
+    document = _document(body)
+    try:
+        choice = document["choices"][0]
+        message = choice["message"]
+        content, refusal = message.get("content"), message.get("refusal")
+        finish = choice.get("finish_reason")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise ReplyError("the server answered with JSON that is not a chat completion") from None
+    n_input, n_output = _usage(document.get("usage"))
+    failure = _failure(content, refusal, finish)
+    text = "" if failure else unfenced(scrub(content))
+    return Reply(text, n_input, n_output, scrub(failure), batch)
+
+
+def unfenced(text: str) -> str:
+    """Take away what servers without structured output put around JSON: a code fence, visible thinking."""
+    text = _THINKING.sub("", text.strip())
+    match = _FENCE.match(text)
+    return match.group(1).strip() if match else text
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    start = body.lstrip()[:64].lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise ReplyError("the server answered with a web page (HTML) instead of JSON")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ReplyError("the server's answer is not valid JSON, or was cut off") from None
+    if not isinstance(document, dict):
+        raise ReplyError("the server answered with JSON that is not a chat completion")
+    return document
+
+
+def _failure(content: object, refusal: object, finish: object) -> str:
+    if refusal:
+        return f"the model refused: {str(refusal)[:300]}"
+    if finish == "content_filter":
+        return "the server's content filter withheld the reply"
+    if finish == "length":
+        return "the reply was cut off at the limit of output tokens"
+    if not isinstance(content, str) or not content.strip():
+        return "the reply is empty"
+    return ""
+
+
+def _usage(usage: object) -> tuple[int, int]:
+    if not isinstance(usage, dict):
+        return -1, -1
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    n_input, n_output = (n if type(n) is int and n >= 0 else -1 for n in counts)
+    return n_input, n_output
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds the server asks to wait: milliseconds, seconds or a date."""
+    if re.fullmatch(r"\d+(\.\d+)?", milliseconds := headers.get("retry-after-ms", "")):
+        return float(milliseconds) / 1000
+    value = headers.get("retry-after", "")
+    if re.fullmatch(r"\d+(\.\d+)?", value):
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+        now = parsedate_to_datetime(headers["date"])
+    except (TypeError, ValueError, KeyError):
+        return None
+    return max((until - now).total_seconds(), 0.0)

@@ -1,0 +1,1 @@
+"""Names of concepts, and the test of names. Must not know engines."""

@@ -1,0 +1,296 @@
+"""People correct names: a table out, the corrected table back in, and who wins where several named one concept.
+
+Owns the CSV's columns, its safety in spreadsheets, what of an old name a correction keeps, and the order person,
+language model, offline. Must not know namers, models or pages.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from precompute.atlas.files import write_text
+from precompute.atlas.records import Concept, ConceptName
+from precompute.errors import DataError, ReplyError
+from precompute.provenance import digest_of
+
+from .reply_text import clean_line
+from .rules import checked_names
+
+COLUMNS = ("concept", "name", "second_name", "description", "kind", "confidence", "author", "date", "failure", "base")
+EDITABLE = ("name", "second_name", "description", "kind")
+KINDS = ("object", "part", "texture", "colour", "scene", "mark", "other")
+PERSON = "person:"
+MAX_DESCRIPTION = 2000
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_BASE = re.compile(r"[a-f][0-9a-f]{11}")
+_ESCAPED = re.compile(r"'['=+\-@\t\r|%\uff1d\uff0b\uff0d\uff20]")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One row of the table, with the line of the file on which it ends."""
+
+    number: int
+    cells: Mapping[str, str]
+
+
+def export_names(path: Path, names: Iterable[ConceptName]) -> None:
+    """Write names as a CSV for people: UTF-8 with a byte-order mark, one row for each concept, by layer and channel.
+
+    A cell that a spreadsheet would run as a formula gets a leading apostrophe, which `import_corrections` removes. The
+    last column, ``base``, is a digest of the row's editable cells: by it the import knows which rows were edited, and
+    whether somebody else has corrected the name meanwhile.
+
+    Raises
+    ------
+    OutputError
+        No space, no permission.
+    """
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for name in sorted(names, key=lambda name: _concept_order(name.concept)):
+        stated = "" if name.stated_confidence is None else name.stated_confidence
+        cells = vars(name) | {"confidence": stated, "base": _digest(_as_read(name))}
+        writer.writerow([_written(cells[column]) for column in COLUMNS])
+    write_text(path, "\ufeff" + table.getvalue())
+
+
+def import_corrections(
+    path: Path, names: Mapping[str, ConceptName], *, author: str, date: str
+) -> tuple[ConceptName, ...]:
+    """Read a corrected table; a row that was not edited, or says what is known already, is no correction.
+
+    A row was edited where its cells no longer match its ``base``; without one, where it differs from the name as it is
+    now. The old namer's description and confidence are not the person's: a correction that leaves the description as
+    it was has none, unless the same person wrote it, and no correction has a confidence.
+
+    Parameters
+    ----------
+    path : Path
+        As written by `export_names`; columns may be missing (all but ``concept`` and ``name``) or in another order,
+        rows may be missing, the base of a row may be empty; separated by commas, semicolons or tabs.
+    names : mapping of concept key to ConceptName
+        As they are now; a key that is not in it is an error.
+    author : str
+        Who corrected; the names' author becomes ``person:<author>``.
+    date : str
+        ISO date of the correction.
+
+    Returns
+    -------
+    tuple of ConceptName
+        The corrections, in the order of the file.
+
+    Raises
+    ------
+    DataError
+        The first thing that is wrong, with its line; also an edited row whose name has changed since the export.
+        Nothing is changed then.
+    """
+    who = clean_line(author).removeprefix(PERSON).strip()
+    if not who:
+        raise DataError(f"cannot import {path}: a correction needs its author; say who with --author")
+    corrections: dict[str, ConceptName] = {}
+    for line in _read_lines(path):
+        cells = {column: _read_back(cell) for column, cell in line.cells.items()}
+        current = _known(path, line, cells["concept"], names)
+        if current.concept in corrections:
+            raise _error(path, line.number, f"concept {current.concept} comes twice", "each concept once")
+        changed = _corrected(path, line, cells, current, PERSON + who, date)
+        if changed is not None:
+            corrections[current.concept] = changed
+    return tuple(corrections.values())
+
+
+def merge_names(*sources: Iterable[ConceptName]) -> dict[str, ConceptName]:
+    """Choose one name for each concept.
+
+    A person's goes before a language model's, that before the offline one; a name before a failure; among equals the
+    later date, then the later source. So a correction survives every renaming, until somebody corrects it again.
+    """
+    chosen: dict[str, tuple[tuple[bool, int, str, int], ConceptName]] = {}
+    for place, source in enumerate(sources):
+        for name in source:
+            weight = (not name.failure, author_weight(name.author), name.date if is_correction(name) else "", place)
+            if name.concept not in chosen or weight >= chosen[name.concept][0]:
+                chosen[name.concept] = (weight, name)
+    keys = sorted(chosen, key=_concept_order)
+    return {key: chosen[key][1] for key in keys}
+
+
+def is_correction(name: ConceptName) -> bool:
+    """Tell whether a person gave this name."""
+    return name.author.startswith(PERSON)
+
+
+def author_weight(author: str) -> int:
+    """Rank authors: 2 a person, 1 a language model, 0 the offline namer."""
+    if author.startswith(PERSON):
+        return 2
+    return 1 if author.startswith("llm:") else 0
+
+
+def _concept_order(key: str) -> tuple[list[tuple[int, int, str]], int]:
+    """Order keys by layer with numbers as numbers, then by channel."""
+    concept = Concept.parse(key)
+    parts = re.findall(r"\d+|\D+", concept.layer)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], concept.channel
+
+
+def _safe(cell: str) -> str:
+    return "'" + cell if cell.startswith((*_FORMULA_STARTS, "'")) else cell
+
+
+def _unescaped(cell: str) -> str:
+    return cell[1:] if _ESCAPED.match(cell) else cell
+
+
+def _written(value: object) -> str:
+    return _safe(clean_line(str(value)))
+
+
+def _read_back(cell: str) -> str:
+    return clean_line(_unescaped(cell))
+
+
+def _as_read(name: ConceptName) -> dict[str, str]:
+    """Return the editable cells of a name as they read once they were written and read back."""
+    return {column: _read_back(_written(getattr(name, column))) for column in EDITABLE}
+
+
+def _digest(cells: Mapping[str, str]) -> str:
+    """Digest editable cells in 12 hexadecimal digits, the first a letter: no spreadsheet takes that for a number."""
+    full = digest_of([cells[column] for column in EDITABLE])
+    return "abcdef"[int(full[0], 16) % 6] + full[1:12]
+
+
+def _read_lines(path: Path) -> list[_Line]:
+    text = _read_text(path)
+    header = text.split("\n", 1)[0]
+    separator = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines: list[_Line] = []
+    columns: list[str] = []
+    try:
+        for row in reader:
+            if not columns:
+                columns = _checked_header(path, row)
+            elif any(cell.strip() for cell in row):
+                if len(row) != len(columns):
+                    raise _error(path, reader.line_num, f"{len(row)} cells", f"{len(columns)}, as in the header")
+                lines.append(_Line(reader.line_num, dict(zip(columns, row, strict=True))))
+    except csv.Error as error:
+        raise _error(path, reader.line_num, str(error), "a CSV file") from error
+    if not columns:
+        raise _error(path, 1, "an empty file", f"a header such as {','.join(COLUMNS)}")
+    return lines
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = content[: error.start].count(b"\n") + 1
+        raise _error(
+            path, number, f"the byte 0x{content[error.start]:02x}", "UTF-8 text; save it as CSV UTF-8"
+        ) from error
+    if "\0" in text:
+        raise _error(path, text[: text.index("\0")].count("\n") + 1, "a NUL character", "text")
+    return text
+
+
+def _checked_header(path: Path, row: list[str]) -> list[str]:
+    columns = [cell.strip().casefold() for cell in row]
+    unknown = sorted(set(columns) - set(COLUMNS))
+    if unknown:
+        raise _error(path, 1, f"the unknown column {unknown[0]!r}", f"some of {', '.join(COLUMNS)}")
+    for column in ("concept", "name"):
+        if column not in columns:
+            raise _error(path, 1, f"no column {column!r}", f"a header such as {','.join(COLUMNS)}")
+    if len(set(columns)) != len(columns):
+        raise _error(path, 1, "a column that comes twice", "each column once")
+    return columns
+
+
+def _known(path: Path, line: _Line, key: str, names: Mapping[str, ConceptName]) -> ConceptName:
+    if key not in names:
+        raise _error(path, line.number, f"the unknown concept {key[:60]!r}", "a key 'layer:channel' of this atlas")
+    return names[key]
+
+
+def _corrected(
+    path: Path, line: _Line, cells: Mapping[str, str], current: ConceptName, author: str, date: str
+) -> ConceptName | None:
+    known = _as_read(current)
+    said = {column: cells.get(column, known[column]) for column in EDITABLE}
+    row_digest = _digest(said)
+    base = _checked_base(path, line, cells.get("base", ""))
+    if said == known or row_digest in (base, current.row_digest):
+        return None
+    if base and base != _digest(known):
+        raise _outdated(path, line, current, base, _digest(known))
+    _check_cells(path, line, current.concept, said)
+    if (said["name"], said["second_name"]) != (known["name"], known["second_name"]):
+        said |= _checked_names(path, line, current.concept, said)
+    if said["description"] == known["description"] and current.author != author:
+        said["description"] = ""
+    name, second_name, description, kind = (said[column] for column in EDITABLE)
+    return ConceptName(
+        current.concept, name, description, author, kind, second_name=second_name, date=date, row_digest=row_digest
+    )
+
+
+def _checked_base(path: Path, line: _Line, base: str) -> str:
+    """Return the base in lower case; refuse one that a spreadsheet or a person has changed."""
+    if base and not _BASE.fullmatch(base.lower()):
+        expected = "the 12 characters that were exported, or an empty cell to compare with the name as it is now"
+        raise _error(path, line.number, f"the base {base[:30]!r}", expected)
+    return base.lower()
+
+
+def _outdated(path: Path, line: _Line, current: ConceptName, base: str, expected: str) -> DataError:
+    who, when = current.author.removeprefix(PERSON), current.date or "an unknown date"
+    what = "corrected by" if is_correction(current) else "named anew by"
+    return DataError(
+        f"{path}, line {line.number}: the name of {current.concept} has changed since this table was exported; it was "
+        f"{what} {who} on {when} and is {current.name[:60]!r} now: found the base {base}, expected {expected}. Nothing "
+        "was imported: export the names again and put your corrections into the new table."
+    )
+
+
+def _checked_names(path: Path, line: _Line, concept: str, said: Mapping[str, str]) -> dict[str, str]:
+    """Hold a person's names to the rules of a language model's: narratives print both between measured numbers."""
+    try:
+        name, second_name = checked_names(said["name"], said["second_name"])
+    except ReplyError as error:
+        found = f"{said['name'][:60]!r}" + (f" with {said['second_name'][:60]!r}" if said["second_name"] else "")
+        raise _error(path, line.number, f"the name {found} for {concept}", f"another one, since {error}") from error
+    return {"name": name, "second_name": second_name}
+
+
+def _check_cells(path: Path, line: _Line, concept: str, said: Mapping[str, str]) -> None:
+    if not said["name"]:
+        raise _error(path, line.number, f"an empty name for {concept}", "a name; delete the row to leave it")
+    if len(said["description"]) > MAX_DESCRIPTION:
+        found = f"a description of {len(said['description'])} characters"
+        raise _error(path, line.number, found, f"at most {MAX_DESCRIPTION}")
+    if said["kind"] not in KINDS:
+        raise _error(path, line.number, f"the kind {said['kind'][:30]!r}", f"one of {', '.join(KINDS)}")
+
+
+def _error(path: Path, number: int, found: str, expected: str) -> DataError:
+    return DataError(
+        f"{path}, line {number}: found {found}, expected {expected}. Nothing was imported: put the line right and "
+        "import the file again."
+    )

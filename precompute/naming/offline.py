@@ -1,0 +1,277 @@
+"""Names without a language model, from the evidence at hand.
+
+Owns how labels, places, colours and textures of the reference images become a `ConceptName`: what it says is what
+the references share, and the confidence is how far that exceeds chance. Must not know predictions, relevance shares
+or language models.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from precompute.atlas.records import ConceptName, Reference
+from precompute.images.places import place_words
+
+from .appearance import Appearance, measure
+from .label_words import Agreement, LabelWords, display_name
+from .namer import MIXED_CONFIDENCE, ConceptEvidence
+from .rules import MAX_NAME, MAX_WORDS
+from .traits import Trait, find_colour, find_mark, find_texture
+
+AUTHOR = "offline"
+UNCLEAR_CONFIDENCE = 0.05
+LABEL_KINDS = frozenset({"object", "part", "scene"})
+SCENES = frozenset({"landscape", "coast", "mountain", "water scene"})
+PART_AREA = 0.12
+"""A crop below this part of the photo shows a part of what the label names."""
+
+LEADING_RATE = 0.3
+LEADING_P_VALUE = 0.05
+"""Below half of the labels, a word must be this common and this unlikely by chance to name a concept."""
+
+
+class OfflineNamer:
+    """Names concepts from labels, places, colours and textures of their reference images.
+
+    Parameters
+    ----------
+    label_counts : mapping of str to int, optional
+        Samples of the data set by class name: what chance would draw. Without it the labels of all the evidence
+        handed over stand in for the data set.
+    image_size : (int, int), optional
+        Height and width of the preprocessed input in pixels; without it the largest reference box stands in.
+    date : str
+        ISO date put on every name.
+    """
+
+    author = AUTHOR
+
+    def __init__(
+        self,
+        label_counts: Mapping[str, int] | None = None,
+        image_size: tuple[int, int] | None = None,
+        date: str = "",
+    ) -> None:
+        self._label_counts = label_counts
+        self._image_size = image_size
+        self._date = date
+
+    def name(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
+        """Name each concept, in order; the same evidence gives the same names.
+
+        A concept without any reference of positive score gets a failure instead of a name.
+        """
+        words = LabelWords(self._label_counts if self._label_counts is not None else _pooled_counts(evidence))
+        image_size = self._image_size or _largest_extent(evidence)
+        for item in evidence:
+            yield replace(_name_concept(item, words, image_size), date=self._date)
+
+
+def _name_concept(evidence: ConceptEvidence, words: LabelWords, image_size: tuple[int, int]) -> ConceptName:
+    ranking = "RelMax" if any(reference.score > 0 for reference in evidence.relmax) else "ActMax"
+    chosen = evidence.relmax if ranking == "RelMax" else evidence.actmax
+    references = [reference for reference in chosen if reference.score > 0]
+    if not references:
+        return ConceptName(evidence.concept.key, "", "", AUTHOR, failure="no reference image has a positive score")
+    appearances = [measure(reference, image_size) for reference in references]
+    labels, labelled = _labels_of(references, evidence.labels)
+    first, second = words.groups(labels) if labels else (None, None)
+    mark = find_mark(appearances, first.rate if first else 0.0)
+    colour, texture = find_colour(appearances), find_texture(appearances)
+    check, checked = _check(first, words, evidence.actmax if ranking == "RelMax" else (), evidence.labels)
+    named, outliers = _choose(
+        evidence.concept.key, _Findings(labels, first, second, mark, colour, texture), appearances, check
+    )
+    if not mark and first is not None and named.kind in LABEL_KINDS:
+        members = {*first.members, *(second.members if second else ())}
+        outliers = tuple(position for index, position in enumerate(labelled) if index not in members)
+    figures = [
+        _source_sentence(references, ranking),
+        *_label_sentences(first, second, labels),
+        *checked,
+        _place_sentence(appearances),
+        *(trait.sentence for trait in (mark, colour, texture) if trait),
+    ]
+    return replace(
+        named,
+        confidence=round(float(np.clip(named.confidence, UNCLEAR_CONFIDENCE, 0.95)), 3),
+        description=_describe(named, appearances, colour, texture),
+        common=_common(named, first, colour, texture),
+        outliers=tuple(references[position].rank for position in outliers),
+        evidence=tuple(figures),
+    )
+
+
+class _Findings(NamedTuple):
+    labels: Sequence[str]
+    first: Agreement | None
+    second: Agreement | None
+    mark: Trait | None
+    colour: Trait | None
+    texture: Trait | None
+
+
+def _choose(
+    key: str, found: _Findings, appearances: Sequence[Appearance], check: float
+) -> tuple[ConceptName, tuple[int, ...]]:
+    """Name by the first that holds: a mark, the labels, the looks. Gives the outliers among the references too."""
+    first = found.first
+    if found.mark:
+        named = ConceptName(key, found.mark.words, "", AUTHOR, "mark", found.mark.strength)
+        return named, found.mark.outliers
+    if first is not None and (first.rate >= 0.5 or found.second or _leads(first, found.colour, found.texture)):
+        return _name_by_label(key, first, found.second, found.colour, appearances, check), ()
+    named = _name_by_look(key, found.colour, found.texture, found.labels, first)
+    return named, found.colour.outliers if found.colour else ()
+
+
+def _name_by_label(
+    key: str,
+    first: Agreement,
+    second: Agreement | None,
+    colour: Trait | None,
+    appearances: Sequence[Appearance],
+    check: float,
+) -> ConceptName:
+    area = float(np.median([appearance.area for appearance in appearances]))
+    small = area < PART_AREA
+    kind = "scene" if first.word in SCENES else "part" if small else "object"
+    name = _label_name(first.word, colour, kind)
+    confidence = first.strength * (1 - first.p_value) * (0.7 + 0.3 * check)
+    if second is None and first.rate < 0.5:
+        return ConceptName(
+            key, f"{_label_name(first.word, None, kind)}, among others", "", AUTHOR, kind, confidence * 0.7
+        )
+    if second is None:
+        return ConceptName(key, name, "", AUTHOR, kind, confidence)
+    other = _label_name(second.word, None, "scene" if second.word in SCENES else "part" if small else "object")
+    confidence = min(confidence * 0.7, MIXED_CONFIDENCE)
+    return ConceptName(key, _label_name(first.word, None, kind), "", AUTHOR, kind, confidence, second_name=other)
+
+
+def _leads(first: Agreement, colour: Trait | None, texture: Trait | None) -> bool:
+    """Tell whether a word that only some labels carry says more than the looks do."""
+    looks = max((trait.strength for trait in (colour, texture) if trait), default=0.0)
+    return first.rate >= LEADING_RATE and first.p_value <= LEADING_P_VALUE and first.strength > looks
+
+
+def _label_name(word: str, colour: Trait | None, kind: str) -> str:
+    shown = display_name(word)
+    name = f"part of {shown}" if kind == "part" else shown
+    coloured = f"{colour.words} {name}" if colour else name
+    return coloured if len(coloured.split()) <= MAX_WORDS else name
+
+
+def _name_by_look(
+    key: str, colour: Trait | None, texture: Trait | None, labels: Sequence[str], first: Agreement | None
+) -> ConceptName:
+    traits = [trait for trait in (colour, texture) if trait]
+    if not traits:
+        name = _with_examples("unclear", labels, first)
+        return ConceptName(key, name, "", AUTHOR, "other", UNCLEAR_CONFIDENCE)
+    words = " ".join(trait.words for trait in traits) if texture else f"{traits[0].words} area"
+    words = words.replace("black dark area", "black area").replace("white bright area", "white area")
+    kind = "colour" if colour and (not texture or colour.strength >= texture.strength) else "texture"
+    # Looks alone never make a sure name: many channels see the same colour.
+    confidence = 0.6 * max(trait.strength for trait in traits)
+    return ConceptName(key, _with_examples(words, labels, first), "", AUTHOR, kind, confidence)
+
+
+def _with_examples(words: str, labels: Sequence[str], first: Agreement | None) -> str:
+    """Add labels that tell this concept from others, as many as fit."""
+    order = [*(first.members if first else ()), *range(len(labels))]
+    chosen: list[str] = []
+    for example in dict.fromkeys(display_name(labels[position]) for position in order):
+        longer = " ".join([words, *chosen, example])
+        if len(chosen) < 2 and len(longer.split()) <= MAX_WORDS and len(longer) < MAX_NAME - 3:
+            chosen.append(example)
+    return f"{words} ({', '.join(chosen)})" if chosen else words
+
+
+def _check(
+    first: Agreement | None, words: LabelWords, others: Sequence[Reference], labels: Mapping[int, str]
+) -> tuple[float, tuple[str, ...]]:
+    """Look whether the references of the other ranking carry the word too: 0 to 1 above chance, and a sentence."""
+    known, _ = _labels_of([reference for reference in others if reference.score > 0], labels)
+    if first is None or not known:
+        return 1.0, ()
+    agreement = words.agreement(first.word, known)
+    sentence = f"ActMax references: {len(agreement.members)} of {agreement.n} are labelled {display_name(first.word)}."
+    return min(1.0, agreement.strength / max(first.strength, 1e-9)), (sentence,)
+
+
+def _labels_of(references: Sequence[Reference], labels: Mapping[int, str]) -> tuple[list[str], list[int]]:
+    """Give the known labels and the positions of their references."""
+    known = [position for position, reference in enumerate(references) if labels.get(reference.sample_index)]
+    return [labels[references[position].sample_index] for position in known], known
+
+
+def _label_sentences(first: Agreement | None, second: Agreement | None, labels: Sequence[str]) -> list[str]:
+    if not labels:
+        return ["The reference images have no labels."]
+    shown = ", ".join(dict.fromkeys(display_name(label) for label in labels))
+    sentences = [f"Labels by rank: {shown}."]
+    if first is None:
+        return [*sentences, "The labels share no word beyond chance."]
+    for agreement in (first, second) if second else (first,):
+        sentences.append(
+            f"{len(agreement.members)} of {agreement.n} are labelled {display_name(agreement.word)}; "
+            f"chance would give {agreement.chance * agreement.n:.2g}."
+        )
+    return sentences
+
+
+def _source_sentence(references: Sequence[Reference], ranking: str) -> str:
+    return f"Rests on {len(references)} {ranking} reference {'images' if len(references) > 1 else 'image'}."
+
+
+def _place_sentence(appearances: Sequence[Appearance]) -> str:
+    area = float(np.median([appearance.area for appearance in appearances]))
+    centres = [place_words(appearance.row, appearance.column, appearance.area) for appearance in appearances]
+    most = max(dict.fromkeys(centres), key=centres.count)
+    return f"The crops cover {area:.0%} of the photo (median); {centres.count(most)} of {len(centres)} lie in: {most}."
+
+
+def _describe(
+    named: ConceptName, appearances: Sequence[Appearance], colour: Trait | None, texture: Trait | None
+) -> str:
+    area = float(np.median([appearance.area for appearance in appearances]))
+    looks = " and ".join(trait.words for trait in (colour, texture) if trait) or "neither one colour nor one texture"
+    subject = f"{named.name} or {named.second_name}" if named.second_name else named.name
+    if named.kind == "other":
+        subject = "nothing that labels, colours or textures could tell"
+    return (
+        f"In common: {subject}. The visible parts cover about {area:.0%} of the photo; in looks they share {looks}. "
+        "Derived from labels and pixels, without a language model."
+    )
+
+
+def _common(named: ConceptName, first: Agreement | None, colour: Trait | None, texture: Trait | None) -> str:
+    shared = [display_name(first.word)] if first and named.kind in LABEL_KINDS else []
+    shared += [named.name] if named.kind == "mark" else []
+    return ", ".join([*shared, *(trait.words for trait in (colour, texture) if trait)])
+
+
+def _pooled_counts(evidence: Sequence[ConceptEvidence]) -> Mapping[str, int]:
+    """Count every sample once, however many concepts refer to it."""
+    samples = {index: label for item in evidence for index, label in item.labels.items()}
+    counts: dict[str, int] = {}
+    for label in samples.values():
+        counts[label] = counts.get(label, 0) + 1
+    return counts
+
+
+def _largest_extent(evidence: Sequence[ConceptEvidence]) -> tuple[int, int]:
+    references = [reference for item in evidence for reference in (*item.relmax, *item.actmax)]
+    height = max((reference.box.bottom for reference in references), default=1)
+    width = max((reference.box.right for reference in references), default=1)
+    for full in {reference.full for reference in references[:1]}:
+        shown = Image.open(io.BytesIO(full)).size
+        height, width = max(height, shown[1]), max(width, shown[0])
+    return height, width

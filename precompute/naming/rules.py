@@ -1,0 +1,46 @@
+"""What a name may be, whoever gives it: a few words about what is seen, and nothing that reads as a measurement.
+
+Owns the rules for names that language models reply and that people type. Must not know replies, tables or files.
+"""
+
+from __future__ import annotations
+
+import re
+
+from precompute.errors import ReplyError
+
+from .reply_text import checked_line
+
+MAX_WORDS = 5
+MAX_NAME = 60
+
+_JARGON = re.compile(
+    r"\b(relevance|activations?|relmax|actmax|heat ?maps?|neurons?|contact sheet|reference images?)\b", re.IGNORECASE
+)
+
+
+def checked_names(name: str, second_name: str) -> tuple[str, str]:
+    """Return a name and a second name as clean lines; the second is empty where there is only one.
+
+    Raises
+    ------
+    ReplyError
+        An empty name, a second that repeats it, too many words or characters, a digit, a share, braces or other
+        markup, an address, or talk of the network; says which of the two names and what was found.
+    """
+    first = _checked_name(name, "name")
+    if not first:
+        raise ReplyError("name is empty")
+    second = _checked_name(second_name, "second_name")
+    if second.casefold() == first.casefold():
+        raise ReplyError("second_name repeats name; leave it empty where the images form one group")
+    return first, second
+
+
+def _checked_name(text: str, field_name: str) -> str:
+    name = checked_line(text, field_name, longest=MAX_NAME).strip(" .\"'“”")
+    if len(name.split()) > MAX_WORDS:
+        raise ReplyError(f"{field_name} has {len(name.split())} words; at most {MAX_WORDS} are allowed")
+    if match := _JARGON.search(name):
+        raise ReplyError(f"{field_name} speaks of the sheet or the network ({match.group()!r}), not of what is seen")
+    return name

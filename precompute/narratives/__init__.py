@@ -1,0 +1,1 @@
+"""The words of one photo's explanation. Must not know HTTP or pages."""

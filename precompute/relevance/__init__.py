@@ -1,0 +1,1 @@
+"""Relevance: rules, composites and engines. Must not know files or data sets."""

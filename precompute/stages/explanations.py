@@ -1,0 +1,351 @@
+"""The explaining stage: photos in, one JSON file and a folder of pictures out for each.
+
+Owns which photos are explained, what is done already, and the order in which files appear (the JSON last: it marks
+an explanation as complete). Must not know how relevance is computed or words are found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from precompute.atlas.files import read_json, read_jsonl, write_bytes, write_json
+from precompute.atlas.folder import Workspace
+from precompute.atlas.records import EMPTY, ConceptName, Explanation, Narrative, TargetExplanation
+from precompute.config import Config, resolve_path
+from precompute.errors import DataError, NamerError, StoreError
+from precompute.explanations.attribution import explain_photo, explanation_digest, explanation_id
+from precompute.explanations.table import ExplanationTable, build_table
+from precompute.images.dataset import load_photo
+from precompute.inputs import Inputs
+from precompute.llm.asking import ask_all
+from precompute.llm.client import LlmClient
+from precompute.llm.costs import Estimate
+from precompute.llm.prompts import load_prompt
+from precompute.llm.request import Request
+from precompute.narratives.languages import KNOWN_LANGUAGES, find_language
+from precompute.narratives.narrator import generate, narrate, prompt_values
+from precompute.progress import Reporter
+from precompute.provenance import digest_of, digest_package
+
+from .cost_preview import NOT_ENABLED, announce, sampled
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo to explain: a sample of the data set, or a file from outside (`sample_index` is `EMPTY`)."""
+
+    name: str
+    label: str
+    sample_index: int = EMPTY
+    path: Path = Path()
+
+
+@dataclass(frozen=True)
+class Unworded:
+    """A finished explanation whose words a language model has yet to write."""
+
+    path: Path
+    key: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One narrative to ask for; `place` is its target and its audience by position."""
+
+    explanation: Unworded
+    place: tuple[int, int]
+    table: ExplanationTable
+    audience: str
+
+
+class ExplanationStage:
+    """Explains the photos of one atlas.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    workspace : Workspace
+    reporter : Reporter
+    client : LlmClient, optional
+        Writes the narratives; without it they are generated.
+    """
+
+    def __init__(
+        self, inputs: Inputs, workspace: Workspace, reporter: Reporter, client: LlmClient | None = None
+    ) -> None:
+        self._inputs, self._workspace, self._reporter, self._client = inputs, workspace, reporter, client
+        self._config: Config = inputs.config
+        self._names: dict[str, ConceptName] = {}
+
+    def run(self, extra: tuple[Path, ...] = ()) -> list[Path]:
+        """Explain the config's photos and the extra ones; returns the JSON files.
+
+        Raises
+        ------
+        DataError
+            A photo from outside cannot be read.
+        NamerError
+            The language model cannot be used; explanations have generated words until it can.
+        """
+        written, n_new, unworded = self._compute_numbers(extra)
+        unworded += self._word_earlier(written)
+        if unworded and self._client is not None:
+            self._ask_for_words(self._client, unworded)
+        elif unworded:
+            self._tell_language()
+        self._reporter.say(f"explained {self._workspace.explanations}: {len(written)} photos, {n_new} of them anew")
+        return written
+
+    def estimate(self, extra: tuple[Path, ...] = ()) -> Estimate:
+        """Compute and keep what is missing of the numbers, and count the calls that the words would take.
+
+        Raises
+        ------
+        NamerError
+            There is no language model to ask.
+        """
+        if self._client is None:
+            raise NamerError(NOT_ENABLED)
+        _, _, unworded = self._compute_numbers(extra)
+        return self._client.estimate(map(self._request, self._wanted(unworded)))
+
+    # --- numbers -----------------------------------------------------------------------------------------------
+
+    def _compute_numbers(self, extra: tuple[Path, ...]) -> tuple[list[Path], int, list[Unworded]]:
+        """Return all JSON files, how many of them changed, and those that wait for a language model's words."""
+        self._names = {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
+        self._sort_out()
+        wording = self._wording()
+        photos = [*self._chosen(), *_from_paths(extra)]
+        written, n_new, unworded = [], 0, []
+        with self._reporter.track("explanations", len(photos), unit="photo") as advance:
+            for photo in photos:
+                path, waiting = self._explain(photo, wording)
+                written.append(path)
+                n_new += waiting is not None
+                unworded += [waiting] if waiting else []
+                advance(1)
+        return written, n_new, list({waiting.path: waiting for waiting in unworded}.values())
+
+    def _explain(self, photo: Photo, wording: str) -> tuple[Path, Unworded | None]:
+        """Explain one photo, or take what is there."""
+        image, digest = self._load(photo)
+        path = self._workspace.explanations / f"{explanation_id(photo.name, digest)}.json"
+        kept = _read_kept(path, self._numbers_digest(digest))
+        explanation = kept or self._compute(photo, image, digest, path.with_suffix(""))
+        return path, self._word(path, explanation, wording, is_new=kept is None)
+
+    def _word(self, path: Path, explanation: Explanation, wording: str, *, is_new: bool) -> Unworded | None:
+        """Generate the words that are missing; with a language model to come too, so that no file lacks one."""
+        state = digest_of([explanation.digest, wording])
+        if not is_new and self._workspace.recall(f"explanation {path.stem}") == state:
+            return None
+        if is_new or self._client is None:
+            write_json(path, self._with_generated_words(explanation))
+        if self._client is None:
+            self._workspace.remember(f"explanation {path.stem}", state)
+        return Unworded(path, path.stem, state)
+
+    def _sort_out(self) -> None:
+        """Set aside what another model or setting made, and show again what was set aside and fits this one."""
+        outdated = [
+            (path, explanation)
+            for path in sorted(self._workspace.explanations.glob("*.json"))
+            if (explanation := _read(path)) and not self._is_current(explanation)
+        ]
+        for path, explanation in outdated:
+            self._workspace.set_aside(path, explanation.digest[:12])
+        for path in sorted(self._workspace.outdated.glob("*.json")):
+            if (explanation := _read(path)) and self._is_current(explanation):
+                self._workspace.bring_back(path)
+        if outdated:
+            self._reporter.say(
+                f"set aside {self._workspace.outdated}: {len(outdated)} made with another model, data set or setting; "
+                "their numbers do not belong to this atlas, and they come back with what made them"
+            )
+
+    def _word_earlier(self, written: Sequence[Path]) -> list[Unworded]:
+        """Word the explanations of earlier runs as those of this one."""
+        wording = self._wording()
+        earlier = sorted(set(self._workspace.explanations.glob("*.json")) - set(written))
+        words = (self._word(path, read_json(path, Explanation), wording, is_new=False) for path in earlier)
+        return [waiting for waiting in words if waiting]
+
+    def _is_current(self, explanation: Explanation) -> bool:
+        return explanation.digest == self._numbers_digest(explanation.photo_digest)
+
+    def _numbers_digest(self, photo_digest: str) -> str:
+        inputs = self._inputs
+        return explanation_digest(
+            photo_digest,
+            self._config,
+            inputs.engine.name,
+            inputs.explained_layers,
+            inputs.class_names,
+            inputs.mining_digest,
+        )
+
+    def _compute(self, photo: Photo, image: PIL.Image.Image, digest: str, folder: Path) -> Explanation:
+        explanation, pictures = explain_photo(
+            image,
+            engine=self._inputs.engine,
+            layers=self._inputs.explained_layers,
+            class_names=self._inputs.class_names,
+            config=self._config,
+            photo_name=photo.name,
+            photo_digest=digest,
+            label=photo.label,
+            foundation=self._inputs.mining_digest,
+        )
+        for name, content in pictures.items():
+            write_bytes(folder / name, content)
+        return explanation
+
+    # --- words -------------------------------------------------------------------------------------------------
+
+    def _with_generated_words(self, explanation: Explanation) -> Explanation:
+        audiences, language = self._config.explaining.audiences, self._config.explaining.language
+
+        def worded(target: TargetExplanation) -> TargetExplanation:
+            table = self._table(explanation, target)
+            narratives = tuple(generate(table, audience, language) for audience in audiences)
+            return dataclasses.replace(target, narratives=narratives)
+
+        return dataclasses.replace(explanation, targets=tuple(worded(target) for target in explanation.targets))
+
+    def _ask_for_words(self, client: LlmClient, unworded: Sequence[Unworded]) -> None:
+        """Ask for the narratives of all photos, targets and audiences at once; write each photo when it is complete."""
+        few = sampled(unworded)
+        requests = map(self._request, self._wanted(few))
+        announce(self._reporter, client, "narratives", requests, len(few) / len(unworded))
+        found: dict[Unworded, dict[tuple[int, int], Narrative]] = {}
+        with self._reporter.track("narratives", len(unworded), unit="photo") as advance:
+            for wanted, narrative in ask_all(client, self._wanted(unworded), self._ask):
+                narratives = found.setdefault(wanted.explanation, {})
+                narratives[wanted.place] = narrative
+                if self._complete(wanted.explanation, narratives):
+                    del found[wanted.explanation]
+                    advance(1)
+
+    def _tell_language(self) -> None:
+        code = self._config.explaining.language
+        if not find_language(code).sentences:
+            known = ", ".join(KNOWN_LANGUAGES)
+            self._reporter.say(f"language  {code!r}: generated sentences exist in {known} alone, so these are English")
+
+    async def _ask(self, wanted: Wanted) -> tuple[Wanted, Narrative]:
+        assert self._client is not None
+        language = self._config.explaining.language
+        return wanted, await narrate(wanted.table, wanted.audience, self._client, language)
+
+    def _complete(self, unworded: Unworded, narratives: Mapping[tuple[int, int], Narrative]) -> bool:
+        """Write an explanation once all its narratives are there."""
+        explanation, n_audiences = read_json(unworded.path, Explanation), len(self._config.explaining.audiences)
+        if len(narratives) < len(explanation.targets) * n_audiences:
+            return False
+        targets = tuple(
+            dataclasses.replace(target, narratives=tuple(narratives[index, place] for place in range(n_audiences)))
+            for index, target in enumerate(explanation.targets)
+        )
+        write_json(unworded.path, dataclasses.replace(explanation, targets=targets))
+        self._workspace.remember(f"explanation {unworded.key}", unworded.state)
+        return True
+
+    def _wanted(self, unworded: Sequence[Unworded]) -> Iterator[Wanted]:
+        """List the narratives to ask for; each explanation is read when its turn comes."""
+        for waiting in unworded:
+            explanation = read_json(waiting.path, Explanation)
+            for index, target in enumerate(explanation.targets):
+                table = self._table(explanation, target)
+                for place, audience in enumerate(self._config.explaining.audiences):
+                    yield Wanted(waiting, (index, place), table, audience)
+
+    def _request(self, wanted: Wanted) -> Request:
+        """Make the first request of a narrative, for an estimate."""
+        prompt = load_prompt(f"explaining/{wanted.audience}")
+        language = find_language(self._config.explaining.language)
+        system, user = prompt.render(**prompt_values(wanted.table, language))
+        return Request(f"explaining/{wanted.audience}", system, user, schema=prompt.schema)
+
+    def _table(self, explanation: Explanation, target: TargetExplanation) -> ExplanationTable:
+        return build_table(explanation, target, self._names, self._inputs.class_names)
+
+    def _wording(self) -> str:
+        """Digest of everything that the words depend on besides the numbers."""
+        explaining, llm, names = self._config.explaining, self._config.llm, self._names.values()
+        said = sorted(
+            (name.concept, name.name, name.author, name.kind, name.second_name, name.confidence) for name in names
+        )
+        author: list[object] = ["generated"]
+        if llm.enabled:
+            prompts = [load_prompt(f"explaining/{audience}").digest for audience in explaining.audiences]
+            described = sorted((name.concept, name.description) for name in names)
+            author = [llm.model, llm.base_url, prompts, described]
+        program = digest_package("precompute")  # another one has other sentences, and other checks of a model's
+        return digest_of([explaining.language, explaining.audiences, program, *author, said])
+
+    # --- which photos ------------------------------------------------------------------------------------------
+
+    def _chosen(self) -> list[Photo]:
+        photos = self._config.explaining.photos
+        if photos:
+            return list(_from_paths(resolve_path(self._config, photo) for photo in photos))
+        dataset = self._inputs.dataset
+        n_photos = min(self._config.explaining.n_photos, len(dataset))
+        spread = np.linspace(0, len(dataset) - 1, n_photos).round().astype(int).tolist() if n_photos else []
+        return [photo for index in dict.fromkeys(spread) for photo in self._sample(index)]
+
+    def _sample(self, index: int) -> Iterator[Photo]:
+        dataset, label = self._inputs.dataset, int(self._inputs.dataset.labels[index])
+        try:
+            dataset.load(index)
+        except DataError as error:
+            self._reporter.say(f"skipped   {dataset.names[index]!r}, not explained: {error}")
+            return
+        yield Photo(dataset.names[index], self._inputs.class_names[label] if label != EMPTY else "", index)
+
+    def _load(self, photo: Photo) -> tuple[PIL.Image.Image, str]:
+        if photo.sample_index == EMPTY:
+            image = load_photo(photo.path, self._config)
+            return image, hashlib.sha256(photo.path.read_bytes()).hexdigest()
+        image = self._inputs.dataset.load(photo.sample_index)
+        return image, hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+
+
+def _read_kept(path: Path, digest: str) -> Explanation | None:
+    """Read a finished explanation with the same numbers and all its pictures; None where there is none."""
+    kept = _read(path)
+    is_whole = kept and all((path.with_suffix("") / name).is_file() for name in kept.pictures())
+    return kept if kept and kept.digest == digest and is_whole else None
+
+
+def _read(path: Path) -> Explanation | None:
+    """Read an explanation; None where there is none, or a damaged one."""
+    try:
+        return read_json(path, Explanation) if path.exists() else None
+    except StoreError:
+        return None
+
+
+def _from_paths(paths: Iterator[Path] | tuple[Path, ...]) -> Iterator[Photo]:
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"there is no photo or folder {path}: check the name")
+        files = (
+            [path]
+            if path.is_file()
+            else sorted(file for file in path.iterdir() if file.suffix.lower() in PHOTO_SUFFIXES)
+        )
+        if not files:
+            raise DataError(f"the folder {path} holds no photo ({', '.join(PHOTO_SUFFIXES)})")
+        yield from (Photo(file.name, "", EMPTY, file) for file in files)

@@ -1,0 +1,250 @@
+"""The naming stage: evidence out of the store, names into ``names.jsonl``.
+
+Owns which namer is used, what is named already, and that people's corrections win. Must not know how a name is found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from precompute.atlas.files import read_jsonl, write_jsonl
+from precompute.atlas.folder import Workspace
+from precompute.atlas.hdf5 import ReferenceReader
+from precompute.atlas.records import Atlas, Concept, ConceptName
+from precompute.config import Config
+from precompute.errors import NamerError, StoreError
+from precompute.llm.batch import BatchRunner
+from precompute.llm.client import LlmClient
+from precompute.llm.costs import Estimate
+from precompute.llm.prompts import load_prompt
+from precompute.naming.corrections import export_names, import_corrections, merge_names
+from precompute.naming.namer import LlmNamer, Namer
+from precompute.naming.offline import OfflineNamer
+from precompute.progress import Reporter
+from precompute.provenance import digest_of, today
+
+from .cost_preview import NOT_ENABLED, announce, counted, sampled
+from .evidence import StoredEvidence
+
+OFFLINE_VERSION = 1
+"""Raise it when the offline namer finds other names from the same evidence."""
+
+
+BATCH_SIZE = 500
+"""Requests of one batch: their contact sheets are in memory together."""
+
+
+class NameStage:
+    """Names the concepts of one atlas.
+
+    Parameters
+    ----------
+    config : Config
+    workspace : Workspace
+    reporter : Reporter
+    hold_out : bool
+        Show the namer only the better half of the references, so that its names can be scored on the others.
+    client : LlmClient, optional
+        Names; without it the offline namer does.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        workspace: Workspace,
+        reporter: Reporter,
+        *,
+        hold_out: bool = False,
+        client: LlmClient | None = None,
+    ) -> None:
+        self._config, self._workspace, self._reporter = config, workspace, reporter
+        self._hold_out, self._client = hold_out, client
+
+    def run(self, atlas: Atlas, references_digest: str, *, retry: bool = False) -> None:
+        """Name every concept that has no name yet, and put people's corrections on top.
+
+        Parameters
+        ----------
+        atlas : Atlas
+        references_digest : str
+        retry : bool
+            Ask for the concepts that got no answer last time; kept replies are not asked for again.
+
+        Raises
+        ------
+        NamerError
+            The language model cannot be used: no key, cost limit, no server.
+        """
+        corrections = read_jsonl(self._workspace.corrections, ConceptName)
+        state = self._state(references_digest, corrections)
+        if self._is_named(state) and not retry:
+            self._reporter.say(f"kept      {self._workspace.names} (nothing to name)")
+            return
+        missing = [_without_references(key) for key in _keys(atlas)]
+        names = list(merge_names(missing, self._name_all(atlas), corrections).values())
+        write_jsonl(self._workspace.names, names)
+        self._workspace.remember("names", state)
+        n_failed = sum(1 for name in names if name.failure)
+        self._reporter.say(
+            f"named     {self._workspace.names}: {len(names) - n_failed} concepts, {n_failed} without a name"
+        )
+
+    def estimate(self, atlas: Atlas, *, batch: bool = False) -> Estimate:
+        """Count the calls, tokens and dollars that naming would take; makes every request and no call.
+
+        Parameters
+        ----------
+        atlas : Atlas
+        batch : bool
+            Count what `run_batch` would ask for.
+        """
+        client, namer = self._language_model()
+        waiting = self._batch_runner(client).waiting if batch else frozenset()
+        as_batch = batch and not waiting  # what no batch holds is asked live after the batches are collected
+        with ReferenceReader(self._workspace.references) as reader:
+            evidence = self._evidence(reader, atlas)
+            with self._reporter.track("estimating", len(evidence), unit="concept") as advance:
+                requests = counted(namer.requests(evidence), advance)
+                return client.estimate(requests, batch=as_batch, waiting=waiting)
+
+    def run_batch(self, atlas: Atlas, references_digest: str) -> None:
+        """Submit what has no reply yet as batches, or collect those submitted before, and then name.
+
+        Raises
+        ------
+        NamerError
+            The language model cannot be used.
+        """
+        corrections = read_jsonl(self._workspace.corrections, ConceptName)
+        if self._is_named(self._state(references_digest, corrections)):
+            self._reporter.say(f"kept      {self._workspace.names} (nothing to name)")
+            return
+        if asyncio.run(self._batches_are_done(atlas)):
+            self.run(atlas, references_digest)
+
+    async def _batches_are_done(self, atlas: Atlas) -> bool:
+        client, namer = self._language_model()
+        client.require_calls()
+        try:
+            runner = self._batch_runner(client)
+            if any(not batch.collected for batch in runner.batches):
+                return await self._collect(runner)
+            return await self._submit(runner, namer, atlas) == 0
+        finally:
+            await client.close()
+
+    def _batch_runner(self, client: LlmClient) -> BatchRunner:
+        return BatchRunner(client, self._workspace.llm_cache / "batches.json")
+
+    async def _collect(self, runner: BatchRunner) -> bool:
+        found = await runner.collect()
+        self._reporter.say(f"collected {found.n_replies} replies; {found.n_failed} requests failed and are asked live")
+        if found.n_waiting:
+            self._reporter.say(f"waiting   for {found.n_waiting} batches: run the same command again later")
+        return not found.n_waiting
+
+    async def _submit(self, runner: BatchRunner, namer: LlmNamer, atlas: Atlas) -> int:
+        n_submitted = 0
+        with ReferenceReader(self._workspace.references) as reader:
+            evidence = self._evidence(reader, atlas)
+            self._announce(namer, evidence, batch=True)
+            with self._reporter.track("submitting", len(evidence), unit="concept") as advance:
+                for start in range(0, len(evidence), BATCH_SIZE):
+                    part = evidence[start : start + BATCH_SIZE]
+                    n_submitted += await runner.submit(namer.requests(part))
+                    advance(len(part))
+        if n_submitted:
+            n_batches = sum(not batch.collected for batch in runner.batches)
+            self._reporter.say(
+                f"submitted {n_submitted} requests in {n_batches} batches: run the same command again to collect them"
+            )
+        return n_submitted
+
+    def export(self, path: Path) -> None:
+        """Write the names as a CSV that people can correct."""
+        export_names(path, self._named().values())
+        self._reporter.say(f"exported  {path}")
+
+    def import_from(self, path: Path, author: str) -> None:
+        """Take a corrected CSV; the corrections survive every renaming.
+
+        Raises
+        ------
+        DataError
+            The table is not of the right form; names the line, and nothing is changed.
+        """
+        names = self._named()
+        new = import_corrections(path, names, author=author, date=today())
+        kept = read_jsonl(self._workspace.corrections, ConceptName)
+        merged = merge_names(kept, new)
+        write_jsonl(self._workspace.corrections, list(merged.values()))
+        write_jsonl(self._workspace.names, list(merge_names(names.values(), merged.values()).values()))
+        self._reporter.say(f"imported  {len(new)} corrections from {path}; run `atlas run` to put them on the pages")
+
+    def _named(self) -> dict[str, ConceptName]:
+        if not self._workspace.names.exists():
+            raise StoreError(f"there is no {self._workspace.names}: run `atlas name` with the same config first")
+        return {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
+
+    def _state(self, references_digest: str, corrections: list[ConceptName]) -> str:
+        """Digest of everything that the names depend on."""
+        llm = self._config.llm
+        prompt = load_prompt("naming").digest
+        namer = [llm.model, llm.base_url, prompt] if llm.enabled else ["offline", OFFLINE_VERSION]
+        digest = digest_of([references_digest, self._hold_out, self._config.explaining.language, *namer])
+        return digest_of([digest, sorted((name.concept, name.name, name.date) for name in corrections)])
+
+    def _is_named(self, state: str) -> bool:
+        return self._workspace.names.exists() and self._workspace.recall("names") == state
+
+    def _name_all(self, atlas: Atlas) -> Iterator[ConceptName]:
+        namer = self.make_namer(atlas)
+        with ReferenceReader(self._workspace.references) as reader:
+            evidence = self._evidence(reader, atlas)
+            if isinstance(namer, LlmNamer):
+                self._announce(namer, evidence)
+            with self._reporter.track("names", len(evidence), unit="concept") as advance:
+                for name in namer.name(evidence):
+                    advance(1)
+                    yield name
+
+    def make_namer(self, atlas: Atlas) -> Namer:
+        """Make the namer that the config asks for."""
+        if self._client is not None:
+            return self._language_model()[1]
+        side = self._config.preprocessing.crop
+        counts = zip(atlas.class_names, atlas.class_counts.tolist(), strict=True)
+        labels: Counter[str] = Counter()
+        for class_name, count in counts:
+            labels[class_name] += count
+        return OfflineNamer({name: n for name, n in labels.items() if n}, (side, side), today())
+
+    def _language_model(self) -> tuple[LlmClient, LlmNamer]:
+        if self._client is None:
+            raise NamerError(NOT_ENABLED)
+        side, language = self._config.preprocessing.crop, self._config.explaining.language
+        return self._client, LlmNamer(self._client, input_size=side, language=language, date=today())
+
+    def _announce(self, namer: LlmNamer, evidence: StoredEvidence, *, batch: bool = False) -> None:
+        client, chosen = self._language_model()[0], sampled(evidence)
+        share = len(chosen) / max(len(evidence), 1)
+        announce(self._reporter, client, "names", namer.requests(chosen), share, batch=batch)
+
+    def _evidence(self, reader: ReferenceReader, atlas: Atlas) -> StoredEvidence:
+        return StoredEvidence(reader, atlas, reader.concepts(), "seen" if self._hold_out else "all")
+
+
+def _keys(atlas: Atlas) -> list[str]:
+    return [
+        Concept(layer, channel).key
+        for layer, tables in atlas.layers.items()
+        for channel in range(tables.info.n_channels)
+    ]
+
+
+def _without_references(key: str) -> ConceptName:
+    """Record a concept that carried nothing in any sample."""
+    return ConceptName(key, "", "", "offline", failure="no relevance and no activation in any sample", date=today())

@@ -1,0 +1,217 @@
+"""The scoring stage: every name is tried on references that its namer did not see, into ``scores.jsonl``.
+
+Owns which references make a trial, who judges, and what is scored already. Must not know how a judge decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+
+from precompute.atlas.files import read_jsonl, write_jsonl
+from precompute.atlas.folder import Workspace
+from precompute.atlas.hdf5 import ReferenceReader
+from precompute.atlas.records import Atlas, Concept, ConceptName, ConceptScore, Ranking, Reference
+from precompute.config import Config
+from precompute.errors import NamerError, StoreError
+from precompute.images.dataset import Dataset
+from precompute.llm.client import LlmClient
+from precompute.llm.costs import Estimate
+from precompute.llm.prompts import load_prompt
+from precompute.llm.request import Request
+from precompute.naming.held_out import Trial, choose_negatives, choose_positives, similar_channels
+from precompute.naming.namer import ConceptEvidence, LlmNamer, Namer
+from precompute.naming.scoring import Judge, LlmJudge, questions_of, score_names
+from precompute.progress import Reporter
+from precompute.provenance import digest_of
+from precompute.world.part_judge import PartsJudge
+
+from .cost_preview import NOT_ENABLED, announce, counted, sampled
+from .evidence import StoredEvidence
+from .truth import KnowsParts
+
+N_POSITIVES = 8
+N_NEGATIVES = 8
+N_QUESTIONS = 3
+"""For each name: itself, another concept's name, and the constant one."""
+SCORES_VERSION = 1
+"""Raise it when the same names are scored in another way."""
+
+
+def can_score(config: Config, dataset: Dataset) -> bool:
+    """Tell whether there is anybody to judge names: a language model, or a data set that knows what it shows."""
+    return config.llm.enabled or isinstance(dataset, KnowsParts)
+
+
+class ScoreStage:
+    """Scores the names of one atlas.
+
+    Parameters
+    ----------
+    config : Config
+    dataset : Dataset
+    workspace : Workspace
+    reporter : Reporter
+    client : LlmClient, optional
+        Judges; without it the data set's own truth does, where it has one.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        workspace: Workspace,
+        reporter: Reporter,
+        client: LlmClient | None = None,
+    ) -> None:
+        self._config, self._dataset, self._workspace, self._reporter = config, dataset, workspace, reporter
+        self._client = client
+
+    def run(self, atlas: Atlas, references_digest: str, namer: Namer) -> None:
+        """Score every name; with nobody to judge, nothing is written.
+
+        Parameters
+        ----------
+        atlas : Atlas
+        references_digest : str
+        namer : Namer
+            Names again from the held-out half, for the stability.
+
+        Raises
+        ------
+        NamerError
+            The language model cannot be used.
+        """
+        if not can_score(self._config, self._dataset):
+            self._reporter.say("note      names are not scored: that needs a language model (docs/llm.md)")
+            return
+        names = self._names()
+        state = self._state(references_digest, names)
+        if self._workspace.scores.exists() and self._workspace.recall("scores") == state:
+            self._reporter.say(f"kept      {self._workspace.scores} (nothing to score)")
+            return
+        with ReferenceReader(self._workspace.references) as reader:
+            scores = self._score_all(atlas, reader, namer, names)
+        write_jsonl(self._workspace.scores, scores)
+        self._workspace.remember("scores", state)
+        scored = [score for score in scores if not score.failure]
+        mean = sum(score.auprc for score in scored) / max(len(scored), 1)
+        shuffled = sum(score.shuffled_auprc for score in scored) / max(len(scored), 1)
+        found = f"mean AUPRC {mean:.2f} (with another concept's name {shuffled:.2f})"
+        self._reporter.say(f"scored    {self._workspace.scores}: {len(scored)} names, {found}")
+
+    def estimate(self, atlas: Atlas, namer: Namer) -> Estimate:
+        """Count the calls, tokens and dollars that scoring would take; makes every request and no call.
+
+        Raises
+        ------
+        NamerError
+            There is no language model to ask.
+        StoreError
+            There are no names yet.
+        """
+        if self._client is None:
+            raise NamerError(NOT_ENABLED)
+        names = self._names()
+        if not names:
+            raise StoreError(f"there is no {self._workspace.names}: run `atlas name` with the same config first")
+        with ReferenceReader(self._workspace.references) as reader:
+            again = _to_name_again(reader, atlas, names)
+            total = len(again) + N_QUESTIONS * len(again)
+            with self._reporter.track("estimating", total, unit="request") as advance:
+                requests = chain(self._naming_requests(namer, again), self._questions(reader, atlas, names))
+                return self._client.estimate(counted(requests, advance))
+
+    def _score_all(
+        self, atlas: Atlas, reader: ReferenceReader, namer: Namer, names: Mapping[str, ConceptName]
+    ) -> list[ConceptScore]:
+        others = self._name_again(namer, _to_name_again(reader, atlas, names))
+        scores: list[ConceptScore] = []
+        with self._reporter.track("scores", len(reader.concepts()), unit="concept") as advance:
+            for layer, concepts in _by_layer(reader).items():
+                trials = make_trials(reader, atlas, layer, concepts, self._config.seed)
+                if not scores:
+                    self._announce(names, trials, len(reader.concepts()))
+                scored = score_names(names, trials, self._judge(), other_names=others, seed=self._config.seed)
+                scores += counted(scored, advance)
+        return scores
+
+    def _name_again(self, namer: Namer, evidence: StoredEvidence) -> dict[str, ConceptName]:
+        if self._client is not None:
+            chosen = sampled(evidence)
+            requests = self._naming_requests(namer, chosen)
+            share = len(chosen) / max(len(evidence), 1)
+            announce(self._reporter, self._client, "names again (stability)", requests, share)
+        with self._reporter.track("names again", len(evidence), unit="concept") as advance:
+            return {name.concept: name for name in counted(namer.name(evidence), advance)}
+
+    def _announce(self, names: Mapping[str, ConceptName], trials: Sequence[Trial], n_concepts: int) -> None:
+        judge = self._judge()
+        if self._client is not None and isinstance(judge, LlmJudge):
+            chosen = sampled(trials)
+            requests = judge.requests(questions_of(names, chosen, self._config.seed))
+            announce(self._reporter, self._client, "scores", requests, len(chosen) / max(n_concepts, 1))
+
+    def _naming_requests(self, namer: Namer, evidence: Sequence[ConceptEvidence]) -> Iterator[Request]:
+        return namer.requests(evidence) if isinstance(namer, LlmNamer) else iter(())
+
+    def _questions(self, reader: ReferenceReader, atlas: Atlas, names: Mapping[str, ConceptName]) -> Iterator[Request]:
+        judge = self._judge()
+        assert isinstance(judge, LlmJudge), "only a language model is sent requests"
+        for layer, concepts in _by_layer(reader).items():
+            trials = make_trials(reader, atlas, layer, concepts, self._config.seed)
+            yield from judge.requests(questions_of(names, trials, self._config.seed))
+
+    def _names(self) -> dict[str, ConceptName]:
+        return {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
+
+    def _state(self, references_digest: str, names: Mapping[str, ConceptName]) -> str:
+        """Digest of everything that the scores depend on."""
+        llm = self._config.llm
+        said = sorted((name.concept, name.name, name.second_name) for name in names.values())
+        judge: list[object] = ["masks"]
+        if llm.enabled:
+            described = sorted((name.concept, name.description) for name in names.values())
+            judge = [llm.model, llm.base_url, load_prompt("scoring").digest, load_prompt("naming").digest, described]
+        return digest_of([SCORES_VERSION, references_digest, said, *judge])
+
+    def _judge(self) -> Judge:
+        if self._client is not None:
+            return LlmJudge(self._client)
+        assert isinstance(self._dataset, KnowsParts), "can_score was asked before"
+        return PartsJudge(self._dataset.part_masks, self._dataset.part_words)
+
+
+def _by_layer(reader: ReferenceReader) -> dict[str, list[Concept]]:
+    layers: dict[str, list[Concept]] = {}
+    for concept in reader.concepts():
+        layers.setdefault(concept.layer, []).append(concept)
+    return layers
+
+
+def _to_name_again(reader: ReferenceReader, atlas: Atlas, names: Mapping[str, ConceptName]) -> StoredEvidence:
+    """Choose the concepts with a name: for the others there is nothing to compare a second one with."""
+    named = {key for key, name in names.items() if name.name and not name.failure}
+    concepts = [concept for concept in reader.concepts() if concept.key in named]
+    return StoredEvidence(reader, atlas, concepts, "held out")
+
+
+def make_trials(
+    reader: ReferenceReader, atlas: Atlas, layer: str, concepts: Sequence[Concept], seed: int
+) -> list[Trial]:
+    """Make the trials of one layer; at any time only one layer's crops are in memory."""
+    tables = atlas.layers[layer]
+    similarity = similar_channels(tables)
+    references = {concept.channel: _crops(reader, concept, "relmax") for concept in concepts}
+    trials = []
+    for concept in concepts:
+        positives = choose_positives(references[concept.channel], _crops(reader, concept, "actmax"), N_POSITIVES)
+        negatives, n_hard = choose_negatives(concept, tables, similarity, references, N_NEGATIVES, seed)
+        trials.append(Trial(concept, positives, negatives, n_hard))
+    return trials
+
+
+def _crops(reader: ReferenceReader, concept: Concept, ranking: Ranking) -> list[Reference]:
+    """Read a concept's references without the pictures that no judge is shown."""
+    return [replace(found, full=b"", masked=b"", heatmap=b"") for found in reader.read(concept, ranking)]

@@ -1,0 +1,1 @@
+"""What the pages are made of, and the downloads beside them. Must not know templates."""

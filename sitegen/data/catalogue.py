@@ -1,0 +1,248 @@
+"""Joins the records of one atlas: what every page needs to know of a concept, a class or an explanation.
+
+Owns the words for authors and missing names, and who uses which concept where. Must not know HTML or files.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from precompute.atlas.records import (
+    EMPTY,
+    Concept,
+    ConceptAttribution,
+    ConceptName,
+    ConceptScore,
+    ConceptTruth,
+    Explanation,
+    FloatArray,
+    TargetExplanation,
+)
+from sitegen.links import Links
+from sitegen.pictures import Cut, Tile
+
+from .source import AtlasSource
+
+
+@dataclass(frozen=True)
+class ConceptCard:
+    """A concept as it is shown wherever it is mentioned.
+
+    Attributes
+    ----------
+    key, layer : str
+    channel : int
+    address : str
+        Empty where the concept has no page: it is of a layer that was not mined.
+    name : str
+        The concept name, ``mixed: A / B``, or layer and channel where there is none. Hostile until escaped.
+    named, mixed : bool
+    kind : str
+    confidence : float or None
+        None where there is no name or a person gave it.
+    author : str
+        In words.
+    thumbnail : Cut or None
+    """
+
+    key: str
+    layer: str
+    channel: int
+    address: str
+    name: str
+    named: bool
+    mixed: bool
+    kind: str
+    confidence: float | None
+    author: str
+    thumbnail: Cut | None
+
+
+@dataclass(frozen=True)
+class Use:
+    """One place in the explanations where a concept is in the table; `parent` is set where it is a sub-concept."""
+
+    explanation: Explanation
+    target: TargetExplanation
+    share: float
+    rank: int
+    parent: str = ""
+
+
+class Catalogue:
+    """Lookups over one atlas.
+
+    Parameters
+    ----------
+    source : AtlasSource
+    links : Links
+    tiles : dict of str to tuple of Tile
+        Reference images by concept key.
+    thumbnails : dict of str to Cut
+        By concept key.
+    """
+
+    def __init__(
+        self, source: AtlasSource, links: Links, tiles: dict[str, tuple[Tile, ...]], thumbnails: dict[str, Cut]
+    ) -> None:
+        self.source = source
+        self.atlas = source.atlas
+        self.links = links
+        self.tiles = tiles
+        self._thumbnails = thumbnails
+        self._cards: dict[str, ConceptCard] = {}
+
+    def concepts(self) -> Iterator[Concept]:
+        """List every concept by layer and channel."""
+        for layer, tables in self.atlas.layers.items():
+            for channel in range(tables.info.n_channels):
+                yield Concept(layer, channel)
+
+    @cached_property
+    def n_concepts(self) -> int:
+        """Count the concepts of all layers."""
+        return sum(tables.info.n_channels for tables in self.atlas.layers.values())
+
+    @cached_property
+    def class_indices(self) -> list[int]:
+        """Indices of the classes that have samples."""
+        return [index for index, number in enumerate(self.atlas.class_counts.tolist()) if number > 0]
+
+    @cached_property
+    def n_mined(self) -> int:
+        """Samples that were mined."""
+        return int(self.atlas.class_counts.sum())
+
+    @cached_property
+    def class_means(self) -> dict[str, FloatArray]:
+        """Mean relevance score by layer, (n_classes, n_channels); zero for classes without samples."""
+        counts = np.maximum(self.atlas.class_counts, 1)[:, None]
+        return {layer: tables.class_relevance / counts for layer, tables in self.atlas.layers.items()}
+
+    @cached_property
+    def scores_are_shares(self) -> bool:
+        """Whether a score is a share of the layer's total absolute relevance, as the config says."""
+        return bool(find(self.atlas.provenance, "normalised", default=True))
+
+    @cached_property
+    def uses(self) -> dict[str, list[Use]]:
+        """Every use of a concept in the explanations, by key."""
+        found: dict[str, list[Use]] = defaultdict(list)
+        for explanation in self.source.explanations:
+            for target in explanation.targets:
+                for layer in target.layers:
+                    for item in layer.concepts:
+                        found[item.concept].append(Use(explanation, target, item.share, item.rank))
+                        self._add_sub_uses(found, explanation, target, item)
+        return dict(found)
+
+    @staticmethod
+    def _add_sub_uses(
+        found: dict[str, list[Use]], explanation: Explanation, target: TargetExplanation, item: ConceptAttribution
+    ) -> None:
+        for rank, sub in enumerate(item.sub_concepts):
+            found[sub.concept].append(Use(explanation, target, sub.share, rank, item.concept))
+
+    @cached_property
+    def flagged(self) -> dict[str, str]:
+        """Why a concept may be a shortcut, by key: a name of kind "mark", or the concept of the planted one."""
+        reasons = {key: "named as a mark" for key, name in self.source.names.items() if name.kind == "mark"}
+        shortcut = self.source.truth.shortcut if self.source.truth else None
+        if shortcut and shortcut.concept:
+            reasons[shortcut.concept] = (
+                "reacts to the planted mark" if shortcut.used else "is nearest to the planted mark"
+            )
+        return reasons
+
+    def name(self, key: str) -> ConceptName | None:
+        """Return the name record of a concept, failures included."""
+        return self.source.names.get(key)
+
+    def score(self, key: str) -> ConceptScore | None:
+        """Return the score of a concept's name."""
+        return self.source.scores.get(key)
+
+    def truth(self, key: str) -> ConceptTruth | None:
+        """Return the truth score of a concept."""
+        return self.source.truth.concepts.get(key) if self.source.truth else None
+
+    def card(self, key: str) -> ConceptCard:
+        """Return the card of a concept; one of a layer that was not mined gets no address."""
+        if key not in self._cards:
+            self._cards[key] = self._make_card(Concept.parse(key))
+        return self._cards[key]
+
+    def _make_card(self, concept: Concept) -> ConceptCard:
+        name = self.source.names.get(concept.key)
+        named = name is not None and bool(name.name) and not name.failure
+        tables = self.atlas.layers.get(concept.layer)
+        has_page = tables is not None and concept.channel < tables.info.n_channels
+        return ConceptCard(
+            key=concept.key,
+            layer=concept.layer,
+            channel=concept.channel,
+            address=self.links.concept(concept) if has_page else "",
+            name=display_name(name) if name and named else f"channel {concept.channel}",
+            named=named,
+            mixed=bool(named and name and name.second_name),
+            kind=name.kind if name and named else "",
+            confidence=name.stated_confidence if name and named else None,
+            author=author_words(name) if name and named else "not named",
+            thumbnail=self._thumbnails.get(concept.key),
+        )
+
+    def class_name(self, class_index: int) -> str:
+        """Return the name of a class; hostile until escaped."""
+        names = self.atlas.class_names
+        if class_index == EMPTY:
+            return "no label"
+        return names[class_index] if 0 <= class_index < len(names) else f"class {class_index}"
+
+    def class_address(self, class_index: int) -> str:
+        """Address of a class's page; empty where the class has no samples."""
+        counts = self.atlas.class_counts
+        has_page = 0 <= class_index < len(counts) and counts[class_index] > 0
+        return self.links.class_page(class_index) if has_page else ""
+
+    def sample_name(self, sample_index: int) -> str:
+        """Return the file name of a sample; hostile until escaped."""
+        names = self.atlas.samples.name
+        return names[sample_index] if 0 <= sample_index < len(names) else f"sample {sample_index}"
+
+    def sample_label(self, sample_index: int) -> str:
+        """Return the label of a sample as a class name; hostile until escaped."""
+        labels = self.atlas.samples.label
+        return self.class_name(int(labels[sample_index])) if 0 <= sample_index < len(labels) else ""
+
+
+def display_name(name: ConceptName) -> str:
+    """Write a concept name, both where the references fall into two groups."""
+    return f"mixed: {name.name} / {name.second_name}" if name.second_name else name.name
+
+
+def author_words(name: ConceptName) -> str:
+    """Say who named a concept."""
+    author, _, detail = name.author.partition(":")
+    if author == "offline":
+        return "named offline from labels"
+    if author == "llm":
+        return f"named by a language model ({detail})" if detail else "named by a language model"
+    if author == "person":
+        return f"named by {detail}" if detail else "named by a person"
+    return f"named by {name.author}"
+
+
+def find(tree: object, key: str, default: object = None) -> object:
+    """Find a key anywhere in nested mappings, the shallowest first."""
+    level = [tree]
+    while level:
+        for item in level:
+            if isinstance(item, dict) and key in item:
+                return item[key]
+        level = [value for item in level if isinstance(item, dict) for value in item.values()]
+    return default

@@ -1,0 +1,135 @@
+"""The data behind the pages, for machines: JSON for each page, a CSV of all concepts, the search index.
+
+Owns their columns and keys, and what keeps hostile text harmless in a spreadsheet or a script. Must not know HTML.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from typing import Any
+
+from precompute.atlas.records import EMPTY, RANKINGS, Concept, ConceptName, LayerTables, Ranking
+from sitegen.render import script_json
+
+from .catalogue import Catalogue, display_name
+
+CSV_COLUMNS = (
+    "concept", "layer", "channel", "name", "second_name", "kind", "confidence", "author", "description",
+    "auprc", "f1", "part", "part_mass", "best_class", "best_class_mean", "page",
+)  # fmt: skip
+DESCRIPTION_IN_INDEX = 160
+
+
+def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
+    """Gather the data of one concept's page, ready for JSON."""
+    tables = catalogue.atlas.layers[concept.layer]
+    name, score = catalogue.name(concept.key), catalogue.score(concept.key)
+    truth = catalogue.truth(concept.key)
+    means = catalogue.class_means[concept.layer][:, concept.channel].tolist()
+    return {
+        "concept": concept.key,
+        "layer": concept.layer,
+        "channel": concept.channel,
+        "name": asdict(name) | {"confidence": name.stated_confidence} if name else None,
+        "score": asdict(score) if score else None,
+        "truth": asdict(truth) if truth else None,
+        **{ranking: _ranking_data(catalogue, tables, concept.channel, ranking) for ranking in RANKINGS},
+        "class_mean_relevance": {str(index): means[index] for index in catalogue.class_indices if means[index]},
+        "relevance_histogram": tables.relevance_histogram[concept.channel].tolist(),
+        "activation_histogram": tables.activation_histogram[concept.channel].tolist(),
+    }
+
+
+def _ranking_data(catalogue: Catalogue, tables: LayerTables, channel: int, ranking: Ranking) -> list[dict[str, Any]]:
+    table = tables.ranking(ranking)
+    columns = (table.sample_index[:, channel], table.score[:, channel], table.neuron[:, channel])
+    return [
+        {"rank": rank, "sample_index": index, "sample": catalogue.sample_name(index), "score": score, "neuron": neuron}
+        for rank, (index, score, neuron) in enumerate(zip(*(c.tolist() for c in columns), strict=True))
+        if index != EMPTY
+    ]
+
+
+def class_data(catalogue: Catalogue, class_index: int) -> dict[str, Any]:
+    """Gather the data of one class's page, ready for JSON."""
+    return {
+        "class_index": class_index,
+        "name": catalogue.class_name(class_index),
+        "n_samples": int(catalogue.atlas.class_counts[class_index]),
+        "mean_relevance": {layer: means[class_index].tolist() for layer, means in catalogue.class_means.items()},
+    }
+
+
+def to_json(value: object) -> str:
+    """Encode data of a page, the same bytes every time."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def concepts_csv(catalogue: Catalogue) -> str:
+    """Write all concepts as a table; text cells can never start a formula."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for concept in catalogue.concepts():
+        writer.writerow([harmless(value) for value in _csv_row(catalogue, concept)])
+    return buffer.getvalue()
+
+
+def _csv_row(catalogue: Catalogue, concept: Concept) -> list[Any]:
+    name, score, truth = (
+        catalogue.name(concept.key),
+        catalogue.score(concept.key),
+        catalogue.truth(concept.key),
+    )
+    means = catalogue.class_means[concept.layer][:, concept.channel]
+    best = int(means.argmax()) if len(means) else EMPTY
+    has_class = best != EMPTY and means[best] > 0
+    return [
+        *(concept.key, concept.layer, concept.channel),
+        *(_name_cells(name) if name else _six()),
+        *((score.auprc, score.f1) if score and not score.failure else ("", "")),
+        *((truth.part, "" if truth.mass is None else truth.mass) if truth else ("", "")),
+        *((catalogue.class_name(best), float(means[best])) if has_class else ("", "")),
+        catalogue.links.concept(concept),
+    ]
+
+
+def _name_cells(name: ConceptName) -> tuple[Any, ...]:
+    stated = "" if name.stated_confidence is None else name.stated_confidence
+    return name.name, name.second_name, name.kind, stated, name.author, name.description
+
+
+def _six() -> tuple[str, ...]:
+    return ("",) * 6
+
+
+def harmless(value: object) -> object:
+    """Put an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are."""
+    if isinstance(value, str) and value.lstrip(" \n").startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value
+
+
+def search_index(catalogue: Catalogue) -> str:
+    """Write names, descriptions and classes as a script, since a page opened from a file cannot fetch.
+
+    Rows are ``[kind, address, title, where, description]``; the kind is ``c`` for a concept, ``k`` for a class and
+    ``e`` for an explanation.
+    """
+    rows: list[list[str]] = []
+    for index in catalogue.class_indices:
+        rows.append(["k", catalogue.class_address(index), catalogue.class_name(index), "class", ""])
+    for explanation in catalogue.source.explanations:
+        best = explanation.predictions[0].class_name if explanation.predictions else ""
+        rows.append(["e", catalogue.links.explanation(explanation.id), best, explanation.photo_name, ""])
+    for concept in catalogue.concepts():
+        name = catalogue.name(concept.key)
+        named = name is not None and bool(name.name) and not name.failure
+        title = display_name(name) if name and named else ""
+        where = f"{concept.layer} channel {concept.channel}"
+        description = name.description[:DESCRIPTION_IN_INDEX] if name and named else ""
+        rows.append(["c", catalogue.links.concept(concept), title or where, where if title else "", description])
+    return f"window.atlasIndex={script_json(rows)};\n"

@@ -1,0 +1,103 @@
+"""Gathers everything that one atlas folder holds, before a single page is made.
+
+Owns which files the site reads and which of them may be absent. Must not know pages. Reads through
+`precompute.store` and `precompute.files` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from precompute.atlas import hdf5 as store
+from precompute.atlas.files import read_json, read_jsonl
+from precompute.atlas.records import Atlas, ConceptName, ConceptScore, Explanation, TruthReport
+from precompute.errors import StoreError
+
+
+@dataclass(frozen=True, eq=False)
+class AtlasSource:
+    """All records of one atlas.
+
+    Attributes
+    ----------
+    folder : Path
+    atlas : Atlas
+    names : dict of str to ConceptName
+        By concept key; a person's name wins over any other, otherwise the last one written.
+    scores : dict of str to ConceptScore
+    explanations : tuple of Explanation
+        By id.
+    truth : TruthReport or None
+    references : Path or None
+        The file ``references.h5``, where there is one.
+    warnings : tuple of str
+        What was missing.
+    """
+
+    folder: Path
+    atlas: Atlas
+    names: dict[str, ConceptName]
+    scores: dict[str, ConceptScore]
+    explanations: tuple[Explanation, ...]
+    truth: TruthReport | None
+    references: Path | None
+    warnings: tuple[str, ...]
+
+
+def read_source(folder: Path) -> AtlasSource:
+    """Read the folder of an atlas; only ``atlas.h5`` must be there.
+
+    Raises
+    ------
+    StoreError
+        ``atlas.h5`` is missing, or a file is damaged.
+    """
+    warnings: list[str] = []
+    atlas = store.read_atlas(folder / "atlas.h5")
+    references = _optional(folder / "references.h5", "no pictures are shown", warnings)
+    _optional(folder / "names.jsonl", "every concept goes by its layer and channel", warnings)
+    return AtlasSource(
+        folder=folder,
+        atlas=atlas,
+        names=choose_names(read_jsonl(folder / "names.jsonl", ConceptName)),
+        scores={score.concept: score for score in read_jsonl(folder / "scores.jsonl", ConceptScore)},
+        explanations=tuple(read_json(path, Explanation) for path in sorted((folder / "explanations").glob("*.json"))),
+        truth=_read_truth(folder / "truth.json"),
+        references=references,
+        warnings=tuple(warnings),
+    )
+
+
+def _read_truth(path: Path) -> TruthReport | None:
+    if not path.exists():
+        return None
+    try:
+        return read_json(path, TruthReport)
+    except StoreError as error:
+        what = str(error).removesuffix("Delete it and run the same command again.")
+        raise StoreError(f"{what.rstrip()} Run `atlas evaluate` with the same config to make it anew.") from error
+
+
+def choose_names(names: Iterable[ConceptName]) -> dict[str, ConceptName]:
+    """Keep one name for each concept: a person's if there is one, else the last success, else the failure."""
+    chosen: dict[str, ConceptName] = {}
+    for name in names:
+        known = chosen.get(name.concept)
+        if known is None or _authority(name) >= _authority(known):
+            chosen[name.concept] = name
+    return chosen
+
+
+def _authority(name: ConceptName) -> int:
+    if name.failure or not name.name:
+        return 0
+    return 2 if name.author.startswith("person") else 1
+
+
+def _optional(path: Path, consequence: str, warnings: list[str]) -> Path | None:
+    if path.exists():
+        return path
+    warnings.append(f"there is no {path.name}: {consequence}")
+    return None

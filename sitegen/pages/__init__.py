@@ -1,0 +1,1 @@
+"""Pages: records in, contexts of templates out. Must not write files."""

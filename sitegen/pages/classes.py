@@ -1,0 +1,131 @@
+"""Contexts of the class pages and their index. Pure: records in, dictionaries out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from precompute.atlas.records import Concept, Explanation, ShortcutTruth, TargetExplanation
+from sitegen.data.catalogue import Catalogue, ConceptCard
+
+from .explanations import explanation_card
+
+N_CONCEPTS_SHOWN = 10
+
+Explained = tuple[Explanation, TargetExplanation]
+
+
+def explained_classes(catalogue: Catalogue) -> Mapping[int, list[Explained]]:
+    """List the explanations of every class."""
+    found: dict[int, list[Explained]] = defaultdict(list)
+    for explanation in catalogue.source.explanations:
+        for target in explanation.targets:
+            found[target.class_index].append((explanation, target))
+    return found
+
+
+def class_context(
+    catalogue: Catalogue, class_index: int, explained: Mapping[int, list[Explained]], photos: dict[str, str]
+) -> dict[str, Any]:
+    """Gather what one class's page shows: the deepest layer first."""
+    indices = catalogue.class_indices
+    place = indices.index(class_index)
+    layers = [
+        _layer_rows(catalogue, class_index, layer, N_CONCEPTS_SHOWN) for layer in reversed(catalogue.atlas.layers)
+    ]
+    shortcut = _shortcut(catalogue, class_index)
+    planted = _planted_row(catalogue, class_index, shortcut)
+    flagged, further = _flagged(layers, planted)
+    return {
+        "class_index": class_index,
+        "name": catalogue.class_name(class_index),
+        "n_samples": int(catalogue.atlas.class_counts[class_index]),
+        "layers": layers,
+        "flagged": flagged,
+        "flagged_further": further,
+        "explained": [explanation_card(catalogue, item, photos) for item, _ in explained.get(class_index, [])],
+        "scores_are_shares": catalogue.scores_are_shares,
+        "shortcut": shortcut,
+        "suspect": bool(shortcut and shortcut.used) or len(flagged) > len(planted),
+        "catalogue": catalogue,
+        "previous": _neighbour(catalogue, indices[place - 1]) if place else None,
+        "following": _neighbour(catalogue, indices[place + 1]) if place + 1 < len(indices) else None,
+    }
+
+
+def _flagged(
+    layers: list[dict[str, Any]], planted: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Part the flagged rows into the planted one with the leading one of each layer, and all others."""
+    known = {row["card"].key for row in planted}
+    by_layer = [[row for row in layer["rows"] if row["flag"] and row["card"].key not in known] for layer in layers]
+    leading = [row for rows in by_layer for row in rows[:1]]
+    return [*planted, *leading], [row for rows in by_layer for row in rows[1:]]
+
+
+def _planted_row(catalogue: Catalogue, class_index: int, shortcut: ShortcutTruth | None) -> list[dict[str, Any]]:
+    """Give the row of the planted mark's concept, however far down it ranks; none where there is no such concept."""
+    if shortcut is None or not shortcut.concept:
+        return []
+    concept = Concept.parse(shortcut.concept)
+    means = catalogue.class_means[concept.layer][class_index]
+    rank = np.argsort(-means, kind="stable").tolist().index(concept.channel)
+    return [_row(catalogue, concept, rank, float(means[concept.channel]))]
+
+
+def _neighbour(catalogue: Catalogue, class_index: int) -> dict[str, str]:
+    return {"name": catalogue.class_name(class_index), "address": catalogue.class_address(class_index)}
+
+
+def _layer_rows(catalogue: Catalogue, class_index: int, layer: str, limit: int) -> dict[str, Any]:
+    means = catalogue.class_means[layer][class_index]
+    order = np.argsort(-means, kind="stable")[:limit].tolist()
+    shown = [(channel, float(means[channel])) for channel in order if means[channel] > 0]
+    rows = [
+        _row(catalogue, Concept(layer, channel), rank, mean) | {"bar": mean / shown[0][1]}
+        for rank, (channel, mean) in enumerate(shown)
+    ]
+    return {
+        "name": layer,
+        "address": catalogue.links.layer(layer),
+        "rows": rows,
+        "shown_mean": sum(mean for _, mean in shown),
+        "n_channels": catalogue.atlas.layers[layer].info.n_channels,
+    }
+
+
+def _row(catalogue: Catalogue, concept: Concept, rank: int, mean: float) -> dict[str, Any]:
+    card, flag = catalogue.card(concept.key), catalogue.flagged.get(concept.key, "")
+    return {"rank": rank, "card": card, "mean": mean, "flag": flag}
+
+
+def _shortcut(catalogue: Catalogue, class_index: int) -> ShortcutTruth | None:
+    report = catalogue.source.truth
+    shortcut = report.shortcut if report else None
+    return shortcut if shortcut and shortcut.class_name == catalogue.class_name(class_index) else None
+
+
+def classes_context(catalogue: Catalogue, explained: Mapping[int, list[Explained]]) -> dict[str, Any]:
+    """Gather the index of the classes, with the leading concept of each in the last layer."""
+    last = next(reversed(catalogue.atlas.layers), None)
+    return {
+        "classes": [
+            {
+                "name": catalogue.class_name(index),
+                "address": catalogue.class_address(index),
+                "n_samples": int(catalogue.atlas.class_counts[index]),
+                "n_explained": len(explained.get(index, [])),
+                "lead": _lead(catalogue, index, last) if last else None,
+            }
+            for index in catalogue.class_indices
+        ]
+    }
+
+
+def _lead(catalogue: Catalogue, class_index: int, layer: str) -> ConceptCard | None:
+    means = catalogue.class_means[layer][class_index]
+    channel = int(np.argmax(means)) if len(means) else 0
+    return catalogue.card(Concept(layer, channel).key) if len(means) and means[channel] > 0 else None

@@ -1,0 +1,181 @@
+"""Contexts of the concept pages, the layer galleries and their index. Pure: records in, dictionaries out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from precompute.atlas.records import EMPTY, RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
+from sitegen.charts import histogram, histogram_ends, is_even
+from sitegen.data.catalogue import Catalogue, ConceptCard, author_words, find
+from sitegen.pictures import Tile
+
+N_CLASSES_SHOWN = 8
+N_USES_SHOWN = 24
+N_CARDS_PER_LAYER = 10
+_NO_BOX = Box(0, 0, 0, 0)
+
+RANKING_WORDS: dict[Ranking, tuple[str, str]] = {
+    "relmax": ("Most relevant", "samples on which this concept did most for the target class"),
+    "actmax": ("Most active", "samples on which the channel’s output before the ReLU, {where}, is largest"),
+}
+
+
+def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
+    """Gather what one concept's page shows."""
+    tables = catalogue.atlas.layers[concept.layer]
+    name = catalogue.name(concept.key)
+    return {
+        "card": catalogue.card(concept.key),
+        "concept": concept,
+        "info": tables.info,
+        "name": name,
+        "author": author_words(name) if name else "not named",
+        "score": catalogue.score(concept.key),
+        "truth": catalogue.truth(concept.key),
+        "flag": catalogue.flagged.get(concept.key, ""),
+        "rankings": [ranking_context(catalogue, concept, ranking) for ranking in RANKINGS],
+        "has_pictures": bool(catalogue.tiles.get(concept.key)),
+        "views": _views(catalogue.tiles.get(concept.key, ())),
+        "classes": top_classes(catalogue, concept),
+        "scores_are_shares": catalogue.scores_are_shares,
+        "histograms": _histograms(catalogue, tables, concept.channel),
+        "uses": catalogue.uses.get(concept.key, [])[:N_USES_SHOWN],
+        "n_uses": len(catalogue.uses.get(concept.key, [])),
+        "catalogue": catalogue,
+        **_neighbours(catalogue, concept),
+    }
+
+
+def ranking_context(catalogue: Catalogue, concept: Concept, ranking: Ranking) -> dict[str, Any]:
+    """Gather the reference images of one ranking; where none were rendered, the rows of the table alone."""
+    title, meaning = RANKING_WORDS[ranking]
+    is_sum = find(catalogue.atlas.provenance, "max_target", default="sum") == "sum"
+    tiles = [tile for tile in catalogue.tiles.get(concept.key, ()) if tile.ranking == ranking]
+    rows = tiles or _bare_rows(catalogue.atlas.layers[concept.layer], concept.channel, ranking)
+    return {
+        "ranking": ranking,
+        "title": title,
+        "meaning": meaning.format(where="summed over the whole sample" if is_sum else "at its strongest place"),
+        "is_sum": is_sum,
+        "is_negative": ranking == "actmax" and bool(rows) and max(tile.score for tile in rows) < 0,
+        "tiles": [
+            {
+                "tile": tile,
+                "sample": catalogue.sample_name(tile.sample_index),
+                "label": catalogue.sample_label(tile.sample_index),
+                "outlier": _is_outlier(catalogue.name(concept.key), tile),
+            }
+            for tile in rows
+        ],
+    }
+
+
+def _bare_rows(tables: LayerTables, channel: int, ranking: Ranking, limit: int = 8) -> list[Tile]:
+    table = tables.ranking(ranking)
+    columns = (table.sample_index[:limit, channel], table.neuron[:limit, channel], table.score[:limit, channel])
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [
+        Tile(ranking, rank, sample_index, neuron, score, _NO_BOX)
+        for rank, (sample_index, neuron, score) in enumerate(rows)
+        if sample_index != EMPTY and score != 0  # the order of zeros is arbitrary: no reference images
+    ]
+
+
+def _is_outlier(name: ConceptName | None, tile: Tile) -> bool:
+    return bool(name) and tile.ranking == "relmax" and tile.rank in name.outliers if name else False
+
+
+def _views(tiles: Sequence[Tile]) -> list[tuple[str, str]]:
+    """List the views that there are pictures for."""
+    words = (("crop", "Crop"), ("masked", "What counted"), ("heatmap", "Heatmap"), ("whole", "Whole image"))
+    return [(view, title) for view, title in words if any(getattr(tile, view) for tile in tiles)]
+
+
+def top_classes(catalogue: Catalogue, concept: Concept) -> list[dict[str, Any]]:
+    """List the classes in which a concept has most relevance on average, with bars relative to the first."""
+    means = catalogue.class_means[concept.layer][:, concept.channel]
+    order = np.argsort(-means, kind="stable")[:N_CLASSES_SHOWN].tolist()
+    rows = [(index, float(means[index])) for index in order if means[index] > 0]
+    return [
+        {
+            "name": catalogue.class_name(index),
+            "address": catalogue.class_address(index),
+            "mean": mean,
+            "bar": mean / rows[0][1],
+            "n_samples": int(catalogue.atlas.class_counts[index]),
+        }
+        for index, mean in rows
+    ]
+
+
+def _histograms(catalogue: Catalogue, tables: LayerTables, channel: int) -> list[dict[str, Any]]:
+    atlas = catalogue.atlas
+    kinds = (
+        ("Relevance", tables.relevance_histogram[channel].tolist(), atlas.relevance_edges.tolist()),
+        ("Activation", tables.activation_histogram[channel].tolist(), atlas.activation_edges.tolist()),
+    )
+    return [
+        {
+            "title": title,
+            "chart": histogram(counts, edges, title),
+            "ends": histogram_ends(counts, edges),
+            "even": is_even(edges),
+        }
+        for title, counts, edges in kinds
+    ]
+
+
+def _neighbours(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
+    n_channels = catalogue.atlas.layers[concept.layer].info.n_channels
+    before, after = concept.channel - 1, concept.channel + 1
+    return {
+        "previous": catalogue.card(Concept(concept.layer, before).key) if before >= 0 else None,
+        "following": catalogue.card(Concept(concept.layer, after).key) if after < n_channels else None,
+    }
+
+
+def layer_context(catalogue: Catalogue, layer: str) -> dict[str, Any]:
+    """Gather the gallery of one layer."""
+    info = catalogue.atlas.layers[layer].info
+    names = list(catalogue.atlas.layers)
+    place = names.index(layer)
+    return {
+        "info": info,
+        "cards": [catalogue.card(Concept(layer, channel).key) for channel in range(info.n_channels)],
+        "flagged": catalogue.flagged,
+        "links_of": catalogue.links,
+        "previous_layer": names[place - 1] if place else "",
+        "following_layer": names[place + 1] if place + 1 < len(names) else "",
+        "truth": _layer_truth(catalogue, layer),
+    }
+
+
+def _layer_truth(catalogue: Catalogue, layer: str) -> LayerTruth | None:
+    report = catalogue.source.truth
+    return next((row for row in report.layers if row.layer == layer), None) if report else None
+
+
+def layers_context(catalogue: Catalogue) -> dict[str, Any]:
+    """Gather the index of the layers, the deepest first."""
+    return {
+        "layers": [
+            {
+                "info": tables.info,
+                "address": catalogue.links.layer(layer),
+                "cards": sample_cards(catalogue, layer, N_CARDS_PER_LAYER),
+                "n_named": sum(catalogue.card(Concept(layer, c).key).named for c in range(tables.info.n_channels)),
+            }
+            for layer, tables in reversed(catalogue.atlas.layers.items())
+        ],
+        "n_concepts": catalogue.n_concepts,
+    }
+
+
+def sample_cards(catalogue: Catalogue, layer: str, limit: int) -> list[ConceptCard]:
+    """Pick the concepts of a layer with most relevance over all classes."""
+    total = catalogue.atlas.layers[layer].class_relevance.sum(axis=0)
+    order = np.argsort(-total, kind="stable")[:limit].tolist()
+    return [catalogue.card(Concept(layer, channel).key) for channel in order]
