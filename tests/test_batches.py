@@ -64,7 +64,8 @@ def test_workers_end_with_their_parent_without_a_word(tmp_path, how):
     script = tmp_path / "run.py"
     script.write_text(
         "import os, pathlib, sys, time\n"
-        "from precompute import config, dataset\n"
+        "from precompute import config\n"
+        "from precompute.images import dataset\n"
         "if __name__ == '__main__':\n"
         f"    c = config.load_config(pathlib.Path({str(tmp_path / 'here.toml')!r}),\n"
         "        ['dataset.root=images', 'mining.n_workers=2', 'mining.batch_size=1'])\n"
