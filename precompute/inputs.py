@@ -15,10 +15,14 @@ from precompute.config import Config, config_digest
 from precompute.errors import DataError
 from precompute.images.dataset import Dataset, open_dataset
 from precompute.mining.tables import MINING_VERSION, Tables
-from precompute.network.model import LoadedModel, describe_layers, load_model, select_layers
+from precompute.network.model import BuiltinNetwork, LoadedModel, describe_layers, load_model, select_layers
 from precompute.provenance import digest_of
 from precompute.relevance.choice import choose_device, make_engine
 from precompute.relevance.protocol import Engine
+from precompute.world.network import WEIGHTS_PATH, world_vgg
+
+BUILTIN_NETWORKS = {"world": BuiltinNetwork(world_vgg, WEIGHTS_PATH)}
+"""What ``builtin:<name>`` may name in a config."""
 
 
 class Inputs:
@@ -35,12 +39,17 @@ class Inputs:
     @cached_property
     def dataset(self) -> Dataset:
         """The data set; raises DataError where it cannot be opened."""
+        if self.config.dataset.kind == "world":
+            # Imported here because drawing needs libraries that no other kind does.
+            from precompute.world.dataset import open_world  # noqa: PLC0415
+
+            return open_world(self.config)
         return open_dataset(self.config)
 
     @cached_property
     def model(self) -> LoadedModel:
         """The model; raises ModelError where it cannot be built."""
-        return load_model(self.config)
+        return load_model(self.config, BUILTIN_NETWORKS)
 
     @cached_property
     def all_layers(self) -> tuple[LayerInfo, ...]:

@@ -121,7 +121,7 @@ class Evil:
         ("unknown.pt", r"1 unknown \(extra\)"),
         ("misshapen.pt", r"1 of another shape \(0.weight \(4, 3, 5, 5\), expected \(4, 3, 3, 3\)\)"),
         ("nan.pt", "no finite numbers, first in 0.weight"),
-        ("builtin:none", "no built-in weights 'builtin:none'; known:"),
+        ("builtin:none", "no built-in network 'builtin:none'; known:"),
         ("IMAGENET1K_V1", "model.weights is 'IMAGENET1K_V1', expected"),
     ],
 )
@@ -149,7 +149,7 @@ def test_weights_that_cannot_be_used_are_refused(folder, monkeypatch, weights, m
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("vgg16", "expected 'torchvision:<name>' or"),
+        ("vgg16", "expected 'torchvision:<name>', 'builtin:<name>' or"),
         ("torchvision:vgg61", "the nearest: vgg1"),
         ("torchvision:fasterrcnn_resnet50_fpn", "not an image classifier"),
         ("torchvision:deeplabv3_resnet50", "not an image classifier"),

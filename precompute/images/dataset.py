@@ -114,12 +114,6 @@ def open_dataset(config: Config) -> Dataset:
     DataError
         No such folder, an empty one, an empty class folder, a list that does not fit.
     """
-    if config.dataset.kind == "world":
-        # Imported here because drawing needs libraries that no other kind does.
-        from precompute.world.dataset import open_world  # noqa: PLC0415
-
-        world: Dataset = open_world(config)
-        return world
     openers = {
         "folders": _open_folders,
         "flat": _open_flat,

@@ -13,7 +13,7 @@ import json
 import pickle
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -30,7 +30,7 @@ from precompute.errors import ModelError
 
 from .layers import describe_layers, select_layers
 
-__all__ = ["LoadedModel", "describe_layers", "load_model", "select_layers"]
+__all__ = ["BuiltinNetwork", "LoadedModel", "describe_layers", "load_model", "select_layers"]
 
 StateDict = Mapping[str, torch.Tensor]
 
@@ -59,8 +59,30 @@ class LoadedModel:
     class_names: tuple[str, ...] = ()
 
 
-def load_model(config: Config) -> LoadedModel:
+@dataclass(frozen=True)
+class BuiltinNetwork:
+    """A network that ships with the project, named ``builtin:<name>`` in a config so that no digest knows its module.
+
+    Attributes
+    ----------
+    make : callable
+        Builds it with torch's current random state.
+    weights : Path
+        A safetensors file.
+    """
+
+    make: Callable[[], nn.Module]
+    weights: Path
+
+
+def load_model(config: Config, builtin: Mapping[str, BuiltinNetwork] | None = None) -> LoadedModel:
     """Build the config's model with its weights.
+
+    Parameters
+    ----------
+    config : Config
+    builtin : mapping of str to BuiltinNetwork, optional
+        What ``builtin:<name>`` may name, as a factory and as weights.
 
     Raises
     ------
@@ -72,7 +94,7 @@ def load_model(config: Config) -> LoadedModel:
         warnings.filterwarnings("ignore", category=FutureWarning, module="torchvision")
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
         torch.manual_seed(config.seed)
-        module, class_names = _build(config)
+        module, class_names = _build(config, builtin or {})
     module.eval().requires_grad_(False)
     for part in module.modules():
         if getattr(part, "inplace", False) is True:
@@ -97,19 +119,24 @@ def digest_weights(state: StateDict) -> str:
     return digest.hexdigest()
 
 
-def _build(config: Config) -> tuple[nn.Module, tuple[str, ...]]:
+def _build(config: Config, builtin: Mapping[str, BuiltinNetwork]) -> tuple[nn.Module, tuple[str, ...]]:
     """Make the module and give it weights; also return the class names that the weights know."""
     kind, separator, name = config.model.factory.partition(":")
     if not separator or not kind or not name:
         raise ModelError(
-            f"{config.path}: model.factory is {config.model.factory!r}, expected 'torchvision:<name>' or "
-            "'package.module:factory'"
+            f"{config.path}: model.factory is {config.model.factory!r}, expected 'torchvision:<name>', "
+            "'builtin:<name>' or 'package.module:factory'"
         )
     weights = config.model.weights
     is_file = weights.endswith((".safetensors", ".pt", ".pth"))
     if kind == "torchvision" and not is_file and weights != "random" and not weights.startswith("builtin:"):
         return _download_torchvision(name, config.model)
-    module = _make_torchvision(name, config.model) if kind == "torchvision" else _call_factory(kind, name, config)
+    if kind == "torchvision":
+        module = _make_torchvision(name, config.model)
+    elif kind == "builtin":
+        module = _find_builtin(config.model.factory, builtin).make()
+    else:
+        module = _call_factory(kind, name, config)
     if weights == "random":
         return module, ()
     if not is_file and not weights.startswith("builtin:"):
@@ -117,7 +144,7 @@ def _build(config: Config) -> tuple[nn.Module, tuple[str, ...]]:
             f"{config.path}: model.weights is {weights!r}, expected a .safetensors or .pt file, 'builtin:<name>' or "
             "'random' (torchvision's own weights need a factory 'torchvision:<name>')"
         )
-    path = _find_builtin(weights) if weights.startswith("builtin:") else resolve_path(config, weights)
+    path = _find_builtin(weights, builtin).weights if weights.startswith("builtin:") else resolve_path(config, weights)
     state, class_names = _read_weights(path)
     _fit(module, state, path)
     return module, class_names
@@ -209,13 +236,12 @@ def _importable(folder: Path, package: str) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _find_builtin(weights: str) -> Path:
-    folder = Path(__file__).parents[1] / "world"
-    path = folder / f"{weights.partition(':')[2]}.safetensors"
-    if not path.exists():
-        known = ", ".join(f"builtin:{found.stem}" for found in sorted(folder.glob("*.safetensors"))) or "none"
-        raise ModelError(f"no built-in weights {weights!r}; known: {known}")
-    return path
+def _find_builtin(key: str, builtin: Mapping[str, BuiltinNetwork]) -> BuiltinNetwork:
+    name = key.partition(":")[2]
+    if name not in builtin:
+        known = ", ".join(f"builtin:{found}" for found in sorted(builtin)) or "none"
+        raise ModelError(f"no built-in network {key!r}; known: {known}")
+    return builtin[name]
 
 
 def _read_weights(path: Path) -> tuple[StateDict, tuple[str, ...]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from precompute.config import Config
 from precompute.errors import DataError
 
 from .canvas import SIZE
+from .network import WEIGHTS_PATH
 from .objects import CLASS_NAMES
 from .parts import PART_NAMES, PART_WORDS
 from .scenes import HELD_OUT_SEED, MARKED_CLASS, draw_scene, label_of
@@ -28,8 +28,6 @@ from .scenes import HELD_OUT_SEED, MARKED_CLASS, draw_scene, label_of
 WORLD_VERSION = 1
 """Raised whenever a scene changes for the same seed and index, so that nothing stale is reused."""
 DEFAULT_SAMPLES = 720
-WEIGHTS_PATH = Path(__file__).with_name("world.safetensors")
-"""The weights of the network that ships with the world; ``make world-model`` writes them."""
 
 Mask = npt.NDArray[np.uint8]
 

@@ -6,11 +6,15 @@ Owns the architecture. Must not know scenes or training.
 from __future__ import annotations
 
 from collections import OrderedDict
+from pathlib import Path
 
 from torch import nn
 from torchvision.models.vgg import make_layers
 
 from .objects import CLASS_NAMES
+
+WEIGHTS_PATH = Path(__file__).with_name("world.safetensors")
+"""The weights that ship with the world; ``make world-model`` writes them."""
 
 WIDTHS: tuple[int | str, ...] = (
     8, 8, "M", 16, 16, "M", 32, 32, 32, "M", 64, 64, 64, "M", 96, 96, 96, "M",

@@ -31,8 +31,7 @@ from precompute.network.model import digest_weights
 
 from .canvas import SIZE
 from .clarity import GRID, PartHeads, compute_impurity, compute_stray_relevance, shrink_filters, trace_features
-from .dataset import WEIGHTS_PATH
-from .network import world_vgg
+from .network import WEIGHTS_PATH, world_vgg
 from .objects import CLASS_NAMES
 from .parts import PART_NAMES
 from .scenes import HELD_OUT_SEED, MARKED_CLASS, TRAINING_SEED, draw_scene
