@@ -39,6 +39,7 @@ from .named import (
     ConceptName,
     ConceptScore,
 )
+from .narrated import Fact, Quantity
 from .scored import (
     ConceptTruth,
     LayerTruth,
@@ -59,6 +60,7 @@ __all__ = [
     "ConceptScore",
     "ConceptTruth",
     "Explanation",
+    "Fact",
     "FloatArray",
     "IntArray",
     "LayerExplanation",
@@ -69,6 +71,7 @@ __all__ = [
     "Narrative",
     "Place",
     "Prediction",
+    "Quantity",
     "Ranking",
     "RankingTable",
     "ReceptiveField",

@@ -1,0 +1,199 @@
+"""Records of what is said of one prediction: facts, and sentences as pieces. Import them from `records`.
+
+A sentence is never stored as prose alone: each number, concept, class and layer in it is a piece of its own, so that a
+reader of the record knows what it belongs to without parsing a language.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Unit = Literal["share", "probability", "score", "count"]
+"""A share or a probability is a fraction of 1; a score is in units of the logit or of an activation."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number of the table.
+
+    Attributes
+    ----------
+    name : str
+        What it measures, for example ``share`` or ``probability``; `docs/format.md` lists them.
+    of : tuple of str
+        The concepts (keys), layers or classes (indices as text) that it belongs to; empty for the prediction itself.
+    value : float
+        Never rounded.
+    unit : {"share", "probability", "score", "count"}
+    """
+
+    name: str
+    of: tuple[str, ...]
+    value: float
+    unit: Unit = "share"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that is true of one prediction, because the condition of its kind holds in the table.
+
+    Attributes
+    ----------
+    id : str
+        Unique within its target: kind and subject, for example ``supports:C2``.
+    kind : str
+        One of `precompute.narratives.facts.KINDS`.
+    layer : str
+        The layer it speaks of; empty where it speaks of the whole prediction.
+    concepts : tuple of str
+        Keys, in the order spoken of.
+    classes : dict of str to int
+        Class indices by role, for example ``runner_up``.
+    numbers : dict of str to Quantity
+        By role.
+    words : dict of str to str
+        Words of closed vocabularies by role, for example ``place`` or ``level``; never text from outside.
+    must : bool
+        A narrative without it would keep something back.
+    polarity : int
+        +1 where it speaks for trusting the class, -1 where it speaks against it, 0 where neither.
+    """
+
+    id: str
+    kind: str
+    layer: str = ""
+    concepts: tuple[str, ...] = ()
+    classes: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, Quantity] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    must: bool = False
+    polarity: int = 0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a sentence.
+
+    Attributes
+    ----------
+    kind : {"text", "concept", "class", "layer", "number"}
+    text : str
+        As printed. Of a concept, a class or a layer it is hostile until escaped.
+    concept : str
+        Key; empty unless it is the name of a concept.
+    class_index : int or None
+        Set for the name of a class.
+    quantity : Quantity or None
+        Set for a number: what was printed.
+    """
+
+    kind: Literal["text", "concept", "class", "layer", "number"]
+    text: str
+    concept: str = ""
+    class_index: int | None = None
+    quantity: Quantity | None = None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One sentence.
+
+    Attributes
+    ----------
+    pieces : tuple of Piece
+    facts : tuple of str
+        Ids of the facts that it says.
+    """
+
+    pieces: tuple[Piece, ...]
+    facts: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The sentence as a reader sees it. Hostile until escaped."""
+        return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Keys of the concepts named, each once."""
+        return tuple(dict.fromkeys(piece.concept for piece in self.pieces if piece.concept))
+
+
+Cell = tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class NarrativeTable:
+    """Numbers that read better in rows than in sentences.
+
+    Attributes
+    ----------
+    caption : tuple of Piece
+    header : tuple of str
+    rows : tuple of rows
+        Each row is as long as the header; its first cell names what the row is about. A cell without pieces has no
+        value.
+    """
+
+    caption: Cell
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Sentences that belong together, and the table behind them, if there is one."""
+
+    statements: tuple[Statement, ...] = ()
+    table: NarrativeTable | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A plan of a language model that could not be used, and why."""
+
+    reason: str
+    reply: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Narrative:
+    """The words of one explanation for one audience.
+
+    Attributes
+    ----------
+    audience : str
+    planner : str
+        Who chose and ordered the facts: ``built-in`` or ``llm:<model>``. The program words them in either case.
+    headline : Statement
+    paragraphs : tuple of Paragraph
+    language : str
+    added : tuple of str
+        Ids of the facts that the plan had left out and that must be told.
+    adjusted : tuple of str
+        What else of the plan was not followed, and why; in words.
+    facts_digest, wording_digest, prompt_digest : str
+        SHA-256 of the facts, of the messages and of the prompt that the words were made from; the last is empty where
+        no language model was asked.
+    refusals : tuple of Refusal
+        Plans that could not be used; shown to the reader.
+    """
+
+    audience: str
+    planner: str
+    headline: Statement
+    paragraphs: tuple[Paragraph, ...]
+    language: str = "en"
+    added: tuple[str, ...] = ()
+    adjusted: tuple[str, ...] = ()
+    facts_digest: str = ""
+    wording_digest: str = ""
+    prompt_digest: str = ""
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Every sentence in reading order, the headline first."""
+        return (self.headline, *(item for paragraph in self.paragraphs for item in paragraph.statements))

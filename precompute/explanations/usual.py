@@ -1,0 +1,78 @@
+"""What is usual: mean shares of every concept by class, and how often the network was right when this sure.
+
+Owns the statistics over the data set that an explanation is compared with; all of them are read from the mined atlas.
+Must not know words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from precompute.atlas.records import EMPTY, Atlas, FloatArray, IntArray
+
+SURENESS_BANDS = (0.0, 0.5, 0.8, 0.95)
+"""Lower ends of the ranges of probability in which right predictions are counted."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often predictions of about this probability were right on labelled samples of the data set.
+
+    Attributes
+    ----------
+    least, below : float
+        The range of probability; `below` is excluded, except where it is 1.
+    n_right, n_samples : int
+    """
+
+    least: float
+    below: float
+    n_right: int
+    n_samples: int
+
+
+@dataclass(frozen=True, eq=False)
+class UsualShares:
+    """Mean shares by class.
+
+    Attributes
+    ----------
+    counts : (n_classes,) int64
+        Samples mined whose target is the class.
+    means : dict of str to (n_classes, n_channels) float64
+        By layer: mean signed share over those samples; 0 for a class without any.
+    """
+
+    counts: IntArray
+    means: Mapping[str, FloatArray]
+
+    def mean(self, layer: str, channel: int, class_index: int) -> float | None:
+        """Return one mean; None where the layer or the class was not mined."""
+        table = self.means.get(layer)
+        if table is None or not 0 <= class_index < len(table) or not 0 <= channel < table.shape[1]:
+            return None
+        return float(table[class_index, channel]) if self.counts[class_index] > 0 else None
+
+    def others(self, class_index: int) -> list[int]:
+        """List the other classes that have samples."""
+        return [index for index in np.flatnonzero(self.counts).tolist() if index != class_index]
+
+
+def usual_shares(atlas: Atlas) -> UsualShares:
+    """Divide the class sums of an atlas by its class counts; its scores have to be shares: sums, normalised."""
+    counts = np.maximum(atlas.class_counts, 1)[:, None]
+    means = {layer: tables.class_relevance / counts for layer, tables in atlas.layers.items()}
+    return UsualShares(atlas.class_counts, means)
+
+
+def accuracy_at(atlas: Atlas, probability: float) -> Accuracy:
+    """Count the right predictions among labelled samples whose probability lies in the same band."""
+    least = max(band for band in SURENESS_BANDS if band <= probability)
+    below = min((band for band in SURENESS_BANDS if band > probability), default=1.0)
+    samples = atlas.samples
+    inside = (samples.probability >= least) & ((samples.probability < below) | (below == 1.0))
+    usable = inside & (samples.label != EMPTY) & (samples.prediction != EMPTY)
+    return Accuracy(least, below, int((usable & (samples.label == samples.prediction)).sum()), int(usable.sum()))
