@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from sitegen.numbers import coordinate, count, significant
+from precompute.atlas.numbers import count, significant
 
 N_BARS = 64
 WIDTH = 640
@@ -47,6 +47,12 @@ def histogram(counts: Sequence[int], edges: Sequence[float], title: str) -> Mark
     ).format(WIDTH, BASE + 2, label, Markup("".join(bars)), _zero_line(edges), BASE, WIDTH)
 
 
+def width(fraction: float) -> str:
+    """Write the length of a bar for a style sheet, kept between 0 and 100 %."""
+    bounded = min(max(fraction, 0.0), 1.0) if math.isfinite(fraction) else 0.0
+    return f"{100 * bounded:.2f}%"
+
+
 def is_even(edges: Sequence[float]) -> bool:
     """Tell whether all bins are equally wide."""
     widths = [high - low for low, high in pairwise(edges)]
@@ -75,8 +81,8 @@ def _bar(index: int, fraction: float, n_bars: int) -> str:
     step = WIDTH / n_bars
     gap = min(1.5, step / 5)
     height = max(1.5, fraction * (BASE - 4))
-    left = coordinate(index * step + gap / 2)
-    return f"M{left} {BASE}v-{coordinate(height)}h{coordinate(step - gap)}V{BASE}z"
+    left = _coordinate(index * step + gap / 2)
+    return f"M{left} {BASE}v-{_coordinate(height)}h{_coordinate(step - gap)}V{BASE}z"
 
 
 def _zero_line(edges: Sequence[float]) -> Markup:
@@ -85,5 +91,10 @@ def _zero_line(edges: Sequence[float]) -> Markup:
         return Markup("")
     index = bisect_right(edges, 0.0) - 1
     inside = -edges[index] / (edges[index + 1] - edges[index])
-    x = coordinate(WIDTH * (index + inside) / (len(edges) - 1))
+    x = _coordinate(WIDTH * (index + inside) / (len(edges) - 1))
     return Markup('<path class="zero" d="M{} 0V{}"/>').format(x, BASE)
+
+
+def _coordinate(value: float) -> str:
+    """Write an SVG coordinate, short and always the same."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sitegen import links, numbers
+from precompute.atlas import numbers
+from sitegen import charts, links
 
 
 def make_environment() -> Environment:
@@ -31,7 +32,7 @@ def make_environment() -> Environment:
         fixed=numbers.fixed,
         count=numbers.count,
         rank=numbers.rank,
-        width=numbers.width,
+        width=charts.width,
         json_of=links.json_of,
     )
     environment.globals.update(plural=numbers.plural, links=links)

@@ -79,7 +79,7 @@ def test_labels_that_agree_name_an_object_and_the_rest_are_outliers():
     named = name(evidence(MIXED, ["cat"] * 7 + ["bucket"]))
     assert (named.name, named.kind, named.second_name) == ("cat", "object", "")
     assert named.outliers == (7,)
-    assert "7 of 8 are labelled cat; chance would give 0.8." in named.evidence
+    assert "7 of 8 are labelled cat; chance would give 0.80." in named.evidence
     assert named.confidence > 0.7
 
 
@@ -129,7 +129,7 @@ def test_the_other_ranking_raises_or_lowers_the_confidence():
 def test_colour_names_what_the_labels_do_not():
     named = name(evidence([plain((30, 160, 40))] * 8, VARIED[:8]))
     assert (named.name.split()[0], named.kind) == ("green", "colour")
-    assert any(sentence.startswith("Green: 100% of the visible pixels") for sentence in named.evidence)
+    assert any(sentence.startswith("Green: 100\u00a0% of the visible pixels") for sentence in named.evidence)
 
 
 def test_colour_joins_a_label():
@@ -160,7 +160,7 @@ def test_a_small_area_in_any_corner_is_a_mark_even_of_one_class():
     boxes = [Box(top, left, top + 18, left + 18) for top, left in corners]
     named = name(evidence(MIXED, ["cat"] * 8, boxes))
     assert (named.name, named.kind) == ("small mark in a corner", "mark")
-    assert "8 of 8 are labelled cat; chance would give 0.8." in named.evidence
+    assert "8 of 8 are labelled cat; chance would give 0.80." in named.evidence
 
 
 def test_an_empty_corner_is_no_mark():

@@ -13,10 +13,11 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
+from precompute.atlas import numbers
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.records import ConceptName
 from precompute.errors import OutputError, StoreError
-from sitegen import numbers, pictures
+from sitegen import pictures
 from sitegen.build import build_site
 from sitegen.data.downloads import harmless
 from sitegen.data.source import choose_names, read_source

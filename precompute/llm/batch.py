@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from precompute.atlas.files import read_json, write_json
+from precompute.atlas.numbers import count
 from precompute.errors import NamerError, ReplyError
 
 from .client import LlmClient
@@ -151,9 +152,9 @@ class BatchRunner:
         waiting = sum(batch.cost_at_most for batch in self._batches if not batch.collected)
         cost = self._cost(requests) + waiting
         if requests and self._client.budget.spent + cost > self._client.budget.prices.max_cost:
-            what = f"the batch of these {len(requests):,} requests"
+            what = f"the batch of these {count(len(requests))} requests"
             if n_waiting := len(self.waiting):
-                what += f", with the {n_waiting:,} requests in batches not collected yet,"
+                what += f", with the {count(n_waiting)} requests in batches not collected yet,"
             raise self._client.budget.exceeded(cost, what)
 
     def _files(self, requests: dict[str, Request]) -> Iterable[tuple[list[str], bytes]]:

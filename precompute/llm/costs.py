@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from precompute.atlas.numbers import count
 from precompute.config import LlmConfig
 from precompute.errors import NamerError
 
@@ -75,10 +76,10 @@ class Estimate:
     def __str__(self) -> str:
         """Say it in one line for people."""
         about = "about " if self.sampled else ""
-        waiting = f", {self.n_waiting:,} requests in batches not collected yet" if self.n_waiting else ""
+        waiting = f", {count(self.n_waiting)} requests in batches not collected yet" if self.n_waiting else ""
         return (
-            f"{about}{self.n_calls:,} calls ({about}{self.n_kept:,} replies kept from before{waiting}), "
-            f"about {self.input_tokens:,} input and {self.output_tokens:,} output tokens, "
+            f"{about}{count(self.n_calls)} calls ({about}{count(self.n_kept)} replies kept from before{waiting}), "
+            f"about {count(self.input_tokens)} input and {count(self.output_tokens)} output tokens, "
             f"about ${self.cost:.2f} (at most ${self.cost_at_most:.2f} without repeated asks)"
             f"{', as batches at half the price' if self.batch else ''}"
             f"{'; estimated from a sample' if self.sampled else ''}"

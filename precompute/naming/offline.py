@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from precompute.atlas import numbers
 from precompute.atlas.records import ConceptName, Reference
 from precompute.images.places import place_words
 
@@ -222,7 +223,7 @@ def _label_sentences(first: Agreement | None, second: Agreement | None, labels: 
     for agreement in (first, second) if second else (first,):
         sentences.append(
             f"{len(agreement.members)} of {agreement.n} are labelled {display_name(agreement.word)}; "
-            f"chance would give {agreement.chance * agreement.n:.2g}."
+            f"chance would give {numbers.significant(agreement.chance * agreement.n, 2)}."
         )
     return sentences
 
@@ -235,7 +236,10 @@ def _place_sentence(appearances: Sequence[Appearance]) -> str:
     area = float(np.median([appearance.area for appearance in appearances]))
     centres = [place_words(appearance.row, appearance.column, appearance.area) for appearance in appearances]
     most = max(dict.fromkeys(centres), key=centres.count)
-    return f"The crops cover {area:.0%} of the photo (median); {centres.count(most)} of {len(centres)} lie in: {most}."
+    return (
+        f"The crops cover {numbers.percent(area)} of the photo (median); "
+        f"{centres.count(most)} of {len(centres)} lie in: {most}."
+    )
 
 
 def _describe(
@@ -247,7 +251,8 @@ def _describe(
     if named.kind == "other":
         subject = "nothing that labels, colours or textures could tell"
     return (
-        f"In common: {subject}. The visible parts cover about {area:.0%} of the photo; in looks they share {looks}. "
+        f"In common: {subject}. The visible parts cover about {numbers.percent(area)} of the photo; "
+        f"in looks they share {looks}. "
         "Derived from labels and pixels, without a language model."
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from precompute.atlas import numbers
 from precompute.atlas.records import BoolArray, FloatArray
 from precompute.images.places import place_words
 
@@ -96,7 +97,10 @@ def find_mark(appearances: Sequence[Appearance], label_rate: float) -> Trait | N
 
 
 def _mark(where: str, near: BoolArray, area: float) -> Trait:
-    sentence = f"In {near.sum()} of {len(near)} references the crop lies {where} and covers {area:.0%} of the photo."
+    sentence = (
+        f"In {near.sum()} of {len(near)} references the crop lies {where} "
+        f"and covers {numbers.percent(area)} of the photo."
+    )
     return Trait(f"small mark {where}", float(near.mean()) * 0.9, sentence, tuple(np.flatnonzero(~near).tolist()))
 
 
@@ -111,8 +115,8 @@ def find_colour(appearances: Sequence[Appearance]) -> Trait | None:
         return None
     best = order[0]
     sentence = " ".join(
-        f"{COLOURS[index].capitalize()}: {mean[index]:.0%} of the visible pixels, "
-        f"{COLOUR_PRIOR[index]:.0%} in photos at large."
+        f"{COLOURS[index].capitalize()}: {numbers.percent(mean[index])} of the visible pixels, "
+        f"{numbers.percent(COLOUR_PRIOR[index])} in photos at large."
         for index in order
     )
     lift = float((mean[best] - COLOUR_PRIOR[best]) / (1 - COLOUR_PRIOR[best]))
@@ -127,22 +131,23 @@ def find_texture(appearances: Sequence[Appearance]) -> Trait | None:
 
 def _find_edges(appearances: Sequence[Appearance]) -> Trait | None:
     stripes = [appearance.stripes for appearance in appearances]
-    common, each = abs(np.mean(stripes)), float(np.mean(np.abs(stripes)))
+    common, each = float(abs(np.mean(stripes))), float(np.mean(np.abs(stripes)))
     squareness = _mean(appearances, "squareness")
     if _mean(appearances, "contrast") <= SMOOTH:
         return None
     if common >= STRIPES:
         direction = stripe_direction(complex(np.mean(stripes)))
         direction = "diagonal" if direction in ("rising", "falling") else direction
-        sentence = f"Edges run {direction}ly with coherence {common:.2f} over all references (from 0 to 1)."
-        return Trait(f"{direction} edges", float(common), sentence)
+        sentence = f"Edges run {direction}ly with coherence {numbers.fixed(common)} over all references (from 0 to 1)."
+        return Trait(f"{direction} edges", common, sentence)
     if each >= PARALLEL:
-        sentence = f"Edges run in parallel within a reference, with coherence {each:.2f}; directions differ."
+        sentence = f"Edges run in parallel within a reference, with coherence {numbers.fixed(each)}; directions differ."
         return Trait("parallel edges", each * 0.8, sentence)
     if abs(squareness) >= SQUARE:
         words = "upright and level edges" if squareness > 0 else "slanted edges"
         sentence = (
-            f"Edges are {words.removesuffix(' edges')}: {squareness:.2f} between -1 (slanted) and 1 (upright, level)."
+            f"Edges are {words.removesuffix(' edges')}: {numbers.fixed(squareness)} between −1 (slanted) "
+            "and 1 (upright, level)."
         )
         return Trait(words, abs(squareness), sentence)
     return None
@@ -151,14 +156,14 @@ def _find_edges(appearances: Sequence[Appearance]) -> Trait | None:
 def _find_grain(appearances: Sequence[Appearance]) -> Trait | None:
     fineness, contrast, brightness = (_mean(appearances, name) for name in ("fineness", "contrast", "brightness"))
     if fineness >= FINE and contrast >= 2 * SMOOTH:
-        sentence = f"Fine detail makes up {fineness:.0%} of the brightness variance."
+        sentence = f"Fine detail makes up {numbers.percent(fineness)} of the brightness variance."
         return Trait("fine-grained texture", min(0.7, fineness * 2), sentence)
     if contrast <= SMOOTH:
-        sentence = f"The brightness changes by {contrast:.1%} of its range per pixel: smooth."
+        sentence = f"The brightness changes by {numbers.percent(contrast)} of its range per pixel: smooth."
         return Trait("smooth area", min(0.7, 1.3 - contrast / SMOOTH), sentence)
     if brightness >= BRIGHT or brightness <= DARK:
         word = "bright" if brightness >= BRIGHT else "dark"
-        return Trait(f"{word} area", 0.25, f"The mean brightness is {brightness:.0%} of its range.")
+        return Trait(f"{word} area", 0.25, f"The mean brightness is {numbers.percent(brightness)} of its range.")
     return None
 
 

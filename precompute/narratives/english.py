@@ -128,7 +128,6 @@ _NUMERALS = (
 
 ENGLISH = Language(
     code="en",
-    decimal=".",
     quotes=("\u201c", "\u201d"),
     unnamed="channel {channel} of {layer} (unnamed)",
     mixed="{first} / {second} (mixed)",

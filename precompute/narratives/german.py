@@ -133,7 +133,6 @@ _NUMERALS = (
 
 GERMAN = Language(
     code="de",
-    decimal=",",
     quotes=("\u201e", "\u201c"),
     unnamed="Kanal {channel} von {layer} (ohne Namen)",
     mixed="{first} / {second} (gemischt)",

@@ -103,8 +103,6 @@ class Language:
     ----------
     code : str
         For example ``en``.
-    decimal : str
-        Decimal mark.
     quotes : tuple of str
         Opening and closing.
     unnamed, mixed, namesake : str
@@ -123,7 +121,6 @@ class Language:
     """
 
     code: str
-    decimal: str
     quotes: tuple[str, str]
     unnamed: str
     mixed: str

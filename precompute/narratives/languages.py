@@ -17,8 +17,8 @@ KNOWN_LANGUAGES = {language.code: language for language in (ENGLISH, GERMAN)}
 def find_language(code: str) -> Language:
     """Return the language of a code such as ``de`` or ``de-CH``.
 
-    A language that the project does not know has English number marks, quotes and phrases, no sentences of its own
-    and no lexicon: generated narratives are then English, and of the checks only the structural ones hold.
+    A language that the project does not know has its own number marks, English quotes and phrases, no sentences of
+    its own and no lexicon: generated narratives are then English, and of the checks only the structural ones hold.
     """
     known = KNOWN_LANGUAGES.get(code.lower().replace("_", "-").partition("-")[0])
     return known or replace(ENGLISH, code=code, list_end=", ", sentences={}, lexicon=None)

@@ -24,7 +24,7 @@ from .placeholders import (
     value,
 )
 
-_NUMBER = "([<>+\u2212\u00a0\\d.,%]+)"
+_NUMBER = "([<>+\u2212\u00a0\u202f\u2019\\d.,%]+)"
 
 
 def number_faults(narrative: Narrative, table: ExplanationTable, language: Language) -> list[str]:

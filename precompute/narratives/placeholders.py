@@ -12,22 +12,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from precompute.atlas import numbers
 from precompute.explanations.table import ConceptRow, ExplanationTable, LayerRow
 
 from .language import Language
 
 Scope = Literal["all", "concept", "layer"]
-Format = Literal["percent", "signed_percent", "decimal", "count", "class", "name", "layer", "place"]
+Format = Literal["percent", "signed_percent", "decimal", "count", "index", "class", "name", "layer", "place"]
 Value = float | int | str
 
-NON_BREAKING_SPACE = "\u00a0"
-MINUS = "\u2212"
-_NOISE = 1e-12
-"""Sums of shares are off by rounding: 1 - 1e-16 is printed as 100 %."""
 _BRACES = re.compile(r"\{([^{}]*)\}|[{}]")
 _CONTENT = re.compile(r"([a-z_]+)(?::(C[1-9][0-9]*(?:\.[1-9][0-9]*)?|L[1-9][0-9]*))?")
+_GROUPED = r"\d{1,3}(?:[.,\u2019\u00a0\u202f]\d{3})+(?:[.,]\d{1,2})?(?!\d)"
+"""No number is printed with three decimals: three digits after a mark are a group."""
 _NUMBER = re.compile(
-    r"(?P<bound>[<>][\u00a0 ])?(?P<sign>[+\u2212-])?(?P<digits>\d+(?:[.,]\d+)?)(?P<percent>[\u00a0 ]%)?"
+    rf"(?P<bound>[<>][\u00a0 ])?(?P<sign>[+\u2212-])?(?P<digits>{_GROUPED}|\d+(?:[.,]\d+)?)(?P<percent>[\u00a0 ]%)?"
 )
 
 
@@ -88,10 +87,10 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
     "opposing": (Field("layer", "percent", "share with the other sign", lambda row: row.opposing),),
     "relevance_sum": (Field("layer", "decimal", "sum of the layer's relevance", lambda row: row.relevance_sum),),
     "name": (Field("concept", "name", "the concept's name, in quotes", lambda row: row.id),),
-    "channel": (Field("concept", "count", "the concept's channel", lambda row: row.channel),),
+    "channel": (Field("concept", "index", "the concept's channel", lambda row: row.channel),),
     "share": (Field("concept", "signed_percent", "signed share of the layer's relevance", lambda row: row.share),),
     "magnitude": (Field("concept", "percent", "the same without its sign", lambda row: row.magnitude),),
-    "rank": (Field("concept", "count", "rank by absolute share, from 0", lambda row: row.rank),),
+    "rank": (Field("concept", "index", "rank by absolute share, from 0", lambda row: row.rank),),
     "relevance": (Field("concept", "decimal", "signed relevance in units of the logit", lambda row: row.relevance),),
     "activation": (Field("concept", "decimal", "sum of the channel's output", lambda row: row.activation),),
     "place": (Field("concept", "place", "where in the photo, as a phrase", lambda row: row.place or None),),
@@ -107,7 +106,14 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
 }
 """Every field by name; `layer` is read from a layer or from a concept."""
 
-NUMERIC_FORMATS = ("percent", "signed_percent", "decimal", "count")
+_PRINTERS: dict[str, Callable[[float, str], str]] = {
+    "percent": numbers.percent,
+    "signed_percent": numbers.signed_percent,
+    "decimal": numbers.decimal,
+    "count": numbers.count,
+    "index": lambda value, _: numbers.rank(int(value)),
+}
+NUMERIC_FORMATS = tuple(_PRINTERS)
 
 
 class PlaceholderError(ValueError):
@@ -212,9 +218,7 @@ def printed(placeholder: Placeholder, table: ExplanationTable, language: Languag
         return language.place(str(found))
     if form == "layer":
         return str(found)
-    if form == "count":
-        return str(found)
-    return _number(float(found), form).replace(".", language.decimal)
+    return _PRINTERS[form](float(found), language.code)
 
 
 def name_text(row: ConceptRow, table: ExplanationTable, language: Language) -> str:
@@ -228,23 +232,6 @@ def name_text(row: ConceptRow, table: ExplanationTable, language: Language) -> s
     if row.name.second_name.strip():
         text = language.mixed.format(first=text, second=language.quote(row.name.second_name))
     return language.namesake.format(name=text, channel=row.channel) if table.has_namesake(row) else text
-
-
-def _number(raw: float, form: str) -> str:
-    """Print with a fixed number of decimals, but never a value as 0 or as 100 % that is neither."""
-    is_percent = form != "decimal"
-    scale, n_decimals, unit = (100, 1, f"{NON_BREAKING_SPACE}%") if is_percent else (1, 2, "")
-    sign = MINUS if raw < 0 else "+" if form == "signed_percent" else ""
-    if abs(raw) <= _NOISE:
-        return f"0{unit}"
-    if is_percent and abs(abs(raw) - 1) <= _NOISE:
-        return f"{sign}100{unit}"
-    digits, bound = f"{abs(raw) * scale:.{n_decimals}f}", ""
-    if float(digits) == 0:
-        digits, bound = f"{10.0**-n_decimals:.{n_decimals}f}", "<" if raw > 0 else ">"
-    elif is_percent and float(digits) == 100 and abs(raw) < 1:
-        digits, bound = "99.9", ">" if raw > 0 else "<"
-    return f"{bound}{NON_BREAKING_SPACE if bound else ''}{sign}{digits}{unit}"
 
 
 @dataclass(frozen=True)
@@ -273,19 +260,19 @@ class PrintedNumber:
             return raw < self.value and (self.value < 0 or raw > 0)
         if self.bound == ">":
             return raw > self.value and (self.value > 0 or raw < 0)
-        return (self.value == 0 or raw * self.value > 0) and abs(raw - self.value) <= self.half_step + 2 * _NOISE
+        return (self.value == 0 or raw * self.value > 0) and abs(raw - self.value) <= self.half_step + 2 * numbers.NOISE
 
 
 def numbers_in(text: str) -> list[PrintedNumber]:
     """Read every number of a rendered text, in order; the decimal mark may be a point or a comma."""
-    numbers = []
+    found = []
     for match in _NUMBER.finditer(text):
-        digits = match["digits"].replace(",", ".")
+        whole, _, decimals = re.sub(r"[.,](\d{1,2})$", r";\1", match["digits"]).partition(";")
+        digits, n_decimals = f"{re.sub(r'[^0-9]', '', whole)}.{decimals or 0}", len(decimals)
         scale = 0.01 if match["percent"] else 1.0
-        n_decimals = len(digits.partition(".")[2])
-        sign = -1.0 if match["sign"] in (MINUS, "-") else 1.0
+        sign = -1.0 if match["sign"] in (numbers.MINUS, "-") else 1.0
         half_step = 0.5 * 10.0**-n_decimals * scale if n_decimals else 0.0
-        numbers.append(
+        found.append(
             PrintedNumber(match[0], sign * float(digits) * scale, half_step, (match["bound"] or "").strip(" \u00a0"))
         )
-    return numbers
+    return found

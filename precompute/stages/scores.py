@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from precompute.atlas import numbers
 from precompute.atlas.files import read_jsonl, write_jsonl
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader
@@ -98,7 +99,7 @@ class ScoreStage:
         scored = [score for score in scores if not score.failure]
         mean = sum(score.auprc for score in scored) / max(len(scored), 1)
         shuffled = sum(score.shuffled_auprc for score in scored) / max(len(scored), 1)
-        found = f"mean AUPRC {mean:.2f} (with another concept's name {shuffled:.2f})"
+        found = f"mean AUPRC {numbers.fixed(mean)} (with another concept's name {numbers.fixed(shuffled)})"
         self._reporter.say(f"scored    {self._workspace.scores}: {len(scored)} names, {found}")
 
     def estimate(self, atlas: Atlas, namer: Namer) -> Estimate:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from precompute.atlas import numbers
 from precompute.atlas.files import read_json, read_jsonl, write_json
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader
@@ -97,7 +98,8 @@ class TruthStage:
             if layer.n_concepts and layer.pointing_game is not None and layer.pointing_game_shuffled is not None:
                 self._reporter.say(
                     f"evaluated {layer.layer}: {layer.n_clear} of {layer.n_concepts} concepts with a clear part, "
-                    f"pointing game {layer.pointing_game:.0%} (shuffled {layer.pointing_game_shuffled:.0%})"
+                    f"pointing game {numbers.percent(layer.pointing_game)} "
+                    f"(shuffled {numbers.percent(layer.pointing_game_shuffled)})"
                 )
         return report
 

@@ -1,0 +1,156 @@
+import ast
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from precompute.atlas import numbers
+from precompute.naming.traits import COLOURS, find_colour
+from precompute.narratives.languages import find_language
+from precompute.narratives.placeholders import numbers_in, render
+from sitegen import charts
+from sitegen.render import make_environment
+from tests.narrative_table import table
+
+ROOT = Path(__file__).parents[1]
+
+
+def plain(text):
+    return text.replace(numbers.NO_BREAK, " ")
+
+
+@pytest.mark.parametrize(
+    ("fraction", "printed"),
+    [
+        (0.0, "0 %"),
+        (0.004, "0.4 %"),
+        (0.0897, "9.0 %"),
+        (0.4062, "40.6 %"),
+        (-0.25, "−25.0 %"),
+        (4e-4, "< 0.1 %"),
+        (-4e-4, "> −0.1 %"),
+        (1.0, "100 %"),
+        (1 - 1e-16, "100 %"),
+        (0.99999, "> 99.9 %"),
+        (-0.99999, "< −99.9 %"),
+        (0.9999999995, "> 99.9 %"),
+        (5e-10, "< 0.1 %"),
+        (1.303, "130.3 %"),
+        (14.08, "1,408.0 %"),
+        (None, "–"),
+        (math.nan, "–"),
+        (math.inf, "–"),
+        (-math.inf, "–"),
+    ],
+)
+def test_percent_never_hides_a_value(fraction, printed):
+    assert plain(numbers.percent(fraction)) == printed
+
+
+@pytest.mark.parametrize(
+    ("share", "printed"), [(0.27, "+27.0 %"), (-0.27, "−27.0 %"), (4e-4, "< +0.1 %"), (0.0, "0 %"), (math.nan, "–")]
+)
+def test_shares_carry_their_sign(share, printed):
+    assert plain(numbers.signed_percent(share)) == printed
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        (0.0, "0"), (1e-13, "0"), (0.004, "< 0.01"), (-0.004, "> −0.01"), (11.2, "11.20"), (-11.2, "−11.20"),
+        (1408, "1,408.00"), (math.nan, "–"), (math.inf, "–"), (None, "–"),
+    ],
+)  # fmt: skip
+def test_a_logit_has_two_decimals(value, printed):
+    assert plain(numbers.decimal(value)) == printed
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        (0.0, "0.00"), (1.0, "1.00"), (0.004, "< 0.01"), (0.997, "> 0.99"), (0.5, "0.50"), (-0.35, "−0.35"),
+        (math.nan, "–"), (None, "–"),
+    ],
+)  # fmt: skip
+def test_a_score_is_printed_as_none_or_all_only_where_it_is(value, printed):
+    assert plain(numbers.fixed(value)) == printed
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        (0.0, "0"), (12345.678, "12,346"), (-0.012345, "−0.0123"), (0.99996, "1.00"), (0.004, "0.00400"),
+        (1.5e-7, "1.50 × 10⁻⁷"), (-1e9, "−1.00 × 10⁹"), (99999.9, "1.00 × 10⁵"), (math.nan, "–"), (-math.inf, "–"),
+    ],
+)  # fmt: skip
+def test_an_activation_has_significant_digits(value, printed):
+    assert plain(numbers.significant(value)) == printed
+
+
+@pytest.mark.parametrize(("value", "printed"), [(7, "7"), (1408, "1,408"), (-1408, "−1,408"), (math.nan, "–")])
+def test_counts_are_grouped(value, printed):
+    assert numbers.count(value) == printed
+
+
+def test_a_count_and_its_noun_agree():
+    assert plain(numbers.plural(1, "class", "classes")) == "1 class"
+    assert plain(numbers.plural(1408, "concept")) == "1,408 concepts"
+
+
+@pytest.mark.parametrize(
+    ("language", "share", "logit", "things"),
+    [
+        ("en", "< 0.1 %", "1,408.50", "1,234,567"),
+        ("de", "< 0,1 %", "1.408,50", "1.234.567"),
+        ("de-CH", "< 0.1 %", "1’408.50", "1’234’567"),
+        ("fr", "< 0,1 %", "1\u202f408,50", "1\u202f234\u202f567"),
+        ("hi", "< 0.1 %", "1,408.50", "12,34,567"),
+        ("no such language", "< 0.1 %", "1,408.50", "1,234,567"),
+    ],
+)
+def test_each_language_has_its_own_marks(language, share, logit, things):
+    assert plain(numbers.percent(4e-4, language)) == share
+    assert plain(numbers.decimal(1408.5, language)) == logit
+    assert plain(numbers.count(1234567, language)) == things
+
+
+def test_pages_narratives_and_names_print_the_same_value_alike():
+    page = make_environment().from_string("{{ value | percent }}").render(value=0.004)
+    narrative = render("{probability}", table(probability=0.004), find_language("en"))
+    appearance = _Appearance(np.eye(len(COLOURS))[0] * 0.996 + 0.004 / len(COLOURS))
+    trait = find_colour([appearance] * 4)
+    assert page == narrative == numbers.percent(0.004)
+    assert f"{numbers.percent(0.996 + 0.004 / len(COLOURS))} of the visible pixels" in trait.sentence
+
+
+class _Appearance:
+    def __init__(self, colours):
+        self.colours = colours
+
+
+def test_a_count_in_a_narrative_is_grouped_as_on_a_page_and_read_back():
+    made = table(n_channels=1408)
+    for language, printed in (("en", "1,408"), ("de", "1.408")):
+        text = render("{n_channels:L1}", made, find_language(language))
+        assert text == printed
+        assert [number.value for number in numbers_in(text)] == [1408]
+
+
+def test_no_other_module_formats_a_number_for_readers():
+    """A format such as ``:.0%`` or ``:,`` rounds to 0 and to 100 % and knows no language; constants are not measured."""
+    found = []
+    for path in sorted([*ROOT.glob("precompute/**/*.py"), *ROOT.glob("sitegen/**/*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FormattedValue) and not re.fullmatch(r"[A-Z_]+", ast.unparse(node.value)):
+                parts = node.format_spec.values if isinstance(node.format_spec, ast.JoinedStr) else ()
+                texts = [part.value for part in parts if isinstance(part, ast.Constant)]
+                found += [(str(path.relative_to(ROOT)), text) for text in texts if re.search(r"%$|^,", text)]
+    assert found == []
+
+
+def test_bars_stay_within_their_frame():
+    assert charts.width(1.7) == "100.00%"
+    assert charts.width(-1) == "0.00%"
+    assert charts.width(math.nan) == "0.00%"
