@@ -1,6 +1,7 @@
 """The TOML of one atlas as frozen typed records.
 
-Owns the keys, their types and defaults, and what an unknown key is answered with. Must not know the stages.
+Owns the keys, their types, ranges and defaults, reading a file and overrides into them, and the message for what does
+not fit. Must not know the stages.
 """
 
 from __future__ import annotations
@@ -11,17 +12,46 @@ import json
 import math
 import os
 import re
+import reprlib
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from precompute import toml_records
-from precompute.errors import ConfigError
+from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from precompute.errors import ConfigError, did_you_mean
+
+_RULES = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+Text = Annotated[str, Strict(), Field(pattern=r"^[^\x00]*$")]
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+Argument = Whole | Number | Text | Flag
+
+NotNegative = Annotated[Whole, Field(ge=0)]
+Positive = Annotated[Whole, Field(ge=1)]
+Side = Annotated[Whole, Field(ge=1, le=16384)]
+Amount = Annotated[Number, Field(ge=0)]
+Duration = Annotated[Number, Field(ge=0.001)]
+Deviation = Annotated[Number, Field(ge=1e-12)]
+
+HOW = "says how the work is done and does not change its result"
+"""Marks a key that no digest contains: another value keeps everything that is there."""
+
+_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"
+_NAME_IN_WORDS = (
+    "1 to 100 letters, digits, '-', '_' or '.', not starting with '.', because it names folders (--set name=... or a "
+    'line name = "..." in the config)'
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_RULES)
 class DatasetConfig:
     """Where the samples come from.
 
@@ -47,27 +77,27 @@ class DatasetConfig:
     """
 
     kind: Literal["folders", "flat", "unlabelled", "tar", "imagenette", "world"] = "folders"
-    root: str = ""
-    ground_truth: str = ""
+    root: Text = ""
+    ground_truth: Text = ""
     ground_truth_ids: Literal["auto", "torchvision", "ilsvrc"] = "auto"
-    classes: str = ""
-    limit: int = 0
-    max_megapixels: float = 100.0
-    n_samples: int = 0
+    classes: Text = ""
+    limit: NotNegative = 0
+    max_megapixels: Annotated[Number, Field(ge=0.001)] = 100.0
+    n_samples: NotNegative = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_RULES)
 class PreprocessingConfig:
     """From a decoded image to the input of the model: resize the shorter side, centre crop, scale, normalise."""
 
-    resize: int = 256
-    crop: int = 224
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    resize: Side = 256
+    crop: Side = 224
+    mean: tuple[Number, Number, Number] = (0.485, 0.456, 0.406)
+    std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_RULES)
 class ModelConfig:
     """The network.
 
@@ -82,13 +112,13 @@ class ModelConfig:
         Names or shell patterns; empty selects every convolution.
     """
 
-    factory: str = "torchvision:vgg16"
-    weights: str = "IMAGENET1K_V1"
-    layers: tuple[str, ...] = ()
-    arguments: dict[str, int | float | str | bool] = field(default_factory=dict)
+    factory: Text = "torchvision:vgg16"
+    weights: Text = "IMAGENET1K_V1"
+    layers: tuple[Text, ...] = ()
+    arguments: dict[str, Argument] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_RULES)
 class RelevanceConfig:
     """How relevance is computed.
 
@@ -112,26 +142,26 @@ class RelevanceConfig:
 
     engine: Literal["auto", "zennit", "sequential"] = "auto"
     composite: Literal["EpsilonPlusFlat", "EpsilonPlus"] = "EpsilonPlusFlat"
-    zero_params: bool = False
+    zero_params: Flag = False
     target: Literal["label", "prediction"] = "label"
     max_target: Literal["sum", "max"] = "sum"
-    normalised: bool = True
+    normalised: Flag = True
     precision: Literal["float64", "float32", "tf32", "bf16"] = "float32"
-    device: str = "auto"
+    device: Annotated[Text, HOW] = "auto"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_RULES)
 class MiningConfig:
     """The one pass over the data set. `batch_size` and `n_workers` do not change the result."""
 
-    top_k: int = 40
-    shard_size: int = 2048
-    batch_size: int = 16
-    n_workers: int = 2
-    cache_images: bool = False
+    top_k: Annotated[Whole, Field(ge=1, le=100_000)] = 40
+    shard_size: Positive = 2048
+    batch_size: Annotated[Positive, HOW] = 16
+    n_workers: Annotated[Whole, Field(ge=0, le=1024), HOW] = 2
+    cache_images: Annotated[Flag, HOW] = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_RULES)
 class ReferencesConfig:
     """Rendering of reference images.
 
@@ -148,13 +178,13 @@ class ReferencesConfig:
         Longer side of a stored picture in pixels.
     """
 
-    per_ranking: int = 8
-    heatmap_layers: tuple[str, ...] = ("*",)
+    per_ranking: Annotated[Whole, Field(ge=1, le=100_000)] = 8
+    heatmap_layers: tuple[Text, ...] = ("*",)
     start: Literal["neuron", "channel", "output"] = "neuron"
-    tile: int = 112
+    tile: Annotated[Whole, Field(ge=16, le=16384)] = 112
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_RULES)
 class ExplainingConfig:
     """Explanations of single photos.
 
@@ -166,18 +196,18 @@ class ExplainingConfig:
         Names or patterns; empty takes the last mined layer (with its parallel siblings).
     """
 
-    photos: tuple[str, ...] = ()
-    n_photos: int = 24
-    min_probability: float = 0.05
-    max_targets: int = 3
-    n_concepts: int = 5
-    n_sub_concepts: int = 3
-    layers: tuple[str, ...] = ()
-    audiences: tuple[str, ...] = ("expert", "stakeholder")
-    language: str = "en"
+    photos: tuple[Text, ...] = ()
+    n_photos: NotNegative = 24
+    min_probability: Annotated[Number, Field(ge=0, le=1)] = 0.05
+    max_targets: Positive = 3
+    n_concepts: Positive = 5
+    n_sub_concepts: NotNegative = 3
+    layers: tuple[Text, ...] = ()
+    audiences: tuple[Text, ...] = ("expert", "stakeholder")
+    language: Text = "en"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_RULES)
 class LlmConfig:
     """The language model; the key comes from the environment variable named here and is never written anywhere.
 
@@ -191,30 +221,30 @@ class LlmConfig:
         US dollars; the run stops before it spends more.
     """
 
-    enabled: bool = False
-    base_url: str = ""
-    model: str = "gpt-5-mini"
-    key_variable: str = "OPENAI_API_KEY"
-    concurrency: int = 16
-    timeout: float = 60.0
-    max_retries: int = 6
-    price_input: float = 0.25
-    price_output: float = 2.0
-    max_cost: float = 20.0
+    enabled: Flag = False
+    base_url: Text = ""
+    model: Text = "gpt-5-mini"
+    key_variable: Annotated[Text, HOW] = "OPENAI_API_KEY"
+    concurrency: Annotated[Whole, Field(ge=1, le=4096), HOW] = 16
+    timeout: Annotated[Duration, HOW] = 60.0
+    max_retries: Annotated[Whole, Field(ge=0, le=1000), HOW] = 6
+    price_input: Annotated[Amount, HOW] = 0.25
+    price_output: Annotated[Amount, HOW] = 2.0
+    max_cost: Annotated[Amount, HOW] = 20.0
     structured_output: Literal["auto", "json_schema", "json_object", "prompt"] = "auto"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_RULES)
 class SiteConfig:
     """The site. `include_images` off leaves out every pixel of the data set."""
 
-    title: str = ""
-    description: str = ""
-    include_images: bool = True
-    n_gallery: int = 8
+    title: Text = ""
+    description: Text = ""
+    include_images: Flag = True
+    n_gallery: NotNegative = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_RULES)
 class Config:
     """One atlas.
 
@@ -226,9 +256,9 @@ class Config:
         The config file; relative paths in it start from its folder.
     """
 
-    name: str
+    name: Annotated[str, Strict(), Field(pattern=_NAME, description=_NAME_IN_WORDS)]
     path: Path
-    seed: int = 0
+    seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 0
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -240,43 +270,10 @@ class Config:
     site: SiteConfig = field(default_factory=SiteConfig)
 
 
-_RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**63 - 1),
-    "dataset.limit": (0, math.inf),
-    "dataset.max_megapixels": (0.001, math.inf),
-    "dataset.n_samples": (0, math.inf),
-    "preprocessing.resize": (1, 16384),
-    "preprocessing.crop": (1, 16384),
-    "preprocessing.std": (1e-12, math.inf),
-    "mining.top_k": (1, 100_000),
-    "mining.shard_size": (1, math.inf),
-    "mining.batch_size": (1, math.inf),
-    "mining.n_workers": (0, 1024),
-    "references.per_ranking": (1, 100_000),
-    "references.tile": (16, 16384),
-    "explaining.n_photos": (0, math.inf),
-    "explaining.min_probability": (0, 1),
-    "explaining.max_targets": (1, math.inf),
-    "explaining.n_concepts": (1, math.inf),
-    "explaining.n_sub_concepts": (0, math.inf),
-    "llm.concurrency": (1, 4096),
-    "llm.timeout": (0.001, math.inf),
-    "llm.max_retries": (0, 1000),
-    "llm.price_input": (0, math.inf),
-    "llm.price_output": (0, math.inf),
-    "llm.max_cost": (0, math.inf),
-    "site.n_gallery": (0, math.inf),
-}
-"""Inclusive bounds of the numbers; of each element where the value is an array."""
+# --- reading ---------------------------------------------------------------------------------------------------
 
-WITHOUT_EFFECT = frozenset(
-    [
-        *("mining.batch_size", "mining.n_workers", "mining.cache_images", "relevance.device"),
-        *("llm.key_variable", "llm.concurrency", "llm.timeout", "llm.max_retries"),
-        *("llm.price_input", "llm.price_output", "llm.max_cost"),
-    ]
-)
-"""Keys that say how the work is done but do not change its result, so that no digest contains them."""
+MAX_SIZE = 256 * 1024
+"""Bytes of a config; a larger file is none."""
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -299,41 +296,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         The file is missing or no TOML; a key is unknown; a value has the wrong type, is not among the allowed
         ones or out of range. Says where (file and line, or command line) and what would be right.
     """
-    schema = toml_records.Schema(Config, _RANGES, hidden=frozenset({"path"}))
     text = _read_text(path)
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    values: dict[str, Any] = {"name": path.stem}
-    toml_records.merge(values, schema.check(document, toml_records.FileOrigin(path, text)))
+    document = _parse(text, str(path))
+    config = _check(document, path, _Origin(str(path), text))
     for override in overrides:
-        changed = toml_records.parse_override(override)
-        toml_records.merge(values, schema.check(changed, toml_records.CommandLineOrigin(override)))
-    config: Config = toml_records.construct(Config, {**values, "path": path.absolute()})
-    _check_name(config)
+        place = f"command line, {_short(override)}"
+        _put(document, override, place)
+        config = _check(document, path, _Origin(place))
     return config
-
-
-def config_digest(config: Config, *sections: str) -> str:
-    """Compute the SHA-256 (hexadecimal) of the seed and the named sections.
-
-    Keys that do not change results (batch size, workers, device, caches, prices) are left out; paths count as they
-    are written in the file, so that a moved project keeps its digests.
-
-    Raises
-    ------
-    ConfigError
-        There is no such section.
-    """
-    content: dict[str, Any] = {"seed": config.seed}
-    for section in sections:
-        record = getattr(config, section, None)
-        if not dataclasses.is_dataclass(record) or isinstance(record, type):
-            raise ConfigError(f"no config section {section!r}")
-        values = dataclasses.asdict(record)
-        content[section] = {key: values[key] for key in values if f"{section}.{key}" not in WITHOUT_EFFECT}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def resolve_path(config: Config, text: str) -> Path:
@@ -356,18 +326,291 @@ def resolve_path(config: Config, text: str) -> Path:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"the config {path} is not a file: give the TOML file of an atlas")
+        with path.open("rb") as file:
+            content = file.read(MAX_SIZE + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        shipped = sorted(str(found) for folder in (path.parent, Path("data")) for found in _configs_in(folder))
+        known = f" Existing configs: {', '.join(dict.fromkeys(shipped))}." if shipped else ""
+        raise ConfigError(f"cannot read the config {str(path)!r}: {reason}.{known}") from error
+    if len(content) > MAX_SIZE:
+        raise ConfigError(f"{path} has more than {MAX_SIZE // 1024} KiB, so it is no config: give the TOML of an atlas")
+    try:
+        return content.decode("utf-8-sig")  # editors of Windows put a mark in front
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not a UTF-8 text file: {error.reason} at byte {error.start}") from error
-    except OSError as error:
-        shipped = sorted(str(found) for folder in (path.parent, Path("data")) for found in folder.glob("*.toml"))
-        known = f" Existing configs: {', '.join(dict.fromkeys(shipped))}." if shipped else ""
-        raise ConfigError(f"cannot read the config {path}: {error.strerror}.{known}") from error
 
 
-def _check_name(config: Config) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", config.name):
-        raise ConfigError(
-            f"{config.path}: 'name' must be 1 to 100 letters, digits, '-', '_' or '.', not starting with '.', "
-            f"because it names folders; found {config.name!r}"
+def _configs_in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.glob("*.toml"))
+    except (OSError, ValueError):
+        return []
+
+
+def _parse(text: str, place: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigError(f"{place} is not valid TOML: arrays or tables nested too deeply") from error
+    except ValueError as error:  # numbers of thousands of digits raise it bare
+        raise ConfigError(f"{place} is not valid TOML: {error}") from error
+
+
+def _put(document: dict[str, Any], override: str, place: str) -> None:
+    """Put ``section.key=value`` into a document; a value that is not TOML is taken as text."""
+    name, separator, text = (part.strip() for part in override.partition("="))
+    keys = name.split(".")
+    if not separator or not all(keys):
+        raise ConfigError(f"{place} is not an override, write section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        value = text
+    table = document
+    for key in keys[:-1]:
+        inner = table.get(key)
+        if not isinstance(inner, dict):
+            table[key] = inner = {}
+        table = inner
+    old = table.get(keys[-1])
+    table[keys[-1]] = old | value if isinstance(old, dict) and isinstance(value, dict) else value
+
+
+# --- what does not fit -----------------------------------------------------------------------------------------
+
+
+class _Origin(NamedTuple):
+    """Where values were written: a file with its text, or the command line."""
+
+    place: str
+    text: str = ""
+
+    def describe(self, name: str) -> str:
+        """Say where the key of the dotted name stands."""
+        line = find_line(self.text, name.split(".")) if self.text else 0
+        return f"{self.place}, line {line}" if line else self.place
+
+
+@cache
+def _adapter() -> TypeAdapter[Config]:
+    return TypeAdapter(Config)
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    """Return the JSON Schema of what a config may hold, from which the messages are made."""
+    return _adapter().json_schema()
+
+
+def _check(document: Mapping[str, Any], path: Path, origin: _Origin) -> Config:
+    """Make the config of a document."""
+    if "path" in document:  # a field, but no key: it is where the file lies
+        raise ConfigError(f"{origin.describe('path')}: unknown key 'path'{_suggest('path')}")
+    values = {"name": path.stem, **document, "path": path.absolute()}
+    try:
+        return _adapter().validate_python(values)
+    except ValidationError as error:
+        raise _wrong(values, error, origin) from error
+
+
+def _wrong(values: Mapping[str, Any], error: ValidationError, origin: _Origin) -> ConfigError:
+    """Turn the first of pydantic's findings into one message: where, what it must be, what was found."""
+    detail = error.errors(include_url=False, include_input=False)[0]
+    keys, found, schema = _locate(detail["loc"], values)
+    name = ".".join(keys)
+    if detail["type"] == "unexpected_keyword_argument":
+        return ConfigError(f"{origin.describe(name)}: unknown key {_short(name)}{_suggest(name)}")
+    if "properties" in schema:
+        return ConfigError(f"{origin.describe(name)}: {name!r} is a section, write [{name}] and its keys below")
+    hint = did_you_mean(str(found), schema["enum"]) if "enum" in schema and isinstance(found, str) else ""
+    return ConfigError(
+        f"{origin.describe(name)}: {_short(name)} must be {_expected(schema)}, found {_short(found)}{hint}"
+    )
+
+
+def _locate(location: Sequence[int | str], values: Mapping[str, Any]) -> tuple[list[str], object, dict[str, Any]]:
+    """Follow a location as far as the document goes; return the keys, the value and its schema."""
+    keys: list[str] = []
+    found: Any = values
+    schema: dict[str, Any] = _resolved(_schema())
+    for part in location:
+        if isinstance(found, dict) and part in found:
+            keys.append(str(part))
+            inner = schema.get("properties", {}).get(part) or schema.get("additionalProperties") or {}
+        elif isinstance(found, list) and isinstance(part, int) and part < len(found):
+            inner = schema["items"] if "items" in schema else schema.get("prefixItems", [{}])[0]
+        else:
+            break  # the rest names a member of a union, or what is missing
+        found, schema = found[part], _resolved(inner or {})
+    return keys, found, schema
+
+
+def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref", "").rpartition("/")[2]
+    resolved: dict[str, Any] = _schema()["$defs"][reference] if reference else schema
+    return resolved
+
+
+_TYPE_NAMES = {
+    "string": "text (without the character NUL)",
+    "integer": "a whole number",
+    "number": "a finite number",
+    "boolean": "true or false",
+    "object": "a table such as { key = 1 }",
+}
+
+
+def _expected(schema: Mapping[str, Any]) -> str:
+    """Say in words what a schema allows."""
+    if "description" in schema:
+        return str(schema["description"])
+    if "enum" in schema:
+        return "one of " + ", ".join(map(repr, schema["enum"]))
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_expected(member) for member in schema["anyOf"]))
+    if schema["type"] == "array":
+        length = schema.get("maxItems")
+        element = schema["items"] if "items" in schema else schema["prefixItems"][0]
+        return f"an array of {_expected(element)}" + (f" with {length} elements" if length else "")
+    return _TYPE_NAMES[schema["type"]] + _range(schema)
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    if low == -math.inf:
+        return ""
+    return f" of at least {low}" if high == math.inf else f" from {low} to {high}"
+
+
+class _Short(reprlib.Repr):
+    """Values of any size and depth in a few words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 80
+        self.maxlevel = 3
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Shorten a number; Python refuses to print one of thousands of digits."""
+        return (
+            super().repr_int(value, level) if value.bit_length() < 10_000 else f"a number of {value.bit_length()} bits"
         )
+
+
+_short = _Short().repr
+
+
+def _suggest(name: str) -> str:
+    """Name the nearest right key: of the whole name, else of its last part in any section, else list them."""
+    keys = list(_names())
+    if nearest := did_you_mean(name, keys, cutoff=0.75):
+        return nearest
+    section, _, last = name.rpartition(".")
+    by_last = {key.rpartition(".")[2]: key for key in keys}
+    if nearest := did_you_mean(last, list(by_last), cutoff=0.7, shown=by_last):
+        return nearest
+    return f"; known keys: {', '.join(key for key in keys if key.rpartition('.')[0] == section)}"
+
+
+def _names() -> Iterator[str]:
+    for key, schema in _schema()["properties"].items():
+        if key != "path":
+            yield key
+            yield from (f"{key}.{inner}" for inner in _resolved(schema).get("properties", {}))
+
+
+def find_line(text: str, keys: Sequence[str]) -> int:
+    """Find the line (from 1) on which a key or its table begins; 0 where the document lacks it.
+
+    The document is read statement by statement, each the fewest lines that are TOML by themselves.
+    """
+    header: list[str] = []
+    statement: list[str] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        statement.append(line)
+        try:
+            parsed = tomllib.loads("\n".join(statement))
+        except (ValueError, RecursionError):
+            continue
+        first, is_header = number - len(statement) + 1, statement[0].lstrip().startswith("[")
+        statement = []
+        if is_header:
+            header = _path_of(parsed)
+        if _holds(header, {} if is_header else parsed, keys):
+            return first
+    return 0
+
+
+def _path_of(table: dict[str, Any]) -> list[str]:
+    """Return the keys of a document that is one table header."""
+    path: list[str] = []
+    inner: Any = table
+    while inner:
+        if isinstance(inner, list):
+            inner = inner[0]
+            continue
+        key, inner = next(iter(inner.items()))
+        path.append(key)
+    return path
+
+
+def _holds(header: Sequence[str], parsed: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    """Tell whether a statement below a header writes a key, or a part of its table."""
+    if len(keys) <= len(header):
+        return list(header[: len(keys)]) == list(keys)
+    if list(keys[: len(header)]) != list(header):
+        return False
+    found: Any = parsed
+    for key in keys[len(header) :]:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found is not None
+
+
+# --- digests ---------------------------------------------------------------------------------------------------
+
+
+def _marked(mark: str) -> Iterator[str]:
+    """List the dotted names of the keys with a mark."""
+    for section, kind in typing.get_type_hints(Config).items():
+        if dataclasses.is_dataclass(kind):
+            for key, hint in typing.get_type_hints(kind, include_extras=True).items():
+                if mark in getattr(hint, "__metadata__", ()):
+                    yield f"{section}.{key}"
+
+
+WITHOUT_EFFECT = frozenset(_marked(HOW))
+"""Keys that say how the work is done but do not change its result, so that no digest contains them."""
+
+
+def effective(config: Config, *sections: str) -> dict[str, Any]:
+    """Return the seed and the named sections without the keys that do not change results, JSON-ready.
+
+    Raises
+    ------
+    ConfigError
+        There is no such section.
+    """
+    content: dict[str, Any] = {"seed": config.seed}
+    for section in sections:
+        record = getattr(config, section, None)
+        if not dataclasses.is_dataclass(record) or isinstance(record, type):
+            raise ConfigError(f"no config section {section!r}")
+        values = dataclasses.asdict(record)
+        content[section] = {key: values[key] for key in values if f"{section}.{key}" not in WITHOUT_EFFECT}
+    return content
+
+
+def config_digest(config: Config, *sections: str) -> str:
+    """Compute the SHA-256 (hexadecimal) of what `effective` returns.
+
+    Paths count as they are written in the file, so that a moved project keeps its digests.
+
+    Raises
+    ------
+    ConfigError
+        There is no such section.
+    """
+    return hashlib.sha256(json.dumps(effective(config, *sections), sort_keys=True).encode()).hexdigest()

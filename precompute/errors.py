@@ -1,6 +1,7 @@
 """The error tree: everything that a user can be told and act on.
 
-Owns every exception class of the project and must know nothing else::
+Owns every exception class of the project and how a message names what is near to a word that is not known. Must know
+nothing else::
 
     AtlasError                 base; the CLI prints it without a traceback and exits 1
     ├── ConfigError            a config file, key or value is wrong
@@ -18,6 +19,9 @@ and what to do next.
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
 
 
 class AtlasError(Exception):
@@ -58,3 +62,40 @@ class ReplyError(NamerError):
 
 class NoReplyError(ReplyError):
     """One request got no reply at all: asking it again with the reason would make no difference."""
+
+
+def did_you_mean(
+    found: str, known: Collection[str], *, cutoff: float = 0.5, shown: Mapping[str, str] | None = None
+) -> str:
+    """Name the known word nearest to one that is not known, as the end of a message; empty where none is near.
+
+    Parameters
+    ----------
+    found : str
+    known : collection of str
+    cutoff : float
+        0 to 1: how near it has to be.
+    shown : mapping of str to str, optional
+        What to print in place of a known word.
+    """
+    nearest = difflib.get_close_matches(found, known, n=1, cutoff=cutoff)
+    return f"; did you mean {(shown or {}).get(nearest[0], nearest[0])!r}?" if nearest else ""
+
+
+def nearest_of(found: str, known: Collection[str], *, cutoff: float = 0.5, otherwise: str = "") -> str:
+    """Name up to three known words near to one that is not known, as the end of a message.
+
+    Parameters
+    ----------
+    found : str
+    known : collection of str
+    cutoff : float
+        0 to 1: how near they have to be.
+    otherwise : str
+        What the known words are: where none is near, the first twenty are listed under it; empty says nothing.
+    """
+    nearest = difflib.get_close_matches(found, known, n=3, cutoff=cutoff)
+    if nearest:
+        return f"; the nearest: {', '.join(nearest)}"
+    listed = [*list(known)[:20], *(["…"] if len(known) > 20 else [])]
+    return f"; {otherwise}: {', '.join(listed) or 'none'}" if otherwise else ""

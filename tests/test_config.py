@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -68,13 +69,20 @@ def test_overrides_win_over_the_file_and_bare_words_are_text(tmp_path):
         ("[llm]\ntimeout = nan\n", 2, ["nan"]),
         ('[relevance]\n\nengine = "zenit"\n', 3, ["'auto', 'zennit', 'sequential'", "did you mean 'zennit'"]),
         ("[preprocessing]\nmean = [0.5,\n 0.5]\n", 2, ["3 elements"]),
-        ("[preprocessing]\nstd = [0.5, 0, 0.5]\n", 2, ["'preprocessing.std'", "found 0.0"]),
+        ("[preprocessing]\nstd = [0.5, 0, 0.5]\n", 2, ["'preprocessing.std'", "at least 1e-12, found 0"]),
         ("[model]\nlayers = [1]\n", 2, ["text", "found 1"]),
         ('model = "vgg16"\n', 1, ["'model' is a section"]),
         ('text = """\nmining = 3\n"""\n', 1, ["'text'"]),
         ('[dataset]\nroot = """\nlimit = 3\n"""\nlimit = -1\n', 5, ["'dataset.limit'"]),
         ("[dataset]\nroot = 2020-01-01\n", 2, ["text"]),
         ('path = "x"\n', 1, ["'path'"]),
+        ('[dataset]\nroot = "a\\u0000b"\n', 2, ["'dataset.root'", "NUL"]),
+        ("seed = 0x" + 9_000 * "f" + "\n", 1, ["'seed'", "from 0 to 9223372036854775807", "36000 bits"]),
+        ("[llm]\nmax_cost = 0x" + 9_000 * "f" + "\n", 2, ["'llm.max_cost'", "a finite number", "36000 bits"]),
+        ("[model.arguments]\na = [1]\n", 2, ["'model.arguments.a'", "a whole number or", "found [1]"]),
+        ("[model]\narguments = { a.b = 1 }\n", 2, ["'model.arguments.a'"]),
+        ("[[mining]]\ntop_k = 1\n", 1, ["'mining' is a section"]),
+        ("[model]\narguments" + 900 * ".a" + " = 1\n", 2, ["'model.arguments.a'"]),
     ],
 )
 def test_faults_name_file_line_key_and_what_would_be_right(tmp_path, text, line, parts):
@@ -111,9 +119,50 @@ def test_broken_toml_names_its_line(tmp_path):
         load_config(write(tmp_path, "a = 1\nb = = 2\n"))
 
 
+@pytest.mark.parametrize(
+    "text", ["a = " + 3000 * "[" + 3000 * "]", "a = " + 3000 * "{a=" + "1" + 3000 * "}", "a = " + 5000 * "1", "a = \0"]
+)
+def test_toml_of_any_depth_or_size_ends_in_one_message(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"some\.toml is not valid TOML: ") as caught:
+        load_config(write(tmp_path, text))
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("override", ["seed=" + 3000 * "[" + 3000 * "]", 3000 * "a." + "a=1", "seed=" + 5000 * "1"])
+def test_overrides_of_any_depth_or_size_end_in_one_message(tmp_path, override):
+    with pytest.raises(ConfigError, match="command line") as caught:
+        load_config(write(tmp_path, ""), [override])
+    assert len(str(caught.value)) < 600
+
+
+def test_what_is_no_small_file_is_not_read(tmp_path):
+    with pytest.raises(ConfigError, match="is not a file"):
+        load_config(Path("/dev/zero"))
+    with pytest.raises(ConfigError, match="is not a file"):
+        load_config(tmp_path)
+    with pytest.raises(ConfigError, match="more than 256 KiB"):
+        load_config(write(tmp_path, "#" * 300_000))
+    with pytest.raises(ConfigError, match="cannot read the config"):
+        load_config(tmp_path / "a\0.toml")
+
+
+def test_a_faulty_value_in_the_file_is_told_though_an_override_replaces_it(tmp_path):
+    with pytest.raises(ConfigError, match="line 1: 'mining' is a section"):
+        load_config(write(tmp_path, "mining = 3\n"), ["mining.top_k=3"])
+
+
+def test_a_config_can_be_hashed_and_does_not_change(tmp_path):
+    config = load_config(write(tmp_path, ""))
+    assert config == load_config(write(tmp_path, ""))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 3
+    with pytest.raises(ValueError, match="top_k"):
+        dataclasses.replace(config.mining, top_k=0)
+
+
 def test_a_missing_file_lists_those_there_are(tmp_path):
     write(tmp_path, "")
-    with pytest.raises(ConfigError, match=r"no\.toml: No such file.*some\.toml"):
+    with pytest.raises(ConfigError, match=r"no\.toml': No such file.*some\.toml"):
         load_config(tmp_path / "no.toml")
 
 

@@ -154,7 +154,7 @@ def test_weights_that_cannot_be_used_are_refused(folder, monkeypatch, weights, m
         ("torchvision:fasterrcnn_resnet50_fpn", "not an image classifier"),
         ("torchvision:deeplabv3_resnet50", "not an image classifier"),
         ("no_such_module:x", "cannot import 'no_such_module'"),
-        ("own_factories:smal", "has no factory 'smal'; it has: small"),
+        ("own_factories:smal", "has no factory 'smal'; the nearest: small"),
         ("own_factories:nothing", "returned int, expected a torch.nn.Module"),
         ("own_factories:failing", "own_factories:failing failed: ValueError: no luck"),
         ("own_factories:image", r"gives \(1, 3, 8, 8\), expected logits"),

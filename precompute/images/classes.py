@@ -8,12 +8,11 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from precompute.errors import DataError
+from precompute.errors import DataError, nearest_of
 
 _IMAGENET = Path(__file__).parent / "imagenet_classes.tsv"
 
@@ -47,8 +46,7 @@ class ClassList:
 
     def nearest(self, text: str) -> str:
         """Say which known names are close to `text`, for a message."""
-        found = get_close_matches(text, self._index_by_text, n=3, cutoff=0.6)
-        return f"; the nearest: {', '.join(found)}" if found else ""
+        return nearest_of(text, self._index_by_text, cutoff=0.6)
 
 
 def load_classes(source: str, path: Path | None = None) -> ClassList:

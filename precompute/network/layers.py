@@ -6,7 +6,6 @@ weights, data or files.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from precompute.atlas.records import LayerInfo
-from precompute.errors import ModelError
+from precompute.errors import ModelError, nearest_of
 
 from . import receptive_field
 
@@ -93,7 +92,8 @@ def select_layers(infos: Sequence[LayerInfo], patterns: Sequence[str]) -> tuple[
         # A dotted path may hold no wildcard, but brackets of a pattern must not hide an exact name.
         matching = {name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)}
         if not matching:
-            raise ModelError(f"no layer matches {pattern!r}{_suggest_layers(pattern, names)}")
+            nearest = nearest_of(pattern, names, cutoff=0.4, otherwise="the model's layers")
+            raise ModelError(f"no layer matches {pattern!r}{nearest}")
         selected |= matching
     if not selected:
         raise ModelError(f"the model has no two-dimensional convolution to select; its layers: {', '.join(names)}")
@@ -158,10 +158,3 @@ def _nearest_selected(name: str, infos: Sequence[LayerInfo], selected: set[str])
     own = ancestors[name] & selected
     hidden: Iterable[str] = set[str]().union(*(ancestors[other] for other in own))
     return tuple(info.name for info in infos if info.name in own.difference(hidden))
-
-
-def _suggest_layers(pattern: str, names: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4)
-    if nearest:
-        return f"; the nearest: {', '.join(nearest)}"
-    return f"; the model's layers: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}"

@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import safetensors
@@ -26,7 +25,7 @@ import torchvision
 from torch import nn
 
 from precompute.config import Config, ModelConfig, resolve_path
-from precompute.errors import ModelError
+from precompute.errors import ModelError, nearest_of
 
 from .layers import describe_layers, select_layers
 
@@ -157,14 +156,7 @@ def _check_torchvision(name: str) -> None:
         return
     if name in torchvision.models.list_models():
         raise ModelError(f"torchvision's {name!r} is not an image classifier; the atlas needs one logit for each class")
-    nearest = get_close_matches(name, known, n=3, cutoff=0.5)
-    raise ModelError(
-        f"torchvision has no classifier {name!r}; " + (f"the nearest: {', '.join(nearest)}" if nearest else _all(known))
-    )
-
-
-def _all(names: list[str]) -> str:
-    return f"known: {', '.join(names)}"
+    raise ModelError(f"torchvision has no classifier {name!r}{nearest_of(name, known, otherwise='known')}")
 
 
 def _make_torchvision(name: str, model: ModelConfig) -> nn.Module:
@@ -210,8 +202,8 @@ def _call_factory(package: str, name: str, config: Config) -> nn.Module:
         factory = getattr(source, name, None)
         if not callable(factory):
             public = [key for key, value in vars(source).items() if callable(value) and not key.startswith("_")]
-            nearest = get_close_matches(name, public, n=3, cutoff=0.3) or public[:10]
-            raise ModelError(f"module {package!r} has no factory {name!r}; it has: {', '.join(nearest) or 'none'}")
+            nearest = nearest_of(name, public, cutoff=0.3, otherwise="it has")
+            raise ModelError(f"module {package!r} has no factory {name!r}{nearest}")
         try:
             module = factory(**config.model.arguments)
         except Exception as error:  # whatever a user's own code raises, the message has to name it
