@@ -117,7 +117,7 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
     if name == "names":
         command.add_argument("action", choices=("export", "import"))
         command.add_argument("table", type=Path, metavar="CSV")
-        command.add_argument("--author", default=getpass.getuser(), help="who corrected (your user name)")
+        command.add_argument("--author", help="who corrected (your user name)")
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
 
@@ -202,7 +202,17 @@ def _names(arguments: argparse.Namespace) -> None:
     if arguments.action == "export":
         names.export(arguments.table)
     else:
-        names.import_from(arguments.table, arguments.author)
+        names.import_from(arguments.table, arguments.author or _user_name())
+
+
+def _user_name() -> str:
+    """Return the name of who runs this; a user id of a container may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # KeyError up to Python 3.12
+        raise AtlasError(
+            "cannot tell who corrected the names: the system knows no name of this user. Say it with --author NAME"
+        ) from error
 
 
 def _explain(arguments: argparse.Namespace) -> None:

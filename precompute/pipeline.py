@@ -19,6 +19,7 @@ from precompute.atlas.hdf5 import (
     write_atlas,
     write_references,
 )
+from precompute.atlas.ownership import require_replaceable
 from precompute.atlas.records import Atlas
 from precompute.config import WITHOUT_EFFECT, Config
 from precompute.errors import StoreError
@@ -237,6 +238,7 @@ class Pipeline:
         from sitegen.build import build_site  # noqa: PLC0415 - the one step from computing to pages
 
         site, start = self.workspace.site, self.workspace.site / "index.html"
+        require_replaceable(site, self.config.name)
         contents = self.workspace.digest_contents()
         digest = digest_of([digest_package("sitegen"), contents, config_record(self.config)["site"]])
         if start.exists() and self.workspace.recall("site") == digest:
@@ -246,6 +248,7 @@ class Pipeline:
             report = build_site(
                 site,
                 self.workspace.folder,
+                name=self.config.name,
                 title=self.config.site.title or self.config.name,
                 description=self.config.site.description,
                 include_images=self.config.site.include_images,
@@ -260,6 +263,7 @@ class Pipeline:
 
     def run(self) -> Path:
         """Run every stage; returns the start page of the site."""
+        require_replaceable(self.workspace.site, self.config.name)  # told before hours of mining, not after them
         if self.client is not None and not self.workspace.names.exists():
             self.client.require_calls()  # a missing key is told before hours of mining, not after them
         self.mine()

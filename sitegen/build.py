@@ -6,15 +6,14 @@ Owns the order of the work and the temporary folder. Must not know what a page l
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from precompute.atlas import files
-from precompute.atlas.files import output_error
 from precompute.atlas.hdf5 import ReferenceReader
+from precompute.atlas.ownership import replacing_site
 from precompute.atlas.records import RANKINGS, Atlas, Concept, Explanation, Reference
 from sitegen import links
 from sitegen.data import downloads
@@ -57,6 +56,7 @@ def build_site(
     *,
     title: str,
     description: str,
+    name: str = "",
     include_images: bool = True,
     n_gallery: int = 8,
     progress: Progress | None = None,
@@ -66,11 +66,13 @@ def build_site(
     Parameters
     ----------
     output : Path
-        Root of the site; replaced.
+        Root of the site; replaced where it is empty, missing, or the site of this atlas.
     source : Path
         Folder of the atlas: ``atlas.h5`` and what else there is.
     title, description : str
         Empty ones are made from the atlas.
+    name : str
+        Whose site it is: it only replaces a site of the same name. Empty is the atlas's own.
     include_images : bool
         False leaves out every pixel of the data set.
     n_gallery : int
@@ -82,46 +84,20 @@ def build_site(
     StoreError
         ``atlas.h5`` is missing or a file is damaged.
     OutputError
-        No space or no permission.
+        No space, no permission, or `output` holds what the program did not make.
     """
     records = read_source(source)
     title = title or f"Concept atlas: {records.atlas.name}"
     description = (
         description or f"The concepts of a neural network and what they do, from the atlas {records.atlas.name}."
     )
-    with _replacing_folder(output) as partial:
+    with replacing_site(output, name or records.atlas.name) as partial:
         maker = _SiteMaker(records, partial, output, include_images, n_gallery, progress or _silent)
         return maker.make(title, description)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
     del stage, done, total
-
-
-@contextmanager
-def _replacing_folder(output: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `output`; on success it takes its place, on failure it is removed."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
-            partial, old = Path(scratch) / "new", Path(scratch) / "old"
-            partial.mkdir()
-            yield partial
-            if output.exists():
-                output.replace(old)
-            _put_in_place(partial, output, old)
-    except OSError as error:
-        raise output_error(output, error) from error
-
-
-def _put_in_place(partial: Path, output: Path, old: Path) -> None:
-    """Give the new site its place; where that fails, the old one returns."""
-    try:
-        partial.replace(output)
-    except OSError:
-        if old.exists():
-            old.replace(output)
-        raise
 
 
 @dataclass
