@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from precompute.atlas.files import read_json, read_jsonl
+from precompute.atlas.files import read_json
+from precompute.atlas.folder import read_names
 from precompute.atlas.hdf5 import ReferenceReader, read_atlas
 from precompute.atlas.records import Atlas, ConceptName, ConceptScore, ConceptTruth, TruthReport
 from precompute.config import Config, load_config
@@ -27,7 +28,7 @@ from precompute.stages.evidence import StoredEvidence
 from precompute.stages.scores import make_trials
 from precompute.world.dataset import WorldDataset
 from precompute.world.part_judge import OracleModel, PartsJudge, question_key
-from precompute.world.truth import CLEAR_MASS, name_says_part
+from precompute.world.truth import CLEAR_MASS, words_for
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +53,7 @@ class World:
 
     def says(self, name: ConceptName) -> bool:
         """Whether a name says the true part of its concept."""
-        return name_says_part(name.name, self.truth[name.concept].part, self.dataset.part_words)
+        return name.says(words_for(self.truth[name.concept].part, self.dataset.part_words))
 
 
 def oracle_names(world: World) -> dict[str, ConceptName]:
@@ -145,7 +146,7 @@ def main() -> int:
     world = World.open(parser.parse_args().folder)
     trials = trials_of(world)
     judge = PartsJudge(world.dataset.part_masks, world.dataset.part_words)
-    offline = {name.concept: name for name in read_jsonl(world.references.with_name("names.jsonl"), ConceptName)}
+    offline = read_names(world.references.with_name("names.jsonl"))
     oracle, seed = oracle_names(world), world.config.seed
     report(world, "Offline names", offline, list(score_names(offline, trials, judge, seed=seed)))
     scores = list(score_names(oracle, trials, judge, seed=seed))

@@ -24,6 +24,9 @@ from precompute.world.network import WEIGHTS_PATH, world_vgg
 BUILTIN_NETWORKS = {"world": BuiltinNetwork(world_vgg, WEIGHTS_PATH)}
 """What ``builtin:<name>`` may name in a config."""
 
+REFERENCES_VERSION = 2
+"""Raise it when other reference images are rendered from the same tables and config."""
+
 
 class Inputs:
     """The inputs of one config, opened when first asked for.
@@ -126,4 +129,6 @@ class Inputs:
     @cached_property
     def references_digest(self) -> str:
         """SHA-256 of everything that the reference images depend on."""
-        return digest_of([FORMAT_VERSION, self.mining_digest, config_digest(self.config, "references")])
+        return digest_of(
+            [FORMAT_VERSION, REFERENCES_VERSION, self.mining_digest, config_digest(self.config, "references")]
+        )

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from precompute.atlas.records import ConceptName
+from precompute.atlas.named import choose_names
+from precompute.atlas.records import Author, ConceptName
 from precompute.errors import AtlasError, DataError
-from precompute.naming.corrections import COLUMNS, export_names, import_corrections, is_correction, merge_names
+from precompute.naming.corrections import COLUMNS, export_names, import_corrections
 
 NAMES = {
     name.concept: name
@@ -46,10 +47,10 @@ def read(path, names=NAMES):
     return import_corrections(path, names, author="Ada", date="2026-02-03")
 
 
-def test_table_is_ordered_by_layer_and_channel(tmp_path):
+def test_table_keeps_the_order_of_the_names(tmp_path):
     table = rows(exported(tmp_path))
     assert tuple(table[0]) == COLUMNS
-    assert [row[0] for row in table[1:]] == ["features.2:2", "features.2:11", "features.10:0"]
+    assert [row[0] for row in table[1:]] == list(NAMES)
 
 
 def test_unchanged_table_holds_no_correction(tmp_path):
@@ -63,7 +64,7 @@ def test_correction_is_marked_with_author_and_date(tmp_path, separator):
     (correction,) = read(path)
     assert (correction.name, correction.author, correction.date) == ("tyre", "person:Ada", "2026-02-03")
     assert (correction.kind, correction.raw_reply) == ("part", "")
-    assert is_correction(correction)
+    assert correction.by == Author("person", "Ada")
 
 
 def test_failed_concept_can_be_named_by_a_person(tmp_path):
@@ -71,7 +72,7 @@ def test_failed_concept_can_be_named_by_a_person(tmp_path):
     edit(path, {("features.2:2", "name"): "twigs"})
     (correction,) = read(path)
     assert correction.failure == ""
-    assert merge_names(NAMES.values(), [correction])["features.2:2"].name == "twigs"
+    assert choose_names(NAMES.values(), [correction])["features.2:2"].name == "twigs"
 
 
 def test_round_trip_keeps_any_text(tmp_path):
@@ -143,7 +144,7 @@ def test_an_edited_row_whose_name_has_changed_since_is_refused(tmp_path):
     path = exported(tmp_path)
     edit(path, {("features.10:0", "name"): "rim"})
     tyre = ConceptName("features.10:0", "tyre", "", "person:Bob", kind="part", date="2026-02-01")
-    message = "line 4: the name of features.10:0 .* corrected by Bob on 2026-02-01 .* found the base .* expected "
+    message = "line 2: the name of features.10:0 .* corrected by Bob on 2026-02-01 .* found the base .* expected "
     with pytest.raises(DataError, match=message) as info:
         read(path, NAMES | {tyre.concept: tyre})
     for part in (path.name, "'tyre'", "Nothing was imported", "export the names again"):
@@ -229,16 +230,3 @@ def test_missing_file_and_missing_author_are_errors(tmp_path):
         read(tmp_path / "none.csv")
     with pytest.raises(AtlasError, match="author"):
         import_corrections(exported(tmp_path), NAMES, author=" ", date="")
-
-
-def test_correction_survives_renaming():
-    by_person = ConceptName("c:0", "tyre", "", "person:Ada", date="2026-01-01")
-    later = ConceptName("c:0", "rim", "", "person:Bob", date="2026-03-01")
-    by_model = ConceptName("c:0", "wheel", "", "llm:m", date="2026-09-09")
-    failed = ConceptName("c:0", "", "", "llm:m", failure="refused")
-    offline = ConceptName("c:0", "round", "", "offline", date="2026-09-09")
-    assert merge_names([by_person], [by_model], [offline])["c:0"] is by_person
-    assert merge_names([offline], [by_model])["c:0"] is by_model
-    assert merge_names([by_model], [offline])["c:0"] is by_model
-    assert merge_names([failed], [offline])["c:0"] is offline
-    assert merge_names([later], [by_person])["c:0"] is later

@@ -6,6 +6,7 @@ import pytest
 from precompute.atlas.records import (
     Atlas,
     Concept,
+    ConceptName,
     ConceptTruth,
     LayerInfo,
     LayerTables,
@@ -18,7 +19,6 @@ from precompute.world.truth import (
     compute_mass_share,
     compute_shortcut_truth,
     compute_truth,
-    name_says_part,
     points_inside,
 )
 
@@ -49,7 +49,12 @@ def part_masks(index):
 
 
 def evidence(draw, indices=(0, 1, 2, 3, 4, 5), layer="conv", channel=0, name=""):
-    return ConceptEvidence(Concept(layer, channel), np.stack([draw(i) for i in indices]), tuple(indices), name)
+    return ConceptEvidence(
+        Concept(layer, channel),
+        np.stack([draw(i) for i in indices]),
+        tuple(indices),
+        ConceptName(f"{layer}:{channel}", name, "", "offline"),
+    )
 
 
 def on_wheel(index):
@@ -150,22 +155,6 @@ def test_shuffled_masks_come_from_other_scenes_that_show_the_part():
     assert len(drawn) == 4
     assert not any((mask == own).all() for mask in drawn)
     assert scenes.others("mast", 3, np.random.default_rng(0)) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "part", "right"),
-    [
-        ("dark wheels at the bottom", "wheel", True),
-        ("Wheel", "wheel", True),
-        ("tyre", "wheel", True),
-        ("wheelbarrow", "wheel", False),
-        ("finish", "fin", False),
-        ("red stripes", "stripes", True),
-        ("a wall", "roof", False),
-    ],
-)
-def test_name_says_part(name, part, right):
-    assert name_says_part(name, part, {"wheel": ("tyre",), "stripes": ("stripe",)}) is right
 
 
 def atlas_with(class_relevance):

@@ -181,10 +181,9 @@ def test_without_labels_looks_remain():
     assert "The reference images have no labels." in named.evidence
 
 
-def test_references_without_a_positive_score_name_nothing():
-    dead = ConceptEvidence(CONCEPT, (reference(MIXED[0], 0, Box(0, 0, 32, 32), score=0.0),), (), {})
-    (named,) = OfflineNamer().name([dead])
-    assert named.failure == "no reference image has a positive score"
+def test_nothing_is_named_without_references():
+    (named,) = OfflineNamer().name([ConceptEvidence(CONCEPT, (), (), {})])
+    assert named.failure == "no reference images to name it from"
     assert (named.name, named.author) == ("", "offline")
 
 

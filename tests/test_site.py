@@ -15,12 +15,10 @@ from PIL import Image
 
 from precompute.atlas import numbers
 from precompute.atlas.hdf5 import ReferenceReader
-from precompute.atlas.records import ConceptName
 from precompute.errors import OutputError, StoreError
 from sitegen import pictures
 from sitegen.build import build_site
-from sitegen.data.downloads import harmless
-from sitegen.data.source import choose_names, read_source
+from sitegen.data.source import read_source
 from sitegen.links import Links
 from sitegen.render import Renderer, script_json
 
@@ -225,16 +223,10 @@ def test_script_json_survives_a_round_trip():
     assert json.loads(script_json([HOSTILE, "<!--", "\u2029"])) == [HOSTILE, "<!--", "\u2029"]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\r=1", "\n=cmd"])
-def test_a_cell_is_never_a_formula(text):
-    assert harmless(text) == "'" + text
-
-
 def test_the_table_holds_every_concept(site):
     rows = list(csv.DictReader(io.StringIO((site[0] / "concepts.csv").read_text(encoding="utf-8"))))
     assert len(rows) == 21
     assert all((site[0] / row["page"]).exists() for row in rows)
-    assert harmless(-0.5) == -0.5
 
 
 # --- true numbers --------------------------------------------------------------------------------------------------
@@ -316,16 +308,7 @@ def test_who_named_a_concept_is_said(site):
     assert stated["features.14:2"] == ""
     assert "There is no name: the reply was cut off" in said[10]
     assert "Nobody has named this concept yet" in said[11]
-    assert "the score is 0 on every sample" in said[11]
-
-
-def test_a_persons_name_wins_and_a_failure_never_hides_a_name():
-    person = ConceptName("a:0", "wheel", "", "person:Anna")
-    model = ConceptName("a:0", "tyre", "", "llm:x")
-    failed = ConceptName("a:0", "", "", "llm:x", failure="timeout")
-    assert choose_names([person, model, failed])["a:0"] is person
-    assert choose_names([model, failed])["a:0"] is model
-    assert choose_names([failed])["a:0"] is failed
+    assert "the score is above 0 on no sample" in said[11]
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from precompute.errors import StoreError
 
-from .files import output_error, read_json, write_bytes, write_json
+from .files import output_error, read_json, read_jsonl, write_bytes, write_json
+from .named import ConceptName, choose_names
 
 
 @dataclass(frozen=True)
@@ -179,3 +180,14 @@ class Workspace:
             return read_json(path, dict[str, str])
         except StoreError:
             return {}  # a damaged note only costs a stage that is done again
+
+
+def read_names(path: Path) -> dict[str, ConceptName]:
+    """Read the names of an atlas, one for each concept: what the site, scores, truth and explanations all take.
+
+    Raises
+    ------
+    StoreError
+        Unreadable, or a line is not a name; says which. A missing file holds no name.
+    """
+    return choose_names(read_jsonl(path, ConceptName))

@@ -5,6 +5,7 @@ Knows NumPy and nothing else. Import them from `records`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -124,6 +125,18 @@ class RankingTable:
     score: FloatArray
     neuron: IntArray
 
+    def telling(self, n: int) -> BoolArray:
+        """Tell which of the first n entries show what a channel looks for: the only place that decides it.
+
+        An entry of score zero or below is silent: on such samples the channel did nothing (zeros are in arbitrary
+        order) or worked against what the ranking asks for, and their pictures show nothing of it.
+
+        Returns
+        -------
+        (min(n, k), n_channels) bool
+        """
+        return np.asarray((self.sample_index[:n] != EMPTY) & (self.score[:n] > 0))
+
 
 @dataclass(frozen=True, eq=False)
 class LayerTables:
@@ -204,6 +217,12 @@ class Atlas:
     activation_edges: FloatArray
     layers: dict[str, LayerTables]
     provenance: dict[str, Any]
+
+    def concepts(self) -> Iterator[Concept]:
+        """Yield every concept in the one order that concepts have: layers in forward order, then channels."""
+        for layer, tables in self.layers.items():
+            for channel in range(tables.info.n_channels):
+                yield Concept(layer, channel)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,70 @@
-"""Records of names: what concepts are called, and how well the names tell. Import them from `records`."""
+"""Records of names: who gave them, what concepts are called, which name wins, and how well the names tell.
+
+Owns what an author is, when a concept counts as named, what a name says, and the order person, language model,
+recorded, offline. Knows no files. Import the records from `records`.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+AuthorKind = Literal["offline", "recorded", "llm", "person"]
+"""Who gives names, from the one that yields to all others to the one that yields to nobody."""
+
+_KINDS: tuple[AuthorKind, ...] = get_args(AuthorKind)
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who gave a name.
+
+    Attributes
+    ----------
+    kind : {"offline", "recorded", "llm", "person"}
+        ``recorded``: a language model, at an earlier time; its names ship with the project.
+    label : str
+        The model or the person; empty for the offline namer. Hostile until escaped.
+    """
+
+    kind: AuthorKind
+    label: str = ""
+
+    @classmethod
+    def parse(cls, text: str, *, recorded: bool = False) -> Author:
+        """Read the form in which records hold an author; raises ValueError where it is none."""
+        kind, _, label = text.partition(":")
+        if recorded and kind == "llm":
+            return cls("recorded", label)
+        for known in _KINDS:
+            if kind == known and known != "recorded":
+                return cls(known, label)
+        raise ValueError(f"not an author: {text[:60]!r}, expected 'offline', 'llm:<model>' or 'person:<who>'")
+
+    def __str__(self) -> str:
+        """Write it as records hold it."""
+        kind = "llm" if self.kind == "recorded" else self.kind
+        return f"{kind}:{self.label}" if self.label else kind
+
+    @property
+    def weight(self) -> int:
+        """Rank among authors: the name of the heavier one wins."""
+        return _KINDS.index(self.kind)
+
+    @property
+    def words(self) -> str:
+        """Say for people who named a concept."""
+        named = {
+            "offline": "named offline from labels and pictures",
+            "recorded": "named by a language model whose names ship with the project",
+            "llm": "named by a language model",
+            "person": "named by a person",
+        }[self.kind]
+        if self.kind == "person" and self.label:
+            return f"named by {self.label}"
+        return f"{named} ({self.label})" if self.label else named
 
 
 @dataclass(frozen=True)
@@ -16,7 +78,7 @@ class ConceptName:
     name, description : str
         Hostile until escaped; empty where `failure` is set.
     author : str
-        ``offline``, ``llm:<model>`` or ``person:<who>``.
+        ``offline``, ``llm:<model>`` or ``person:<who>``; read it by `by`.
     kind : str
         object, part, texture, colour, scene, mark or other.
     confidence : float
@@ -37,6 +99,8 @@ class ConceptName:
         ISO date.
     row_digest : str
         Of the table row that a person's correction came from, so that the same row is taken once; empty otherwise.
+    recorded : bool
+        Taken from the names that ship with the project: `author` gave it on `date`, before this atlas was made.
     """
 
     concept: str
@@ -54,11 +118,65 @@ class ConceptName:
     failure: str = ""
     date: str = ""
     row_digest: str = ""
+    recorded: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an author that nobody knows how to weigh."""
+        Author.parse(self.author)
+
+    @property
+    def by(self) -> Author:
+        """Who gave the name."""
+        return Author.parse(self.author, recorded=self.recorded)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the concept has a name: naming did not fail, and there is something to read."""
+        return not self.failure and bool(self.name.strip())
+
+    @property
+    def title(self) -> str:
+        """The name as it is shown: both where the references fall into two groups."""
+        return f"mixed: {self.name} / {self.second_name}" if self.second_name else self.name
 
     @property
     def stated_confidence(self) -> float | None:
         """The namer's confidence; None where a person named, since a table of corrections asks for none."""
-        return None if self.author.partition(":")[0] == "person" else self.confidence
+        return None if self.by.kind == "person" else self.confidence
+
+    def says(self, words: Iterable[str]) -> bool:
+        """Tell whether the name, or the second one, holds one of the words; see `says_one_of`."""
+        return self.is_named and says_one_of(f"{self.name}, or {self.second_name}", words)
+
+
+def says_one_of(text: str, words: Iterable[str]) -> bool:
+    """Tell whether a text holds one of the words, in the singular or the plural, as a whole word."""
+    return any(re.search(rf"\b{re.escape(word)}(s|es)?\b", text, re.IGNORECASE) for word in words)
+
+
+def choose_names(*sources: Iterable[ConceptName]) -> dict[str, ConceptName]:
+    """Choose one name for each concept: the only place that decides who wins.
+
+    A name goes before a failure; then a person's before a language model's, that before a recorded one, that before
+    the offline namer's; among people the later date, then the later source. So a correction survives every renaming,
+    until somebody corrects it again.
+
+    Returns
+    -------
+    dict of str to ConceptName
+        By concept key, in the order in which the concepts first come.
+    """
+    chosen: dict[str, ConceptName] = {}
+    for source in sources:
+        for name in source:
+            known = chosen.get(name.concept)
+            if known is None or _merit(name) >= _merit(known):
+                chosen[name.concept] = name
+    return chosen
+
+
+def _merit(name: ConceptName) -> tuple[bool, int, str]:
+    return name.is_named, name.by.weight, name.date if name.by.kind == "person" else ""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from .mined import (
     SampleTable,
 )
 from .named import (
+    Author,
     ConceptName,
     ConceptScore,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "EMPTY",
     "RANKINGS",
     "Atlas",
+    "Author",
     "BoolArray",
     "Box",
     "Concept",

@@ -318,7 +318,7 @@ def _rival_share(rival: TargetExplanation | None, row: ConceptRow) -> float | No
 
 
 def _usable(name: ConceptName | None) -> ConceptName | None:
-    return name if name and not name.failure and name.name.strip() else None
+    return name if name and name.is_named else None
 
 
 def _other_names(names: Mapping[str, ConceptName], rows: Iterable[ConceptRow]) -> frozenset[str]:

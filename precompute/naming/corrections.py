@@ -1,7 +1,6 @@
-"""People correct names: a table out, the corrected table back in, and who wins where several named one concept.
+"""People correct names: a table out, and the corrected table back in.
 
-Owns the CSV's columns, its safety in spreadsheets, what of an old name a correction keeps, and the order person,
-language model, offline. Must not know namers, models or pages.
+Owns the CSV's columns and what of an old name a correction keeps. Must not know namers, models or pages.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from precompute.atlas.files import write_text
-from precompute.atlas.records import Concept, ConceptName
+from precompute.atlas.records import Author, ConceptName
+from precompute.atlas.spreadsheet import csv_text, unguarded
 from precompute.errors import DataError, ReplyError
 from precompute.provenance import digest_of
 
@@ -24,12 +24,9 @@ from .rules import checked_names
 COLUMNS = ("concept", "name", "second_name", "description", "kind", "confidence", "author", "date", "failure", "base")
 EDITABLE = ("name", "second_name", "description", "kind")
 KINDS = ("object", "part", "texture", "colour", "scene", "mark", "other")
-PERSON = "person:"
 MAX_DESCRIPTION = 2000
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _BASE = re.compile(r"[a-f][0-9a-f]{11}")
-_ESCAPED = re.compile(r"'['=+\-@\t\r|%\uff1d\uff0b\uff0d\uff20]")
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class _Line:
 
 
 def export_names(path: Path, names: Iterable[ConceptName]) -> None:
-    """Write names as a CSV for people: UTF-8 with a byte-order mark, one row for each concept, by layer and channel.
+    """Write names as a CSV for people: UTF-8 with a byte-order mark, one row for each name, in the order given.
 
     A cell that a spreadsheet would run as a formula gets a leading apostrophe, which `import_corrections` removes. The
     last column, ``base``, is a digest of the row's editable cells: by it the import knows which rows were edited, and
@@ -52,14 +49,13 @@ def export_names(path: Path, names: Iterable[ConceptName]) -> None:
     OutputError
         No space, no permission.
     """
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for name in sorted(names, key=lambda name: _concept_order(name.concept)):
-        stated = "" if name.stated_confidence is None else name.stated_confidence
-        cells = vars(name) | {"confidence": stated, "base": _digest(_as_read(name))}
-        writer.writerow([_written(cells[column]) for column in COLUMNS])
-    write_text(path, "\ufeff" + table.getvalue())
+    write_text(path, "\ufeff" + csv_text(COLUMNS, map(_row, names), line_end="\r\n"))
+
+
+def _row(name: ConceptName) -> list[object]:
+    stated = "" if name.stated_confidence is None else name.stated_confidence
+    cells = vars(name) | {"confidence": stated, "base": _digest(_as_read(name))}
+    return [clean_line(cell) if isinstance(cell, str) else cell for cell in (cells[column] for column in COLUMNS)]
 
 
 def import_corrections(
@@ -94,7 +90,7 @@ def import_corrections(
         The first thing that is wrong, with its line; also an edited row whose name has changed since the export.
         Nothing is changed then.
     """
-    who = clean_line(author).removeprefix(PERSON).strip()
+    who = clean_line(author).removeprefix("person:").strip()
     if not who:
         raise DataError(f"cannot import {path}: a correction needs its author; say who with --author")
     corrections: dict[str, ConceptName] = {}
@@ -103,66 +99,19 @@ def import_corrections(
         current = _known(path, line, cells["concept"], names)
         if current.concept in corrections:
             raise _error(path, line.number, f"concept {current.concept} comes twice", "each concept once")
-        changed = _corrected(path, line, cells, current, PERSON + who, date)
+        changed = _corrected(path, line, cells, current, str(Author("person", who)), date)
         if changed is not None:
             corrections[current.concept] = changed
     return tuple(corrections.values())
 
 
-def merge_names(*sources: Iterable[ConceptName]) -> dict[str, ConceptName]:
-    """Choose one name for each concept.
-
-    A person's goes before a language model's, that before the offline one; a name before a failure; among equals the
-    later date, then the later source. So a correction survives every renaming, until somebody corrects it again.
-    """
-    chosen: dict[str, tuple[tuple[bool, int, str, int], ConceptName]] = {}
-    for place, source in enumerate(sources):
-        for name in source:
-            weight = (not name.failure, author_weight(name.author), name.date if is_correction(name) else "", place)
-            if name.concept not in chosen or weight >= chosen[name.concept][0]:
-                chosen[name.concept] = (weight, name)
-    keys = sorted(chosen, key=_concept_order)
-    return {key: chosen[key][1] for key in keys}
-
-
-def is_correction(name: ConceptName) -> bool:
-    """Tell whether a person gave this name."""
-    return name.author.startswith(PERSON)
-
-
-def author_weight(author: str) -> int:
-    """Rank authors: 2 a person, 1 a language model, 0 the offline namer."""
-    if author.startswith(PERSON):
-        return 2
-    return 1 if author.startswith("llm:") else 0
-
-
-def _concept_order(key: str) -> tuple[list[tuple[int, int, str]], int]:
-    """Order keys by layer with numbers as numbers, then by channel."""
-    concept = Concept.parse(key)
-    parts = re.findall(r"\d+|\D+", concept.layer)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], concept.channel
-
-
-def _safe(cell: str) -> str:
-    return "'" + cell if cell.startswith((*_FORMULA_STARTS, "'")) else cell
-
-
-def _unescaped(cell: str) -> str:
-    return cell[1:] if _ESCAPED.match(cell) else cell
-
-
-def _written(value: object) -> str:
-    return _safe(clean_line(str(value)))
-
-
 def _read_back(cell: str) -> str:
-    return clean_line(_unescaped(cell))
+    return clean_line(unguarded(cell))
 
 
 def _as_read(name: ConceptName) -> dict[str, str]:
     """Return the editable cells of a name as they read once they were written and read back."""
-    return {column: _read_back(_written(getattr(name, column))) for column in EDITABLE}
+    return {column: clean_line(getattr(name, column)) for column in EDITABLE}
 
 
 def _digest(cells: Mapping[str, str]) -> str:
@@ -260,8 +209,9 @@ def _checked_base(path: Path, line: _Line, base: str) -> str:
 
 
 def _outdated(path: Path, line: _Line, current: ConceptName, base: str, expected: str) -> DataError:
-    who, when = current.author.removeprefix(PERSON), current.date or "an unknown date"
-    what = "corrected by" if is_correction(current) else "named anew by"
+    by_person = current.by.kind == "person"
+    what, who = ("corrected by", current.by.label) if by_person else ("named anew by", current.author)
+    when = current.date or "an unknown date"
     return DataError(
         f"{path}, line {line.number}: the name of {current.concept} has changed since this table was exported; it was "
         f"{what} {who} on {when} and is {current.name[:60]!r} now: found the base {base}, expected {expected}. Nothing "

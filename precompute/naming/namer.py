@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from precompute.atlas.records import Concept, ConceptName, Reference
+from precompute.atlas.records import Author, Concept, ConceptName, Reference
 from precompute.errors import ReplyError
 from precompute.images.contact_sheet import naming_sheet
 from precompute.llm.asking import ask_all, ask_twice
@@ -26,6 +26,8 @@ from .rules import checked_names
 MAX_DESCRIPTION = 400
 MIXED_CONFIDENCE = 0.5
 """At most this where the references fall into two groups: never one confident name."""
+
+NO_REFERENCES = "no reference images to name it from"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -98,7 +100,7 @@ class LlmNamer:
         date: str = "",
         prompt: Prompt | None = None,
     ) -> None:
-        self.author = f"llm:{model.model}"
+        self.author = str(Author("llm", model.model))
         self.prompt = prompt or load_prompt("naming")
         self._model, self._input_size, self._language, self._date = model, input_size, language, date
 
@@ -110,7 +112,7 @@ class LlmNamer:
         """Name one concept, asking at most twice."""
         key = evidence.concept.key
         if not evidence.relmax:
-            return self._record(key, failure="no reference images to name it from")
+            return self._record(key, failure=NO_REFERENCES)
         sheet = await asyncio.to_thread(naming_sheet, evidence.relmax, evidence.actmax, self._input_size)
         answer = await ask_twice(
             self._model,

@@ -16,16 +16,16 @@ import numpy as np
 from PIL import Image
 
 from precompute.atlas import numbers
-from precompute.atlas.records import ConceptName, Reference
+from precompute.atlas.records import Author, ConceptName, Reference
 from precompute.images.places import place_words
 
 from .appearance import Appearance, measure
 from .label_words import Agreement, LabelWords, display_name
-from .namer import MIXED_CONFIDENCE, ConceptEvidence
+from .namer import MIXED_CONFIDENCE, NO_REFERENCES, ConceptEvidence
 from .rules import MAX_NAME, MAX_WORDS
 from .traits import Trait, find_colour, find_mark, find_texture
 
-AUTHOR = "offline"
+AUTHOR = str(Author("offline"))
 UNCLEAR_CONFIDENCE = 0.05
 LABEL_KINDS = frozenset({"object", "part", "scene"})
 SCENES = frozenset({"landscape", "coast", "mountain", "water scene"})
@@ -66,7 +66,7 @@ class OfflineNamer:
     def name(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
         """Name each concept, in order; the same evidence gives the same names.
 
-        A concept without any reference of positive score gets a failure instead of a name.
+        A concept without any reference gets a failure instead of a name.
         """
         words = LabelWords(self._label_counts if self._label_counts is not None else _pooled_counts(evidence))
         image_size = self._image_size or _largest_extent(evidence)
@@ -75,11 +75,10 @@ class OfflineNamer:
 
 
 def _name_concept(evidence: ConceptEvidence, words: LabelWords, image_size: tuple[int, int]) -> ConceptName:
-    ranking = "RelMax" if any(reference.score > 0 for reference in evidence.relmax) else "ActMax"
-    chosen = evidence.relmax if ranking == "RelMax" else evidence.actmax
-    references = [reference for reference in chosen if reference.score > 0]
+    ranking = "RelMax" if evidence.relmax else "ActMax"
+    references = evidence.relmax or evidence.actmax
     if not references:
-        return ConceptName(evidence.concept.key, "", "", AUTHOR, failure="no reference image has a positive score")
+        return ConceptName(evidence.concept.key, "", "", AUTHOR, failure=NO_REFERENCES)
     appearances = [measure(reference, image_size) for reference in references]
     labels, labelled = _labels_of(references, evidence.labels)
     first, second = words.groups(labels) if labels else (None, None)
@@ -199,7 +198,7 @@ def _check(
     first: Agreement | None, words: LabelWords, others: Sequence[Reference], labels: Mapping[int, str]
 ) -> tuple[float, tuple[str, ...]]:
     """Look whether the references of the other ranking carry the word too: 0 to 1 above chance, and a sentence."""
-    known, _ = _labels_of([reference for reference in others if reference.score > 0], labels)
+    known, _ = _labels_of(others, labels)
     if first is None or not known:
         return 1.0, ()
     agreement = words.agreement(first.word, known)

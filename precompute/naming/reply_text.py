@@ -17,9 +17,9 @@ _SHARE = re.compile(r"%|‰|\bper ?cent\b|\bpercentage\b", re.IGNORECASE)
 
 def clean_line(text: str) -> str:
     """Return one line in NFC without control, format or unassigned characters and without doubled spaces."""
-    spaced = re.sub(r"\s+", " ", unicodedata.normalize("NFC", text))
+    spaced = re.sub(r"\s+", " ", text)
     visible = (c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Co", "Cs", "Cn"})
-    return re.sub(r" +", " ", "".join(visible)).strip()
+    return re.sub(r" +", " ", unicodedata.normalize("NFC", "".join(visible))).strip()
 
 
 def checked_line(text: str, field: str, *, longest: int) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from precompute.atlas.records import ConceptName, ConceptScore, Reference
+from precompute.atlas.records import Author, ConceptName, ConceptScore, Reference
 from precompute.errors import ReplyError
 from precompute.images.contact_sheet import numbered_sheet
 from precompute.llm.asking import ask_all, ask_twice
@@ -80,7 +80,7 @@ class LlmJudge:
     """A language model as the judge; it sees the name, the description and numbered crops, and nothing else."""
 
     def __init__(self, model: LanguageModel, *, prompt: Prompt | None = None) -> None:
-        self.author = f"llm:{model.model}"
+        self.author = str(Author("llm", model.model))
         self.prompt = prompt or load_prompt("scoring")
         self._model = model
 
@@ -183,7 +183,7 @@ def questions_of(names: Mapping[str, ConceptName], trials: Sequence[Trial], seed
 
 
 def _named(names: Mapping[str, ConceptName]) -> dict[str, ConceptName]:
-    return {key: name for key, name in names.items() if name.name and not name.failure}
+    return {key: name for key, name in names.items() if name.is_named}
 
 
 def _unusable(trial: Trial, named: Mapping[str, ConceptName]) -> str:
@@ -221,7 +221,7 @@ def _stability(
     trial: Trial, named: Mapping[str, ConceptName], others: Mapping[str, ConceptName] | None
 ) -> float | None:
     other = (others or {}).get(trial.concept.key)
-    if other is None or other.failure:
+    if other is None or not other.is_named:
         return None
     own = named[trial.concept.key]
     return name_agreement((full_name(own), own.description), (full_name(other), other.description))

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from precompute.atlas.files import read_json, read_jsonl, write_bytes, write_json
-from precompute.atlas.folder import Workspace
+from precompute.atlas.files import read_json, write_bytes, write_json
+from precompute.atlas.folder import Workspace, read_names
 from precompute.atlas.records import EMPTY, ConceptName, Explanation, Narrative, TargetExplanation
 from precompute.config import Config, resolve_path
 from precompute.errors import DataError, NamerError, StoreError
@@ -123,7 +123,7 @@ class ExplanationStage:
 
     def _compute_numbers(self, extra: tuple[Path, ...]) -> tuple[list[Path], int, list[Unworded]]:
         """Return all JSON files, how many of them changed, and those that wait for a language model's words."""
-        self._names = {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
+        self._names = read_names(self._workspace.names)
         self._sort_out()
         wording = self._wording()
         photos = [*self._chosen(), *_from_paths(extra)]

@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from precompute.atlas.files import read_jsonl, write_jsonl
-from precompute.atlas.folder import Workspace
+from precompute.atlas.folder import Workspace, read_names
 from precompute.atlas.hdf5 import ReferenceReader
-from precompute.atlas.records import Atlas, Concept, ConceptName
+from precompute.atlas.named import choose_names
+from precompute.atlas.records import Atlas, ConceptName
 from precompute.config import Config
 from precompute.errors import NamerError, StoreError
 from precompute.llm.batch import BatchRunner
 from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
 from precompute.llm.prompts import load_prompt
-from precompute.naming.corrections import export_names, import_corrections, merge_names
+from precompute.naming.corrections import export_names, import_corrections
 from precompute.naming.namer import LlmNamer, Namer
 from precompute.naming.offline import OfflineNamer
 from precompute.progress import Reporter
@@ -83,11 +84,11 @@ class NameStage:
         if self._is_named(state) and not retry:
             self._reporter.say(f"kept      {self._workspace.names} (nothing to name)")
             return
-        missing = [_without_references(key) for key in _keys(atlas)]
-        names = list(merge_names(missing, self._name_all(atlas), corrections).values())
+        missing = [_without_references(concept.key) for concept in atlas.concepts()]
+        names = list(choose_names(missing, self._name_all(atlas), corrections).values())
         write_jsonl(self._workspace.names, names)
         self._workspace.remember("names", state)
-        n_failed = sum(1 for name in names if name.failure)
+        n_failed = sum(not name.is_named for name in names)
         self._reporter.say(
             f"named     {self._workspace.names}: {len(names) - n_failed} concepts, {n_failed} without a name"
         )
@@ -179,15 +180,15 @@ class NameStage:
         names = self._named()
         new = import_corrections(path, names, author=author, date=today())
         kept = read_jsonl(self._workspace.corrections, ConceptName)
-        merged = merge_names(kept, new)
+        merged = choose_names(kept, new)
         write_jsonl(self._workspace.corrections, list(merged.values()))
-        write_jsonl(self._workspace.names, list(merge_names(names.values(), merged.values()).values()))
+        write_jsonl(self._workspace.names, list(choose_names(names.values(), merged.values()).values()))
         self._reporter.say(f"imported  {len(new)} corrections from {path}; run `atlas run` to put them on the pages")
 
     def _named(self) -> dict[str, ConceptName]:
         if not self._workspace.names.exists():
             raise StoreError(f"there is no {self._workspace.names}: run `atlas name` with the same config first")
-        return {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
+        return read_names(self._workspace.names)
 
     def _state(self, references_digest: str, corrections: list[ConceptName]) -> str:
         """Digest of everything that the names depend on."""
@@ -237,14 +238,8 @@ class NameStage:
         return StoredEvidence(reader, atlas, reader.concepts(), "seen" if self._hold_out else "all")
 
 
-def _keys(atlas: Atlas) -> list[str]:
-    return [
-        Concept(layer, channel).key
-        for layer, tables in atlas.layers.items()
-        for channel in range(tables.info.n_channels)
-    ]
-
-
 def _without_references(key: str) -> ConceptName:
     """Record a concept that carried nothing in any sample."""
-    return ConceptName(key, "", "", "offline", failure="no relevance and no activation in any sample", date=today())
+    return ConceptName(
+        key, "", "", "offline", failure="neither relevance nor activation above zero in any sample", date=today()
+    )

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from precompute.atlas.hdf5 import ReferenceReader, write_references
-from precompute.atlas.records import EMPTY, RANKINGS, Atlas, Box, Concept, LayerInfo, Ranking, Reference
+from precompute.atlas.records import RANKINGS, Atlas, Box, Concept, LayerInfo, Ranking, Reference
 from precompute.config import Config, ReferencesConfig
 from precompute.errors import ConfigError, DataError
 from precompute.images.dataset import Dataset, iter_batches, normalise
@@ -53,7 +53,7 @@ class Wanted:
 def plan_references(atlas: Atlas, config: ReferencesConfig) -> dict[int, list[Wanted]]:
     """List what to render, by sample.
 
-    Entries of score exactly 0 are left out: the channel carried nothing there, and their order is arbitrary.
+    Silent entries are left out; `RankingTable.telling` says which these are.
 
     Raises
     ------
@@ -65,8 +65,7 @@ def plan_references(atlas: Atlas, config: ReferencesConfig) -> dict[int, list[Wa
     for name, tables in atlas.layers.items():
         for ranking in RANKINGS:
             table = tables.ranking(ranking)
-            rows = min(config.per_ranking, len(table.sample_index))
-            for rank, channel in np.argwhere((table.sample_index[:rows] != EMPTY) & (table.score[:rows] != 0)).tolist():
+            for rank, channel in np.argwhere(table.telling(config.per_ranking)).tolist():
                 wanted = Wanted(
                     concept=Concept(name, channel),
                     ranking=ranking,

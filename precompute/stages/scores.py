@@ -10,8 +10,8 @@ from dataclasses import replace
 from itertools import chain
 
 from precompute.atlas import numbers
-from precompute.atlas.files import read_jsonl, write_jsonl
-from precompute.atlas.folder import Workspace
+from precompute.atlas.files import write_jsonl
+from precompute.atlas.folder import Workspace, read_names
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.records import Atlas, Concept, ConceptName, ConceptScore, Ranking, Reference
 from precompute.config import Config
@@ -165,7 +165,7 @@ class ScoreStage:
             yield from judge.requests(questions_of(names, trials, self._config.seed))
 
     def _names(self) -> dict[str, ConceptName]:
-        return {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
+        return read_names(self._workspace.names)
 
     def _state(self, references_digest: str, names: Mapping[str, ConceptName]) -> str:
         """Digest of everything that the scores depend on."""
@@ -193,7 +193,7 @@ def _by_layer(reader: ReferenceReader) -> dict[str, list[Concept]]:
 
 def _to_name_again(reader: ReferenceReader, atlas: Atlas, names: Mapping[str, ConceptName]) -> StoredEvidence:
     """Choose the concepts with a name: for the others there is nothing to compare a second one with."""
-    named = {key for key, name in names.items() if name.name and not name.failure}
+    named = {key for key, name in names.items() if name.is_named}
     concepts = [concept for concept in reader.concepts() if concept.key in named]
     return StoredEvidence(reader, atlas, concepts, "held out")
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from precompute.atlas import numbers
-from precompute.atlas.files import read_json, read_jsonl, write_json
-from precompute.atlas.folder import Workspace
+from precompute.atlas.files import read_json, write_json
+from precompute.atlas.folder import Workspace, read_names
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.records import Atlas, ConceptName, ModelTruth, Reference, TruthReport
 from precompute.errors import StoreError
@@ -24,7 +24,7 @@ from precompute.progress import Reporter
 from precompute.provenance import digest_of
 from precompute.world.truth import ConceptEvidence, compute_truth_report
 
-TRUTH_VERSION = 2
+TRUTH_VERSION = 3
 """Raise it when the scores are computed in another way."""
 
 
@@ -76,8 +76,8 @@ class TruthStage:
         """
         if not isinstance(self._dataset, KnowsParts):
             return None
-        names = {name.concept: name for name in read_jsonl(self._workspace.names, ConceptName)}
-        said = sorted((name.concept, name.name) for name in names.values())
+        names = read_names(self._workspace.names)
+        said = sorted((name.concept, name.title) for name in names.values())
         digest = digest_of([TRUTH_VERSION, references_digest, said])
         if self._workspace.recall("truth") == digest and self._is_whole():
             self._reporter.say(f"kept      {self._workspace.truth} (nothing to evaluate)")
@@ -121,7 +121,7 @@ class TruthStage:
                     concept,
                     np.stack(frames) if frames else np.zeros((0, side, side), np.float32),
                     tuple(reference.sample_index for reference in references),
-                    name.name if name else "",
+                    name,
                 )
 
 

@@ -9,12 +9,13 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
+from precompute.atlas.named import says_one_of
 from precompute.atlas.records import Reference
 from precompute.errors import ReplyError
 from precompute.llm.request import Request
 from precompute.naming.scoring import Question, Verdict
 
-from .truth import Mask, PartMasks, name_says_part
+from .truth import Mask, PartMasks, words_for
 
 ENOUGH = 0.05
 """A part that fills this share of a crop is certainly shown; half of it counts half."""
@@ -42,7 +43,7 @@ class PartsJudge:
     def judge(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
         """Yield (index of the question, verdict); a name that says no part leaves every tile undecided."""
         for index, question in enumerate(questions):
-            parts = [part for part in self._vocabulary if name_says_part(question.name, part, self._vocabulary)]
+            parts = [part for part in self._vocabulary if says_one_of(question.name, words_for(part, self._vocabulary))]
             yield index, Verdict(tuple(self._shown(tile, parts) for tile in question.tiles))
 
     def _shown(self, tile: Reference, parts: Sequence[str]) -> float:

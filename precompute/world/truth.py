@@ -6,14 +6,22 @@ shortcut; pure functions over records. Must not know pages, models, files or how
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from precompute.atlas.records import Atlas, Concept, ConceptTruth, LayerTruth, ModelTruth, ShortcutTruth, TruthReport
+from precompute.atlas.records import (
+    Atlas,
+    Concept,
+    ConceptName,
+    ConceptTruth,
+    LayerTruth,
+    ModelTruth,
+    ShortcutTruth,
+    TruthReport,
+)
 
 Mask = npt.NDArray[np.uint8]
 PartMasks = Callable[[int], Mapping[str, Mask]]
@@ -42,14 +50,14 @@ class ConceptEvidence:
         Signed, not normalised, each in the full frame of its scene.
     sample_indices : tuple of int
         The scene of each heatmap.
-    name : str
-        What a namer called the concept; empty where nobody did.
+    name : ConceptName or None
+        What a namer called the concept; None where nobody did.
     """
 
     concept: Concept
     heatmaps: npt.NDArray[np.floating]
     sample_indices: tuple[int, ...]
-    name: str = ""
+    name: ConceptName | None = None
 
 
 class SceneMasks:
@@ -94,10 +102,9 @@ def points_inside(heatmap: npt.NDArray[np.floating], mask: Mask, tolerance: int 
     return bool((mask[top : row + tolerance + 1, left : column + tolerance + 1] >= 128).any())
 
 
-def name_says_part(name: str, part: str, vocabulary: Mapping[str, Sequence[str]]) -> bool:
-    """Tell whether a name holds one of the part's words, in the singular or the plural, as a whole word."""
-    words = (part, *vocabulary.get(part, ()))
-    return any(re.search(rf"\b{re.escape(word)}(s|es)?\b", name, re.IGNORECASE) for word in words)
+def words_for(part: str, vocabulary: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the words that say a part: its own name and the world's further ones."""
+    return (part, *vocabulary.get(part, ()))
 
 
 @dataclass(frozen=True)
@@ -194,7 +201,8 @@ def _concept_truth(
 ) -> ConceptTruth:
     if score is None:
         return ConceptTruth()
-    right = name_says_part(evidence.name, score.part, vocabulary) if evidence.name and score.part else None
+    name = evidence.name
+    right = name.says(words_for(score.part, vocabulary)) if name and name.is_named and score.part else None
     return ConceptTruth(score.part, score.mass, score.mass_shuffled, score.pointing, right)
 
 

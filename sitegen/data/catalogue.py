@@ -98,10 +98,8 @@ class Catalogue:
         self._cards: dict[str, ConceptCard] = {}
 
     def concepts(self) -> Iterator[Concept]:
-        """List every concept by layer and channel."""
-        for layer, tables in self.atlas.layers.items():
-            for channel in range(tables.info.n_channels):
-                yield Concept(layer, channel)
+        """List every concept, in the order of the atlas."""
+        return self.atlas.concepts()
 
     @cached_property
     def n_concepts(self) -> int:
@@ -179,7 +177,7 @@ class Catalogue:
 
     def _make_card(self, concept: Concept) -> ConceptCard:
         name = self.source.names.get(concept.key)
-        named = name is not None and bool(name.name) and not name.failure
+        named = name is not None and name.is_named
         tables = self.atlas.layers.get(concept.layer)
         has_page = tables is not None and concept.channel < tables.info.n_channels
         return ConceptCard(
@@ -187,12 +185,12 @@ class Catalogue:
             layer=concept.layer,
             channel=concept.channel,
             address=self.links.concept(concept) if has_page else "",
-            name=display_name(name) if name and named else f"channel {concept.channel}",
+            name=name.title if name and named else f"channel {concept.channel}",
             named=named,
             mixed=bool(named and name and name.second_name),
             kind=name.kind if name and named else "",
             confidence=name.stated_confidence if name and named else None,
-            author=author_words(name) if name and named else "not named",
+            author=name.by.words if name and named else "not named",
             thumbnail=self._thumbnails.get(concept.key),
         )
 
@@ -218,23 +216,6 @@ class Catalogue:
         """Return the label of a sample as a class name; hostile until escaped."""
         labels = self.atlas.samples.label
         return self.class_name(int(labels[sample_index])) if 0 <= sample_index < len(labels) else ""
-
-
-def display_name(name: ConceptName) -> str:
-    """Write a concept name, both where the references fall into two groups."""
-    return f"mixed: {name.name} / {name.second_name}" if name.second_name else name.name
-
-
-def author_words(name: ConceptName) -> str:
-    """Say who named a concept."""
-    author, _, detail = name.author.partition(":")
-    if author == "offline":
-        return "named offline from labels"
-    if author == "llm":
-        return f"named by a language model ({detail})" if detail else "named by a language model"
-    if author == "person":
-        return f"named by {detail}" if detail else "named by a person"
-    return f"named by {name.author}"
 
 
 def find(tree: object, key: str, default: object = None) -> object:

@@ -5,16 +5,15 @@ Owns their columns and keys, and what keeps hostile text harmless in a spreadshe
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import asdict
 from typing import Any
 
 from precompute.atlas.records import EMPTY, RANKINGS, Concept, ConceptName, LayerTables, Ranking
+from precompute.atlas.spreadsheet import csv_text
 from sitegen.render import script_json
 
-from .catalogue import Catalogue, display_name
+from .catalogue import Catalogue
 
 CSV_COLUMNS = (
     "concept", "layer", "channel", "name", "second_name", "kind", "confidence", "author", "description",
@@ -69,13 +68,8 @@ def to_json(value: object) -> str:
 
 
 def concepts_csv(catalogue: Catalogue) -> str:
-    """Write all concepts as a table; text cells can never start a formula."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for concept in catalogue.concepts():
-        writer.writerow([harmless(value) for value in _csv_row(catalogue, concept)])
-    return buffer.getvalue()
+    """Write all concepts as a table for spreadsheets."""
+    return csv_text(CSV_COLUMNS, (_csv_row(catalogue, concept) for concept in catalogue.concepts()))
 
 
 def _csv_row(catalogue: Catalogue, concept: Concept) -> list[Any]:
@@ -106,13 +100,6 @@ def _six() -> tuple[str, ...]:
     return ("",) * 6
 
 
-def harmless(value: object) -> object:
-    """Put an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are."""
-    if isinstance(value, str) and value.lstrip(" \n").startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
-
-
 def search_index(catalogue: Catalogue) -> str:
     """Write names, descriptions and classes as a script, since a page opened from a file cannot fetch.
 
@@ -127,8 +114,8 @@ def search_index(catalogue: Catalogue) -> str:
         rows.append(["e", catalogue.links.explanation(explanation.id), best, explanation.photo_name, ""])
     for concept in catalogue.concepts():
         name = catalogue.name(concept.key)
-        named = name is not None and bool(name.name) and not name.failure
-        title = display_name(name) if name and named else ""
+        named = name is not None and name.is_named
+        title = name.title if name and named else ""
         where = f"{concept.layer} channel {concept.channel}"
         description = name.description[:DESCRIPTION_IN_INDEX] if name and named else ""
         rows.append(["c", catalogue.links.concept(concept), title or where, where if title else "", description])

@@ -6,12 +6,12 @@ Owns which files the site reads and which of them may be absent. Must not know p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from precompute.atlas import hdf5 as store
 from precompute.atlas.files import read_json, read_jsonl
+from precompute.atlas.folder import read_names
 from precompute.atlas.records import Atlas, ConceptName, ConceptScore, Explanation, TruthReport
 from precompute.errors import StoreError
 
@@ -25,7 +25,7 @@ class AtlasSource:
     folder : Path
     atlas : Atlas
     names : dict of str to ConceptName
-        By concept key; a person's name wins over any other, otherwise the last one written.
+        By concept key; who wins is up to `choose_names` of the records.
     scores : dict of str to ConceptScore
     explanations : tuple of Explanation
         By id.
@@ -61,7 +61,7 @@ def read_source(folder: Path) -> AtlasSource:
     return AtlasSource(
         folder=folder,
         atlas=atlas,
-        names=choose_names(read_jsonl(folder / "names.jsonl", ConceptName)),
+        names=read_names(folder / "names.jsonl"),
         scores={score.concept: score for score in read_jsonl(folder / "scores.jsonl", ConceptScore)},
         explanations=tuple(read_json(path, Explanation) for path in sorted((folder / "explanations").glob("*.json"))),
         truth=_read_truth(folder / "truth.json"),
@@ -78,22 +78,6 @@ def _read_truth(path: Path) -> TruthReport | None:
     except StoreError as error:
         what = str(error).removesuffix("Delete it and run the same command again.")
         raise StoreError(f"{what.rstrip()} Run `atlas evaluate` with the same config to make it anew.") from error
-
-
-def choose_names(names: Iterable[ConceptName]) -> dict[str, ConceptName]:
-    """Keep one name for each concept: a person's if there is one, else the last success, else the failure."""
-    chosen: dict[str, ConceptName] = {}
-    for name in names:
-        known = chosen.get(name.concept)
-        if known is None or _authority(name) >= _authority(known):
-            chosen[name.concept] = name
-    return chosen
-
-
-def _authority(name: ConceptName) -> int:
-    if name.failure or not name.name:
-        return 0
-    return 2 if name.author.startswith("person") else 1
 
 
 def _optional(path: Path, consequence: str, warnings: list[str]) -> Path | None:

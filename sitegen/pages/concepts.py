@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from precompute.atlas.records import EMPTY, RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
+from precompute.atlas.records import RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
 from sitegen.charts import histogram, histogram_ends, is_even
-from sitegen.data.catalogue import Catalogue, ConceptCard, author_words, find
+from sitegen.data.catalogue import Catalogue, ConceptCard, find
 from sitegen.pictures import Tile
 
 N_CLASSES_SHOWN = 8
@@ -32,7 +32,7 @@ def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "concept": concept,
         "info": tables.info,
         "name": name,
-        "author": author_words(name) if name else "not named",
+        "author": name.by.words if name else "not named",
         "score": catalogue.score(concept.key),
         "truth": catalogue.truth(concept.key),
         "flag": catalogue.flagged.get(concept.key, ""),
@@ -59,8 +59,6 @@ def ranking_context(catalogue: Catalogue, concept: Concept, ranking: Ranking) ->
         "ranking": ranking,
         "title": title,
         "meaning": meaning.format(where="summed over the whole sample" if is_sum else "at its strongest place"),
-        "is_sum": is_sum,
-        "is_negative": ranking == "actmax" and bool(rows) and max(tile.score for tile in rows) < 0,
         "tiles": [
             {
                 "tile": tile,
@@ -75,12 +73,16 @@ def ranking_context(catalogue: Catalogue, concept: Concept, ranking: Ranking) ->
 
 def _bare_rows(tables: LayerTables, channel: int, ranking: Ranking, limit: int = 8) -> list[Tile]:
     table = tables.ranking(ranking)
-    columns = (table.sample_index[:limit, channel], table.neuron[:limit, channel], table.score[:limit, channel])
-    rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Tile(ranking, rank, sample_index, neuron, score, _NO_BOX)
-        for rank, (sample_index, neuron, score) in enumerate(rows)
-        if sample_index != EMPTY and score != 0  # the order of zeros is arbitrary: no reference images
+        Tile(
+            ranking,
+            rank,
+            int(table.sample_index[rank, channel]),
+            int(table.neuron[rank, channel]),
+            float(table.score[rank, channel]),
+            _NO_BOX,
+        )
+        for rank in np.flatnonzero(table.telling(limit)[:, channel]).tolist()
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from precompute.atlas.records import Explanation, ShortcutTruth
 from sitegen import links
-from sitegen.data.catalogue import Catalogue, author_words
+from sitegen.data.catalogue import Catalogue
 
 from .concepts import sample_cards
 from .explanations import explanation_card
@@ -123,7 +123,7 @@ def _figures(catalogue: Catalogue) -> list[tuple[int, str]]:
 def _authors(catalogue: Catalogue) -> list[tuple[str, int]]:
     """Count the names by who gave them, the most first."""
     names = catalogue.source.names
-    counted = Counter(author_words(name) for key, name in names.items() if catalogue.card(key).named)
+    counted = Counter(name.by.words for key, name in names.items() if catalogue.card(key).named)
     return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
 
 
@@ -135,7 +135,7 @@ def uses_language_model(catalogue: Catalogue) -> bool:
         for target in explanation.targets
         for narrative in target.narratives
     )
-    return any(name.author.startswith("llm") for name in catalogue.source.names.values()) or any(
+    return any(name.by.kind in ("llm", "recorded") for name in catalogue.source.names.values()) or any(
         narrative.author.startswith("llm") for narrative in narratives
     )
 
