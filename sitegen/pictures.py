@@ -1,6 +1,6 @@
 """Pictures for the pages: sheets of tiles, thumbnails, whole reference images and coloured heatmaps.
 
-Owns Pillow, tile sizes, the diverging palette and content-hashed file names; a sheet that an earlier build already made
+Owns Pillow, tile sizes, how relevance fades and content-hashed file names; a sheet that an earlier build already made
 is taken over without being encoded again. Must not know pages or what a picture means.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from precompute.atlas import palette
 from precompute.atlas.records import RANKINGS, Box, Ranking, Reference
 from precompute.errors import StoreError
 from sitegen.links import Links
@@ -29,8 +30,6 @@ QUALITY = 75
 SHEET_VERSION = b"1"
 
 HEAT_GAMMA = 0.6
-POSITIVE = (203, 58, 42)
-NEGATIVE = (43, 108, 196)
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ class PictureStore:
         rankings = [name for name in RANKINGS if any(reference.ranking == name for reference in references)]
         columns, rows = max(reference.rank for reference in references) + 1, len(rankings)
         slots = [(reference.rank, rankings.index(reference.ranking)) for reference in references]
-        layout = repr((kind, side, columns, rows, slots)).encode()
+        layout = repr((kind, _LOOKUP_KEY if kind == "heatmap" else "", side, columns, rows, slots)).encode()
         address = self.links.sheet(_digest([layout, *blobs]))
         if self._is_new(address):
             self._save(_compose(blobs, slots, (columns, rows), side, heat=kind == "heatmap"), address)
@@ -186,7 +185,9 @@ class PictureStore:
         columns = min(THUMB_COLUMNS, len(best))
         rows = -(-len(best) // columns)
         slots = [(index % columns, index // columns) for index in range(len(best))]
-        address = self.links.sheet(_digest([b"thumbnails", repr((heat, THUMB, columns, rows)).encode(), *blobs]))
+        address = self.links.sheet(
+            _digest([b"thumbnails", repr((_LOOKUP_KEY if heat else "", THUMB, columns, rows)).encode(), *blobs])
+        )
         if self._is_new(address):
             self._save(_compose(blobs, slots, (columns, rows), THUMB, heat=heat, fill=True), address)
         return [Cut(address, columns, rows, *slot) if blob else None for blob, slot in zip(blobs, slots, strict=True)]
@@ -235,25 +236,27 @@ _SHARED = ("ranking", "rank", "sample_index", "neuron", "score", "box")
 
 
 def colour_heatmap(grey: Image.Image) -> Image.Image:
-    """Colour signed relevance: red for positive, blue for negative, transparent at zero, so that any ground shows.
+    """Colour signed relevance by the palette, transparent at zero, so that any ground shows.
 
     Parameters
     ----------
     grey : 8-bit image
         128 is zero, 1 and 255 are the largest absolute relevance.
     """
-    channels = [grey.point(table) for table in _PALETTE]
+    channels = [grey.point(table) for table in _LOOKUP]
     return Image.merge("RGBA", channels)
 
 
-def _palette() -> tuple[list[int], ...]:
+def _lookup() -> tuple[list[int], ...]:
     signed = [(value - 128) / 127 for value in range(256)]
-    colours = [POSITIVE if value > 0 else NEGATIVE for value in signed]
+    colours = [palette.POSITIVE if value > 0 else palette.NEGATIVE for value in signed]
     alpha = [round(255 * min(1.0, abs(value)) ** HEAT_GAMMA) for value in signed]
     return (*([colour[band] for colour in colours] for band in range(3)), alpha)
 
 
-_PALETTE = _palette()
+_LOOKUP = _lookup()
+_LOOKUP_KEY = repr((palette.POSITIVE, palette.NEGATIVE, HEAT_GAMMA))
+"""Part of a coloured sheet's address, so that one in other colours is never taken over from an earlier build."""
 
 
 def _compose(

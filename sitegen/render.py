@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from precompute.atlas import numbers
+from precompute.atlas import numbers, palette
 from sitegen import charts, links
 
 
@@ -35,7 +35,7 @@ def make_environment() -> Environment:
         width=charts.width,
         json_of=links.json_of,
     )
-    environment.globals.update(plural=numbers.plural, links=links)
+    environment.globals.update(plural=numbers.plural, links=links, palette=palette)
     return environment
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from mkdocs.commands.build import build as mkdocs_build
 from mkdocs.config import load_config
 
+from precompute.atlas import palette
 from sitegen import links
 
 MARK = "@@atlas:{}@@"
@@ -135,6 +136,8 @@ def _write_sources(workspace: Path, sections: dict[str, str]) -> None:
     with as_file(files("sitegen")) as package:
         shutil.copytree(package / "templates" / "theme", theme)
         shutil.copytree(package / "assets", documents / "assets")
+        style = documents / "assets" / "atlas.css"
+        style.write_text(_palette_rules() + style.read_text(encoding="utf-8"), encoding="utf-8")
         (workspace / "mkdocs.yml").write_text("", encoding="utf-8")
         for page in sections.values():
             target = documents / (page.removesuffix(".html") + ".md")
@@ -144,6 +147,19 @@ def _write_sources(workspace: Path, sections: dict[str, str]) -> None:
                 (package / "templates" / "handwritten" / target.name).read_text("utf-8") if page in HANDWRITTEN else ""
             )
             target.write_text(f'---\ntitle: "{MARK.format("topic")}"\nhide: {hide}\n---\n{body}', encoding="utf-8")
+
+
+def _palette_rules() -> str:
+    """Write the colours of signed relevance; those of pictures (`heat`) are the same on light and dark ground."""
+    light, dark = (
+        f"--atlas-positive:{palette.hexadecimal(positive)};--atlas-negative:{palette.hexadecimal(negative)}"
+        for positive, negative in (
+            (palette.POSITIVE, palette.NEGATIVE),
+            (palette.POSITIVE_ON_DARK, palette.NEGATIVE_ON_DARK),
+        )
+    )
+    pictures = light.replace("--atlas-", "--atlas-heat-")
+    return f':root,[data-md-color-scheme="default"]{{{light};{pictures}}}[data-md-color-scheme="slate"]{{{dark}}}\n'
 
 
 def _cut(path: Path) -> Shell:

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from precompute.atlas import palette
 from precompute.atlas.records import Box
 from precompute.images.pictures import (
-    NEGATIVE_COLOUR,
-    POSITIVE_COLOUR,
     blur,
     decode_heatmap,
     draw_frame,
@@ -150,12 +149,12 @@ def test_what_is_not_an_image_is_refused(bad):
         encode_webp(bad)
 
 
-def test_overlay_is_red_for_and_blue_against_and_grey_elsewhere(photo):
+def test_an_overlay_is_coloured_for_and_against_and_grey_elsewhere(photo):
     heatmap = 3.0 * bump((64, 64), (15, 15), 4) - 3.0 * bump((64, 64), (48, 48), 4)
     picture = overlay(photo, heatmap).astype(int)
     assert picture.shape == (64, 64, 3)
-    assert np.abs(picture[15, 15] - POSITIVE_COLOUR).max() < 45
-    assert np.abs(picture[48, 48] - NEGATIVE_COLOUR).max() < 45
+    assert np.abs(picture[15, 15] - palette.POSITIVE).max() < 45
+    assert np.abs(picture[48, 48] - palette.NEGATIVE).max() < 45
     assert np.ptp(picture[60, 4]) <= 1
     np.testing.assert_array_equal(overlay(photo, heatmap * 1e-12), picture)
 

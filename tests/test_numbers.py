@@ -139,7 +139,7 @@ def test_a_count_in_a_narrative_is_grouped_as_on_a_page_and_read_back():
 
 
 def test_no_other_module_formats_a_number_for_readers():
-    """A format such as ``:.0%`` or ``:,`` rounds to 0 and to 100 % and knows no language; constants are not measured."""
+    """A format such as ``:.0%`` or ``:,`` rounds to 0 or all and knows no language; constants are not measured."""
     found = []
     for path in sorted([*ROOT.glob("precompute/**/*.py"), *ROOT.glob("sitegen/**/*.py")]):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

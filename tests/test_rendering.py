@@ -1,5 +1,7 @@
 """Which reference images are rendered, and that what is stored is what the engine computed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -50,8 +52,16 @@ def test_the_plan_holds_the_best_of_every_ranking_and_nothing_silent(small):
 
 def test_a_pattern_without_a_layer_is_told(small):
     atlas = read_atlas(small.parent / "small/atlas.h5")
-    with pytest.raises(ConfigError, match=r"matches none of the mined layers: 0, 3, 6"):
+    with pytest.raises(ConfigError, match=r"heatmap_layers, among the mined layers: no layer .*layers: 0, 3, 6"):
         plan_references(atlas, ReferencesConfig(heatmap_layers=("9*",)))
+
+
+def test_a_layer_is_found_by_its_own_name_whatever_that_holds(small):
+    atlas = read_atlas(small.parent / "small/atlas.h5")
+    renamed = dataclasses.replace(atlas, layers={"b[0]": atlas.layers["3"], "b0": atlas.layers["6"]})
+    plan = plan_references(renamed, ReferencesConfig(heatmap_layers=("b[0]",)))
+    # as a shell pattern it means "b0": both the layer of that name and what the pattern matches are meant
+    assert {item.concept.layer for rows in plan.values() for item in rows if item.heatmap} == {"b[0]", "b0"}
 
 
 @pytest.mark.parametrize("start", ["neuron", "channel", "output"])

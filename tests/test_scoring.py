@@ -18,7 +18,6 @@ from precompute.naming.held_out import (
     held_out_half,
     seen_half,
     similar_channels,
-    spread,
 )
 from precompute.naming.metrics import average_precision, f1_score, name_agreement
 from precompute.naming.scoring import (
@@ -91,12 +90,6 @@ def test_seen_and_held_out_are_disjoint_and_complete():
         seen, held_out = seen_half(all_ranks), held_out_half(all_ranks)
         assert [r.rank for r in (*seen, *held_out)] == list(range(n))
         assert len(seen) == min(8, (n + 1) // 2)
-
-
-def test_spread_takes_both_ends():
-    assert spread(list(range(10)), 3)[0] == 0
-    assert spread(list(range(10)), 3)[-1] == 9
-    assert spread([1, 2], 5) == (1, 2)
 
 
 def test_positives_were_not_seen_by_naming():

@@ -13,7 +13,7 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
-from precompute.atlas import numbers
+from precompute.atlas import numbers, palette
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.errors import OutputError, StoreError
 from sitegen import pictures
@@ -322,13 +322,13 @@ def test_without_images_no_pixel_of_the_data_set_remains(source, site, tmp_path)
         path for name, path in written.items() if name.endswith((".webp", ".png", ".jpg")) and "/images/" not in name
     ]
     assert shown
-    palette = {pictures.POSITIVE, pictures.NEGATIVE}
+    colours_of_relevance = {palette.POSITIVE, palette.NEGATIVE}
     for path in shown:
         assert path.parent.name == "sheets"
         colours = np.asarray(Image.open(path).convert("RGBA")).reshape(-1, 4).astype(int)
         visible = colours[colours[:, 3] > 120][:, :3]
-        distance = np.min([np.abs(visible - colour).max(1) for colour in palette], axis=0)
-        assert np.mean(distance < 90) > 0.98  # plain red and blue, up to lossy blending where they meet
+        distance = np.min([np.abs(visible - colour).max(1) for colour in colours_of_relevance], axis=0)
+        assert np.mean(distance < 90) > 0.98  # plain orange and blue, up to lossy blending where they meet
     with_images = {path.read_bytes() for name, path in files_of(site[0]).items() if name.endswith(".webp")}
     assert not {hashlib.sha256(blob).digest() for blob in with_images if b"ALPH" not in blob[:64]} & {
         hashlib.sha256(path.read_bytes()).digest() for path in shown
@@ -363,9 +363,9 @@ def test_a_tile_shows_its_reference(site, source):
 def test_the_palette_is_signed_and_clear_at_zero():
     grey = Image.fromarray(np.array([[0, 1, 64, 128, 192, 255]], np.uint8))
     coloured = np.asarray(pictures.colour_heatmap(grey))[0]
-    assert tuple(coloured[1]) == (*pictures.NEGATIVE, 255)
+    assert tuple(coloured[1]) == (*palette.NEGATIVE, 255)
     assert coloured[3, 3] == 0
-    assert tuple(coloured[5]) == (*pictures.POSITIVE, 255)
+    assert tuple(coloured[5]) == (*palette.POSITIVE, 255)
     assert coloured[2, 3] < coloured[1, 3]
 
 

@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Sequence
 
-_STARTS = "=+\\-@\t\r|%\uff1d\uff0b\uff0d\uff20"
-"""What programs take for the start of a formula or of a command: ASCII and full width, as a class of characters."""
-
-_GUARDED = re.compile(rf"[\s']*[{_STARTS}]|'")
-_GUARD = re.compile(rf"'(?={_GUARDED.pattern})")
+GUARD = "'"
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]], *, line_end: str = "\n") -> str:
@@ -36,10 +31,14 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]], *, line_e
 
 
 def guarded(cell: object) -> object:
-    """Put an apostrophe before text that a spreadsheet would run, or that starts with one; `unguarded` takes it off."""
-    return f"'{cell}" if isinstance(cell, str) and _GUARDED.match(cell) else cell
+    """Put an apostrophe before text, unless it begins with a letter or a digit: then no spreadsheet runs it.
+
+    What may stand first is told, not what may not: programs differ in what they run, full-width signs and signs behind
+    invisible characters included. `unguarded` takes it off.
+    """
+    return GUARD + cell if isinstance(cell, str) and cell and not cell[0].isalnum() else cell
 
 
 def unguarded(cell: str) -> str:
     """Take off the apostrophe that `guarded` put before a text."""
-    return _GUARD.sub("", cell, count=1) if _GUARD.match(cell) else cell
+    return cell[1:] if cell[:1] == GUARD and cell[1:2] and not cell[1].isalnum() else cell

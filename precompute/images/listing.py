@@ -21,6 +21,7 @@ from typing import IO, NamedTuple, Protocol, cast
 import numpy as np
 import PIL.Image
 
+from precompute.atlas.evenly import spread_evenly
 from precompute.atlas.files import replacing
 from precompute.atlas.records import EMPTY, IntArray
 from precompute.errors import DataError
@@ -256,8 +257,7 @@ def make_sample_set(
     max_megapixels: float = 100.0,
 ) -> SampleSet:
     """Keep at most `limit` samples, spread evenly (0 keeps all), read from the folder or tar archive `place`."""
-    n = len(samples)
-    chosen = range(n) if not 0 < limit < n else [position * n // limit for position in range(limit)]
+    chosen = spread_evenly(len(samples), limit or len(samples))
     kept = [samples[position] for position in chosen]
     kept_labels = labels[np.asarray(chosen, dtype=np.int64)]
     source: Source

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from precompute.atlas import palette
 from precompute.atlas.records import BoolArray, Box
 
 Rgb = npt.NDArray[np.uint8]
@@ -27,8 +28,6 @@ MINIMUM_SIDE = 16
 LOSSLESS_SIDE = 32
 """Up to this many pixels a side WebP is lossless: halved chroma would spoil crops that are shown enlarged."""
 
-POSITIVE_COLOUR = (202, 0, 32)
-NEGATIVE_COLOUR = (5, 90, 190)
 FRAME_COLOUR = (255, 255, 255)
 
 
@@ -163,7 +162,7 @@ def masked_crop(image: Rgb, visible: BoolArray, box: Box) -> Rgb:
 
 
 def overlay(image: Rgb, heatmap: Heatmap) -> Rgb:
-    """Draw a heatmap over its image: red for, blue against, the stronger the less of the image shows through.
+    """Draw a heatmap over its image in the palette's colours; the stronger, the less of the image shows through.
 
     The image turns grey, so that the only colours are the heatmap's. Relevance is blurred a little (kernel 7) and
     full colour stands for the 99.5th percentile of its magnitude, so that one extreme pixel does not hide the rest.
@@ -187,7 +186,7 @@ def overlay(image: Rgb, heatmap: Heatmap) -> Rgb:
     alpha = np.where(alpha**2 < 0.05, alpha**2 * np.float32(0.05**-0.5), alpha)[..., None] * np.float32(0.85)
     grey = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     ground = 40.0 + 0.78 * grey[..., None]
-    colour = np.where(smooth[..., None] >= 0, np.array(POSITIVE_COLOUR), np.array(NEGATIVE_COLOUR))
+    colour = np.where(smooth[..., None] >= 0, np.array(palette.POSITIVE), np.array(palette.NEGATIVE))
     return np.rint(ground * (1 - alpha) + colour * alpha).clip(0, 255).astype(np.uint8)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from precompute.atlas.evenly import spread_evenly
 from precompute.atlas.records import EMPTY, Concept, FloatArray, LayerTables, Reference
 
 MAX_SEEN = 8
@@ -50,12 +51,9 @@ def held_out_half(references: Sequence[Reference], max_seen: int = MAX_SEEN) -> 
     return tuple(ordered[len(seen_half(ordered, max_seen)) :])
 
 
-def spread(references: Sequence[Reference], n: int) -> tuple[Reference, ...]:
-    """Pick up to `n` references at even quantiles of their order, the first and the last among them."""
-    if len(references) <= n:
-        return tuple(references)
-    places = np.linspace(0, len(references) - 1, n).round().astype(int)
-    return tuple(references[place] for place in dict.fromkeys(places.tolist()))
+def _spread(references: Sequence[Reference], n: int) -> tuple[Reference, ...]:
+    """Pick up to `n` references, spread evenly over their order."""
+    return tuple(references[place] for place in spread_evenly(len(references), n))
 
 
 def choose_positives(
@@ -75,7 +73,7 @@ def choose_positives(
     taken = {r.sample_index for r in later}
     quantiles = [r for r in held_out_half(actmax, max_seen) if r.sample_index not in seen | taken]
     n_quantiles = min(len(quantiles), max(n // 2, n - len(later)))
-    return spread(later, n - n_quantiles) + spread(quantiles, n_quantiles)
+    return _spread(later, n - n_quantiles) + _spread(quantiles, n_quantiles)
 
 
 def similar_channels(tables: LayerTables) -> FloatArray:

@@ -87,19 +87,31 @@ def select_layers(infos: Sequence[LayerInfo], patterns: Sequence[str]) -> tuple[
         A pattern matches nothing, or there is no convolution to select.
     """
     names = [info.name for info in infos]
-    selected = {info.name for info in infos if info.kind == "Conv2d"} if not patterns else set[str]()
+    selected = {info.name for info in infos if info.kind == "Conv2d"} if not patterns else match_layers(names, patterns)
+    if not selected:
+        raise ModelError(f"the model has no two-dimensional convolution to select; its layers: {', '.join(names)}")
+    return tuple(
+        replace(info, inputs=_nearest_selected(info.name, infos, selected)) for info in infos if info.name in selected
+    )
+
+
+def match_layers(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    """Find the layers that any of the patterns means: a layer's own name, or a shell pattern.
+
+    Raises
+    ------
+    ModelError
+        A pattern matches none of the names.
+    """
+    matched = set[str]()
     for pattern in patterns:
         # A dotted path may hold no wildcard, but brackets of a pattern must not hide an exact name.
         matching = {name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)}
         if not matching:
             nearest = nearest_of(pattern, names, cutoff=0.4, otherwise="the model's layers")
             raise ModelError(f"no layer matches {pattern!r}{nearest}")
-        selected |= matching
-    if not selected:
-        raise ModelError(f"the model has no two-dimensional convolution to select; its layers: {', '.join(names)}")
-    return tuple(
-        replace(info, inputs=_nearest_selected(info.name, infos, selected)) for info in infos if info.name in selected
-    )
+        matched |= matching
+    return matched
 
 
 @contextmanager

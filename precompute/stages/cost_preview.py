@@ -9,8 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-import numpy as np
-
+from precompute.atlas.evenly import spread_evenly
 from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
 from precompute.llm.request import Request
@@ -36,8 +35,7 @@ def counted(items: Iterable[T], advance: Callable[[int], None]) -> Iterator[T]:
 
 def sampled(items: Sequence[T]) -> list[T]:
     """Pick up to `N_SAMPLED` items, evenly spread."""
-    places = np.linspace(0, len(items) - 1, min(len(items), N_SAMPLED)).round().astype(int)
-    return [items[place] for place in places.tolist()]
+    return [items[place] for place in spread_evenly(len(items), N_SAMPLED)]
 
 
 def announce(

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import PIL.Image
 
+from precompute.atlas.evenly import spread_evenly
 from precompute.atlas.files import read_json, write_bytes, write_json
 from precompute.atlas.folder import Workspace, read_names
 from precompute.atlas.records import EMPTY, ConceptName, Explanation, Narrative, TargetExplanation
@@ -301,9 +301,8 @@ class ExplanationStage:
         if photos:
             return list(_from_paths(resolve_path(self._config, photo) for photo in photos))
         dataset = self._inputs.dataset
-        n_photos = min(self._config.explaining.n_photos, len(dataset))
-        spread = np.linspace(0, len(dataset) - 1, n_photos).round().astype(int).tolist() if n_photos else []
-        return [photo for index in dict.fromkeys(spread) for photo in self._sample(index)]
+        chosen = spread_evenly(len(dataset), self._config.explaining.n_photos)
+        return [photo for index in chosen for photo in self._sample(index)]
 
     def _sample(self, index: int) -> Iterator[Photo]:
         dataset, label = self._inputs.dataset, int(self._inputs.dataset.labels[index])

@@ -7,7 +7,6 @@ Owns the plan by image (all concepts of one image together share its passes), re
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ import torch
 from precompute.atlas.hdf5 import ReferenceReader, write_references
 from precompute.atlas.records import RANKINGS, Atlas, Box, Concept, LayerInfo, Ranking, Reference
 from precompute.config import Config, ReferencesConfig
-from precompute.errors import ConfigError, DataError
+from precompute.errors import ConfigError, DataError, ModelError
 from precompute.images.dataset import Dataset, iter_batches, normalise
 from precompute.images.pictures import encode_webp, render_reference
+from precompute.network.layers import match_layers
 from precompute.network.receptive_field import box as receptive_box
 from precompute.progress import Reporter
 from precompute.relevance.protocol import Engine, ReferenceRequest
@@ -60,7 +60,10 @@ def plan_references(atlas: Atlas, config: ReferencesConfig) -> dict[int, list[Wa
     ConfigError
         A pattern of `heatmap_layers` matches no layer.
     """
-    with_heatmap = _match_layers(tuple(atlas.layers), config.heatmap_layers)
+    try:
+        with_heatmap = match_layers(tuple(atlas.layers), config.heatmap_layers)
+    except ModelError as error:
+        raise ConfigError(f"references.heatmap_layers, among the mined layers: {error}") from error
     plan: dict[int, list[Wanted]] = {}
     for name, tables in atlas.layers.items():
         for ranking in RANKINGS:
@@ -77,18 +80,6 @@ def plan_references(atlas: Atlas, config: ReferencesConfig) -> dict[int, list[Wa
                 )
                 plan.setdefault(wanted.sample_index, []).append(wanted)
     return {index: plan[index] for index in sorted(plan)}
-
-
-def _match_layers(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
-    matched: set[str] = set()
-    for pattern in patterns:
-        found = fnmatch.filter(names, pattern)
-        if not found:
-            raise ConfigError(
-                f"references.heatmap_layers has {pattern!r}, which matches none of the mined layers: {', '.join(names)}"
-            )
-        matched.update(found)
-    return matched
 
 
 class Renderer:
