@@ -230,7 +230,7 @@ def test_a_truncated_shard_is_told_with_what_to_run(module, tmp_path):
     mine(module, tmp_path)
     path = make_plan(tmp_path).path(1)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(StoreError, match=r"truncated or damaged.*delete it and run `atlas mine`.*then merge again"):
+    with pytest.raises(StoreError, match=r"truncated or damaged.*move it away and run `atlas mine`.*then merge again"):
         merge_plan(make_plan(tmp_path), {})
 
 

@@ -1,5 +1,7 @@
 """The store: round trips, and one clear message for every file that cannot be used."""
 
+import errno
+import fcntl
 import os
 import resource
 import time
@@ -180,6 +182,43 @@ def test_no_byte_of_a_damaged_file_gives_a_traceback(tmp_path):
         except StoreError:
             refused += 1
     assert refused > 5
+
+
+def test_a_file_that_another_program_writes_is_told_as_that_and_opens_once_it_is_closed(tmp_path):
+    path = tmp_path / "atlas.h5"
+    write_atlas(path, make_atlas())
+    with path.open("rb") as elsewhere:
+        fcntl.flock(elsewhere, fcntl.LOCK_EX)
+        with pytest.raises(StoreError, match=r"Resource temporarily unavailable.*close it") as told:
+            read_atlas(path)
+    assert not {"damaged", "delete", "Move"} & set(str(told.value).split())
+    read_atlas(path)  # the advice followed
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOLCK, "HDF5_USE_FILE_LOCKING=FALSE"),
+        (errno.EACCES, "check the permissions"),
+        (errno.EIO, "Check the disk"),
+        (errno.ESTALE, "Check the disk"),
+        (errno.EMFILE, "ulimit"),
+        (errno.ENOMEM, "Run the same command again"),
+    ],
+)
+def test_what_the_system_refuses_is_told_in_its_words_and_blames_no_file(tmp_path, monkeypatch, number, remedy):
+    path = tmp_path / "atlas.h5"
+    write_atlas(path, make_atlas())
+
+    def refuse(*_, **__):
+        raise OSError(number, "a long text of the library")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    with pytest.raises(StoreError) as told:
+        read_atlas(path)
+    assert os.strerror(number) in str(told.value)
+    assert remedy in str(told.value)
+    assert "damaged" not in str(told.value)
 
 
 def test_an_error_of_the_reader_s_user_does_not_blame_the_file(tmp_path):

@@ -6,6 +6,7 @@ Must not know what is in the files, HDF5 included.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -21,13 +22,50 @@ from precompute.errors import OutputError, StoreError
 T = TypeVar("T")
 
 
+_ANOTHER_FOLDER = "choose another folder with --output (the site: --site)"
+_CLOSE = "Another program has it open: close it (a notebook, a viewer, another run), then run the same command again."
+_NO_LOCKS = (
+    "The file system cannot lock files, as some network drives cannot: run `export HDF5_USE_FILE_LOCKING=FALSE` and "
+    f"the same command again, or {_ANOTHER_FOLDER} on a local disk."
+)
+_DEVICE = (
+    "The disk or its connection failed: the file itself may be whole. Check the disk, then run the same command again."
+)
+_REMEDIES = {
+    **dict.fromkeys((errno.EAGAIN, errno.EDEADLK, errno.EBUSY, errno.ETXTBSY), _CLOSE),
+    **dict.fromkeys((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP), _NO_LOCKS),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT), _DEVICE),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM),
+        f"You may not: check the permissions and the owner of the file and its folder, or {_ANOTHER_FOLDER}.",
+    ),
+    errno.EROFS: f"The file system is read-only: {_ANOTHER_FOLDER}.",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), f"Free some space, or {_ANOTHER_FOLDER}."),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Too many files are open: run `ulimit -n 4096` and try again."),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.EINVAL), f"The name cannot be used there: {_ANOTHER_FOLDER}."),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), f"Something else lies there: {_ANOTHER_FOLDER}."),
+    errno.ELOOP: "Its links lead in a circle: mend them.",
+    errno.ENOENT: "It is not there: check the name.",
+}
+"""What helps, by the number of the system's refusal; a refusal says nothing about what the file holds."""
+
+
+def explain_refusal(error: OSError) -> str:
+    """Say why the operating system refused, in its own words, and what helps."""
+    if error.errno is None:
+        return f"{error}. Check the disk, then run the same command again."
+    # h5py puts its own long text where the system's would be
+    return f"{os.strerror(error.errno)}. {_REMEDIES.get(error.errno, 'Run the same command again.')}"
+
+
 def output_error(path: Path, error: OSError) -> OutputError:
     """Turn the operating system's refusal to write `path` into a message for the user."""
-    reason = error.strerror or str(error)
-    return OutputError(
-        f"cannot write {path}: {reason}. Nothing of it was kept. "
-        "Free some space or choose another folder with --output (the site: --site), then run the same command again."
-    )
+    return OutputError(f"cannot write {path}: {explain_refusal(error)} Nothing of it was kept.")
+
+
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """Turn the operating system's refusal to read `path` into a message that blames the system and not the file."""
+    return StoreError(f"cannot read {path}: {explain_refusal(error)}")
 
 
 @contextmanager
@@ -124,7 +162,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
     except ValidationError as error:
         raise StoreError(f"{path} is damaged: {_first(error)}. Delete it and run the same command again.") from error
 
@@ -149,7 +187,7 @@ def read_jsonl(path: Path, kind: type[T]) -> list[T]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
     # not splitlines(): text of a language model may hold U+2028 and its like, which JSON leaves as they are
     for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
         if not line:

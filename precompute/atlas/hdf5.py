@@ -18,7 +18,7 @@ import numpy as np
 
 from precompute.errors import StoreError
 
-from .files import PatientFile, replacing
+from .files import PatientFile, replacing, unreadable
 from .records import (
     RANKINGS,
     Atlas,
@@ -65,7 +65,11 @@ def reading(path: Path, kind: str, remedy: str = "") -> Iterator[h5py.File]:
 
 
 def _open(path: Path, kind: str, remedy: str = "") -> h5py.File:
-    if not path.is_file():
+    try:
+        is_there = path.exists()
+    except OSError as error:  # a folder above may not be entered
+        raise unreadable(path, error) from error
+    if not is_there:
         raise StoreError(f"there is no {path}. {remedy or 'Run `atlas run` with the same config to make it.'}")
     with _telling_damage(path, remedy):
         file = h5py.File(path, "r")
@@ -79,15 +83,17 @@ def _open(path: Path, kind: str, remedy: str = "") -> h5py.File:
 
 @contextmanager
 def _telling_damage(path: Path, remedy: str = "") -> Iterator[None]:
-    """Turn whatever reading a damaged file ends in into one message."""
+    """Turn whatever reading a file ends in into one message: what the system refuses is no damage."""
     try:
         yield
-    except (OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
+    except OSError as error:
+        raise (_damaged(path, remedy) if error.errno is None else unreadable(path, error)) from error
+    except (LookupError, ValueError, TypeError, RuntimeError) as error:
         raise _damaged(path, remedy) from error
 
 
 def _damaged(path: Path, remedy: str) -> StoreError:
-    remedy = remedy or "Delete it and run the same command again; finished shards are used again."
+    remedy = remedy or "Move it away and run the same command again; finished shards are used again."
     return StoreError(f"{path} is truncated or damaged: it cannot be read as the file it should be. {remedy}")
 
 
