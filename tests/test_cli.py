@@ -135,21 +135,33 @@ def test_a_merge_before_its_time_is_told(small, capsys):
     fails(capsys, ["merge", "--config", small], "2 of 4 shards are not there yet", "--shard")
 
 
+KILLED = """
+import os, pathlib, signal, sys
+stage, *arguments = sys.argv[1:]
+replace = pathlib.Path.replace
+def replace_and_die(self, target):
+    replace(self, target)
+    if stage in pathlib.Path(target).parts and pathlib.Path(target).suffix == ".h5":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return target
+pathlib.Path.replace = replace_and_die
+from precompute.cli import main
+sys.exit(main(arguments))
+"""
+"""A program that dies the moment its first part is in place, so that it can neither finish nor write a second one."""
+
+
 @pytest.mark.parametrize("stage", ["shards", "blocks"])
 def test_killed_and_run_again_gives_equal_files(finished, tmp_path, stage):
     config = make_small_atlas(tmp_path)
-    command = [sys.executable, "-m", "precompute.cli", "references", "--config", str(config)]
-    if stage == "shards":
-        command[3] = "mine"
-    else:
+    command, made = ("mine", "atlas.h5") if stage == "shards" else ("references", "references.h5")
+    if stage == "blocks":
         assert main(["mine", "--config", str(config)]) == 0
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    parts = tmp_path / "small" / stage
-    deadline = time.monotonic() + 60
-    while not list(parts.rglob("*.h5")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    program = [sys.executable, "-c", KILLED, stage, command, "--config", str(config)]
+    run = subprocess.run(program, stderr=subprocess.DEVNULL, check=False)
+    assert run.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "small" / stage).rglob("*.h5"))) == 1
+    assert not (tmp_path / "small" / made).exists()
     for name in ("mine", "references"):
         assert main([name, "--config", str(config)]) == 0
     whole, again = read_atlas(finished / "small/atlas.h5"), read_atlas(tmp_path / "small/atlas.h5")

@@ -24,6 +24,7 @@ from precompute.explanations.attribution import (
 from precompute.images.pictures import decode_heatmap
 from precompute.images.places import PLACE_WORDS, locate, place_words
 from precompute.relevance.protocol import ConditionalAttribution, LayerAttribution
+from precompute.relevance.zennit import ZennitEngine
 
 SIDE = 32
 LAYERS = (
@@ -301,7 +302,6 @@ def test_words_come_from_the_vocabulary():
 
 @pytest.fixture(scope="module")
 def real():
-    engine_module = pytest.importorskip("precompute.relevance.zennit")
     torch.manual_seed(1)
     module = torch.nn.Sequential(
         torch.nn.Conv2d(3, 5, 3, padding=1, bias=False),
@@ -314,7 +314,7 @@ def real():
         torch.nn.Linear(28, 4, bias=False),
     ).eval()
     relevance = dataclasses.replace(CONFIG.relevance, engine="zennit")
-    return engine_module.ZennitEngine(module, ("0", "3"), relevance, torch.device("cpu"))
+    return ZennitEngine(module, ("0", "3"), relevance, torch.device("cpu"))
 
 
 def test_with_the_reference_engine_every_number_fits_every_other(photo, real):

@@ -3,6 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from precompute.atlas import palette
@@ -44,7 +45,6 @@ def bump(shape, centre, sigma):
 @pytest.mark.parametrize("kernel_size", [19, 7])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 2e-6)])
 def test_blur_equals_torchvision(rng, shape, kernel_size, dtype, tolerance):
-    torch = pytest.importorskip("torch")
     from torchvision.transforms.functional import gaussian_blur
 
     heatmap = rng.normal(size=shape).astype(dtype)
@@ -56,7 +56,6 @@ def test_blur_equals_torchvision(rng, shape, kernel_size, dtype, tolerance):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_mask_and_crop_equal_the_peer(seed):
-    torch = pytest.importorskip("torch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from crp.helper import max_norm
@@ -73,7 +72,6 @@ def test_mask_and_crop_equal_the_peer(seed):
 
 
 def test_masked_crop_equals_the_peers_picture(photo):
-    torch = pytest.importorskip("torch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from crp.image import vis_opaque_img

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import html
 import io
 import json
 import re
@@ -13,7 +14,7 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
-from precompute.atlas import numbers, palette
+from precompute.atlas import palette
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.errors import OutputError, StoreError
 from sitegen import pictures
@@ -232,37 +233,74 @@ def test_the_table_holds_every_concept(site):
 # --- true numbers --------------------------------------------------------------------------------------------------
 
 
+def shows(printed, raw, unit=1.0):
+    """Tell whether a printed number is the raw value at its own precision; reads it without the code that prints it."""
+    text = html.unescape(re.sub(r"<[^>]+>", "", printed)).replace("\u00a0", "").replace("\u2212", "-").replace(",", "")
+    bound, number, percent = re.fullmatch(r"\s*([<>]?)\s*([+-]?[\d.]+)\s*(%?)\s*", text).groups()
+    value = float(number) * (0.01 if percent else 1.0)
+    if bound:
+        return (raw < value and value * raw > 0) if bound == "<" else (raw > value and value * raw > 0)
+    half = 0.5 * 10.0 ** -len(number.partition(".")[2]) * (0.01 if percent else 1.0) if "." in number else 1e-9
+    return abs(raw - value) <= half + 1e-12 and (raw * value > 0 or value == 0)
+
+
+def test_a_printed_number_is_read_without_the_printer():
+    assert shows("40.6\u00a0%", 0.4062)
+    assert not shows("40.6\u00a0%", 0.4072)
+    assert not shows("+40.6\u00a0%", -0.4062)
+    assert shows("&lt;\u00a00.1\u00a0%", 4e-4)
+    assert not shows("&lt;\u00a00.1\u00a0%", 4e-3)
+    assert not shows("0\u00a0%", 4e-4)
+    assert shows("1,408.50", 1408.5)
+
+
 def test_every_number_of_an_explanation_equals_its_record(site, source):
-    records = read_source(source)
-    for explanation in records.explanations:
-        text = read_page(site[0] / f"explanations/{explanation.id}.html").text
-        for prediction in explanation.predictions:
-            assert f"{prediction.class_name}" in text
-            assert numbers.percent(prediction.probability) in text
-        for target in explanation.targets:
-            assert f"{numbers.percent(target.probability)}, logit {numbers.decimal(target.logit)}" in text
-            for layer in target.layers:
-                assert re.search(rf"carry\s+{re.escape(numbers.percent(layer.coverage))}\s+of this layer", text)
-                assert f"adds up to {numbers.decimal(layer.relevance_sum)} of the logit" in text
-                assert f"total absolute relevance, {numbers.decimal(layer.relevance_absolute_sum)}." in text
-                for item in layer.concepts:
-                    assert numbers.signed_percent(item.share) in text
-                    assert item.place.words in text
-                    for sub in item.sub_concepts:
-                        assert numbers.signed_percent(sub.share) in text
+    """Each number stands where it belongs: beside its class, its concept, its layer. Swapped shares are found."""
+    for explanation in read_source(source).explanations:
+        page = (site[0] / f"explanations/{explanation.id}.html").read_text(encoding="utf-8")
+        head, *sections = re.split(r'<section class="target">', page)
+        rows = re.findall(r'<th scope="row">(.*?)</th>.*?<span class="number">(.*?)</span>', head, re.DOTALL)
+        assert len(rows) == len(explanation.predictions) > 0
+        for (name, printed), prediction in zip(rows, explanation.predictions, strict=True):
+            assert html.unescape(re.sub(r"<[^>]+>", "", name)) == prediction.class_name
+            assert shows(printed, prediction.probability)
+        assert len(sections) == len(explanation.targets) > 0
+        for section, target in zip(sections, explanation.targets, strict=True):
+            assert_target_is_true(section, target)
 
 
-def test_shares_are_shown_in_the_order_of_their_ranks(site, source):
-    explanation = read_source(source).explanations[0]
-    text = (site[0] / f"explanations/{explanation.id}.html").read_text(encoding="utf-8")
-    shown = re.findall(r'contribution-share">.*?<span class="number">(.*?)</span>', text)
-    expected = [
-        numbers.signed_percent(item.share)
-        for target in explanation.targets
-        for layer in target.layers
-        for item in layer.concepts
-    ]
-    assert shown == [value.replace("<", "&lt;").replace(">", "&gt;") for value in expected]
+def assert_target_is_true(section, target):
+    probability, logit = re.search(r"<h2[^>]*>.*?<small>(.*?), logit (.*?)</small>", section, re.DOTALL).groups()
+    assert shows(probability, target.probability)
+    assert shows(logit, target.logit)
+    parts = re.split(r'<section class="layer-part">', section)[1:]
+    assert len(parts) == len(target.layers) > 0
+    for part, layer in zip(parts, target.layers, strict=True):
+        assert shows(re.search(r"<strong>(.*?)</strong>", part)[1], layer.coverage)
+        adds, of, total = re.search(
+            r"adds up to (\S+) of the logit (\S+?)(?: \(.*?\))?;.*absolute relevance, (\S+?)\. ", part, re.DOTALL
+        ).groups()
+        assert shows(adds, layer.relevance_sum)
+        assert shows(of, target.logit)
+        assert shows(total, layer.relevance_absolute_sum)
+        items = re.findall(r"<li>(.*?)</li>", part, re.DOTALL)
+        assert len(items) == len(layer.concepts) > 0
+        for item, concept in zip(items, layer.concepts, strict=True):
+            keys = [key for key, _ in item_numbers(item)]
+            assert keys == [concept.concept, *(sub.concept for sub in concept.sub_concepts)]
+            for (_, printed), share in zip(
+                item_numbers(item), (concept.share, *(sub.share for sub in concept.sub_concepts)), strict=True
+            ):
+                assert shows(printed, share)
+            assert html.escape(concept.place.words) in item
+
+
+def item_numbers(item):
+    """Pair every concept that a contribution links with the number that follows it."""
+    found = re.findall(
+        r'<a href="\.\./concepts/([\w-]+)-c(\d+)\.html">.*?<span class="number">(.*?)</span>', item, re.DOTALL
+    )
+    return [(f"{layer.replace('-', '.')}:{channel}", printed) for layer, channel, printed in found]
 
 
 def test_the_json_beside_a_page_is_its_record(site, source):
