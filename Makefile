@@ -8,7 +8,7 @@ PORT ?= 8000
 BENCHMARKS ?= mining references explaining memory resume naming gpu_end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help setup atlas serve layers check test test-all lint bench world-model screenshots clean
+.PHONY: help setup atlas serve layers check test test-all lint bench world-model screenshots schemas clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -53,6 +53,9 @@ world-model: .venv/ready  ## train the built-in world's network again
 
 screenshots: .venv/ready  ## take the README's screenshots from the default atlas (needs Chromium)
 	$(BIN)/python docs/take_screenshots.py
+
+schemas: .venv/ready  ## write docs/schemas anew from the records
+	$(BIN)/python -m precompute.stages.schemas docs/schemas
 
 clean:  ## remove what was made: atlases, sites, caches (not .venv, nor other folders in data)
 	rm -rf build site/*/ $(wildcard $(basename $(wildcard data/*.toml))) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from precompute.atlas.files import read_jsonl, write_jsonl
+from precompute.atlas.json_records import read_jsonl, write_jsonl
 from precompute.atlas.records import Box, Concept, ConceptName, Ranking, Reference
 from precompute.config import LlmConfig
 from precompute.errors import ReplyError

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from precompute.atlas.files import read_json
 from precompute.atlas.folder import read_names
 from precompute.atlas.hdf5 import ReferenceReader, read_atlas
+from precompute.atlas.json_records import read_json
 from precompute.atlas.records import Atlas, ConceptName, ConceptScore, ConceptTruth, TruthReport
 from precompute.config import Config, load_config
 from precompute.naming.held_out import Trial

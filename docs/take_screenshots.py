@@ -16,8 +16,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from precompute.atlas.files import read_json, write_bytes
+from precompute.atlas.files import write_bytes
 from precompute.atlas.hdf5 import read_atlas
+from precompute.atlas.json_records import read_json
 from precompute.atlas.records import Concept, Explanation, TruthReport
 from sitegen.links import Links
 

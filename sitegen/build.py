@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from precompute.atlas import files
 from precompute.atlas.hdf5 import ReferenceReader
+from precompute.atlas.json_records import to_json
 from precompute.atlas.ownership import replacing_site
 from precompute.atlas.records import RANKINGS, Atlas, Concept, Explanation, Reference
 from sitegen import links
@@ -226,7 +226,7 @@ class _SiteMaker:
             )
             best = item.predictions[0].class_name if item.predictions else item.photo_name
             self._write(page, links.EXPLANATIONS, "explanation.html.j2", context, f"{best}: {item.photo_name}")
-            self._write_data(links.json_of(page), files.to_json(item, indent=1) + "\n")
+            self._write_data(links.json_of(page), to_json(item, indent=1) + "\n")
             self.progress("explanations", position + 1, len(explanations))
         context = explanation_pages.explanations_context(self.catalogue, self.photos)
         self._write(links.EXPLANATIONS, links.EXPLANATIONS, "explanations.html.j2", context, "Explanations")

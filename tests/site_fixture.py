@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from precompute.atlas.files import write_json, write_jsonl
 from precompute.atlas.hdf5 import write_atlas, write_references
+from precompute.atlas.json_records import write_json, write_jsonl
 from precompute.atlas.records import (
     Atlas,
     Box,

@@ -16,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from precompute.atlas.files import read_json
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader, read_atlas
+from precompute.atlas.json_records import read_json
 from precompute.atlas.records import Explanation
 from precompute.cli import _COMMANDS, build_parser, main
 from precompute.config import load_config

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from precompute.atlas.files import read_json
+from precompute.atlas.json_records import read_json
 from precompute.atlas.records import Explanation
 from precompute.cli import main
 from tests.small_atlas import make_small_atlas

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from precompute.atlas.files import read_json, write_json
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader, write_atlas
+from precompute.atlas.json_records import read_json, write_json
 from precompute.atlas.records import ConceptTruth, ShortcutTruth, TruthReport
 from precompute.errors import StoreError
 from precompute.progress import SilentReporter

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from precompute.atlas.files import read_jsonl, write_jsonl
+from precompute.atlas.json_records import read_jsonl, write_jsonl
 from precompute.atlas.records import ConceptName
 from precompute.atlas.spreadsheet import csv_text, guarded, unguarded
 from precompute.naming.corrections import export_names

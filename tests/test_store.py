@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from precompute.atlas.files import read_jsonl, write_bytes
+from precompute.atlas.files import write_bytes
 from precompute.atlas.hdf5 import ReferenceReader, read_atlas, write_atlas, write_references
+from precompute.atlas.json_records import read_jsonl
 from precompute.atlas.records import (
     Atlas,
     Box,

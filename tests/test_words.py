@@ -13,7 +13,7 @@ import time
 import pytest
 
 from benchmarks.narrative_numbers import check
-from precompute.atlas.files import read_json, read_jsonl
+from precompute.atlas.json_records import read_json, read_jsonl
 from precompute.atlas.records import ConceptName, ConceptScore, Explanation
 from precompute.cli import main
 from tests.server import TestServer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .mined import Box
 
@@ -217,6 +218,8 @@ class Explanation:
     digest : str
         Of everything that the numbers depend on.
     """
+
+    FILE_FORMAT: ClassVar[tuple[str, int]] = ("explanation", 1)
 
     id: str
     photo_name: str

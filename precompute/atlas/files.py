@@ -8,19 +8,12 @@ from __future__ import annotations
 
 import errno
 import io
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
 
 from precompute.errors import OutputError, StoreError
-
-T = TypeVar("T")
-
 
 _ANOTHER_FOLDER = "choose another folder with --output (the site: --site)"
 _CLOSE = "Another program has it open: close it (a notebook, a viewer, another run), then run the same command again."
@@ -138,70 +131,3 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write a UTF-8 file, whole or not at all."""
     write_bytes(path, content.encode())
-
-
-def to_json(record: object, *, indent: int | None = None) -> str:
-    """Encode a record (dataclasses, tuples, mappings, plain values) as JSON."""
-    plain = TypeAdapter(Any).dump_python(record, mode="json")
-    return json.dumps(plain, ensure_ascii=False, indent=indent, allow_nan=False)
-
-
-def write_json(path: Path, record: object) -> None:
-    """Write a record as an indented JSON file."""
-    write_text(path, to_json(record, indent=1) + "\n")
-
-
-def read_json(path: Path, kind: type[T]) -> T:
-    """Read a JSON file as a record of the given type.
-
-    Raises
-    ------
-    StoreError
-        Missing, unreadable, or not of that type.
-    """
-    try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except ValidationError as error:
-        raise StoreError(f"{path} is damaged: {_first(error)}. Delete it and run the same command again.") from error
-
-
-def write_jsonl(path: Path, records: Sequence[object]) -> None:
-    """Write records as JSON lines, whole or not at all."""
-    write_text(path, "".join(to_json(record) + "\n" for record in records))
-
-
-def read_jsonl(path: Path, kind: type[T]) -> list[T]:
-    """Read JSON lines; a missing file is an empty list.
-
-    Raises
-    ------
-    StoreError
-        Unreadable, or a line is not a record of that type; names the line.
-    """
-    if not path.exists():
-        return []
-    adapter = TypeAdapter(kind)
-    records = []
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error) from error
-    # not splitlines(): text of a language model may hold U+2028 and its like, which JSON leaves as they are
-    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
-        if not line:
-            continue
-        try:
-            records.append(adapter.validate_json(line))
-        except ValidationError as error:
-            raise StoreError(
-                f"{path}, line {number}, is damaged: {_first(error)}. Delete the line and run the same command again."
-            ) from error
-    return records
-
-
-def _first(error: ValidationError) -> str:
-    detail = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in detail["loc"]) or "the whole"
-    return f"{where}: {detail['msg']}"

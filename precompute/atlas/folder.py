@@ -9,11 +9,20 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from precompute.errors import StoreError
 
-from .files import output_error, read_json, read_jsonl, write_bytes, write_json
+from .files import output_error, write_bytes
+from .json_records import read_json, read_jsonl, write_json
 from .named import ConceptName, choose_names
+
+
+@dataclass(frozen=True)
+class _State:
+    FILE_FORMAT: ClassVar[tuple[str, int]] = ("state", 1)
+
+    stages: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ class Workspace:
 
     def remember(self, stage: str, digest: str) -> None:
         """Note the digest that a stage was completed with."""
-        write_json(self.folder / "state.json", self._state() | {stage: digest})
+        write_json(self.folder / "state.json", _State(self._state() | {stage: digest}))
 
     def remove(self, folder: Path) -> None:
         """Remove a folder of intermediate results.
@@ -177,7 +186,7 @@ class Workspace:
         if not path.exists():
             return {}
         try:
-            return read_json(path, dict[str, str])
+            return read_json(path, _State).stages
         except StoreError:
             return {}  # a damaged note only costs a stage that is done again
 

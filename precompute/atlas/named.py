@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from .values import Count, NameKind, Share
+
 AuthorKind = Literal["offline", "recorded", "llm", "person"]
 """Who gives names, from the one that yields to all others to the one that yields to nobody."""
 
@@ -107,11 +109,11 @@ class ConceptName:
     name: str
     description: str
     author: str
-    kind: str = "other"
-    confidence: float = 0.0
+    kind: NameKind = "other"
+    confidence: Share = 0.0
     second_name: str = ""
     common: str = ""
-    outliers: tuple[int, ...] = ()
+    outliers: tuple[Count, ...] = ()
     evidence: tuple[str, ...] = ()
     prompt_digest: str = ""
     raw_reply: str = ""
@@ -202,14 +204,14 @@ class ConceptScore:
     """
 
     concept: str
-    auprc: float = 0.0
-    f1: float = 0.0
-    shuffled_auprc: float = 0.0
-    shuffled_f1: float = 0.0
-    constant_auprc: float = 0.0
-    constant_f1: float = 0.0
-    stability: float | None = None
-    n_positive: int = 0
-    n_negative: int = 0
+    auprc: Share = 0.0
+    f1: Share = 0.0
+    shuffled_auprc: Share = 0.0
+    shuffled_f1: Share = 0.0
+    constant_auprc: Share = 0.0
+    constant_f1: Share = 0.0
+    stability: Share | None = None
+    n_positive: Count = 0
+    n_negative: Count = 0
     author: str = ""
     failure: str = ""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
+
+from .values import Count, Share
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,13 @@ class LayerTruth:
     """
 
     layer: str
-    n_concepts: int = 0
-    n_clear: int = 0
-    pointing_game: float | None = None
-    pointing_game_shuffled: float | None = None
-    mass: float | None = None
-    mass_shuffled: float | None = None
-    names_right: float | None = None
+    n_concepts: Count = 0
+    n_clear: Count = 0
+    pointing_game: Share | None = None
+    pointing_game_shuffled: Share | None = None
+    mass: Share | None = None
+    mass_shuffled: Share | None = None
+    names_right: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ class ConceptTruth:
     """
 
     part: str = ""
-    mass: float | None = None
-    mass_shuffled: float | None = None
-    pointing_game: float | None = None
+    mass: Share | None = None
+    mass_shuffled: Share | None = None
+    pointing_game: Share | None = None
     name_right: bool | None = None
 
 
@@ -64,9 +67,9 @@ class ModelTruth:
         Scenes that the model never saw and that both were measured on.
     """
 
-    accuracy: float | None = None
-    accuracy_mark_moved: float | None = None
-    n_held_out: int | None = None
+    accuracy: Share | None = None
+    accuracy_mark_moved: Share | None = None
+    n_held_out: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class ShortcutTruth:
 
     class_name: str = ""
     concept: str = ""
-    rank: int | None = None
+    rank: Count | None = None
     mean_share: float | None = None
     note: str = ""
     used: bool = False
@@ -110,6 +113,8 @@ class TruthReport:
         None where nothing was measured of the atlas's own weights.
     shortcut : ShortcutTruth or None
     """
+
+    FILE_FORMAT: ClassVar[tuple[str, int]] = ("truth", 1)
 
     layers: tuple[LayerTruth, ...] = ()
     concepts: dict[str, ConceptTruth] = field(default_factory=dict)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from precompute.atlas.files import to_json
+from precompute.atlas.json_records import to_json
 from precompute.atlas.records import (
     Concept,
     ConceptAttribution,

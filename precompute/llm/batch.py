@@ -12,9 +12,9 @@ import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from precompute.atlas.files import read_json, write_json
+from precompute.atlas.json_records import read_json, write_json
 from precompute.atlas.numbers import count
 from precompute.errors import NamerError, ReplyError
 
@@ -58,6 +58,15 @@ class SubmittedBatch:
 
 
 @dataclass(frozen=True)
+class SubmittedBatches:
+    """The content of ``llm/batches.json``."""
+
+    FILE_FORMAT: ClassVar[tuple[str, int]] = ("llm-batches", 1)
+
+    batches: tuple[SubmittedBatch, ...]
+
+
+@dataclass(frozen=True)
 class Collected:
     """What `BatchRunner.collect` found.
 
@@ -91,7 +100,7 @@ class BatchRunner:
 
     def __init__(self, client: LlmClient, state: Path) -> None:
         self._client, self._path = client, state
-        self._batches = read_json(state, list[SubmittedBatch]) if state.exists() else []
+        self._batches = list(read_json(state, SubmittedBatches).batches) if state.exists() else []
 
     @property
     def batches(self) -> tuple[SubmittedBatch, ...]:
@@ -200,7 +209,7 @@ class BatchRunner:
         )
 
     def _save(self) -> None:
-        write_json(self._path, self._batches)
+        write_json(self._path, SubmittedBatches(tuple(self._batches)))
 
 
 def _line(digest: str, request: Request, model: str, mode: StructuredOutput) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import ValidationError
 
-from precompute.atlas.files import output_error, to_json
+from precompute.atlas.files import output_error
+from precompute.atlas.json_records import adapter, to_json
 from precompute.errors import NamerError, StoreError
 
 from .reply import Reply
@@ -43,7 +44,7 @@ class Entry:
     reply: Reply
 
 
-_ENTRY = TypeAdapter(Entry)
+_ENTRY = adapter(Entry)
 
 
 class Journal:
@@ -88,7 +89,7 @@ class Journal:
     def append(self, entry: Entry) -> None:
         """Write one line at the end; it counts as soon as this returns."""
         file = self.open()
-        line = (to_json(_ENTRY.dump_python(entry, mode="json")) + "\n").encode()
+        line = (to_json(entry) + "\n").encode()
         try:
             while line:
                 line = line[os.write(file, line) :]

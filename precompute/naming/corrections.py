@@ -11,10 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
 from precompute.atlas.files import write_text
 from precompute.atlas.records import Author, ConceptName
 from precompute.atlas.spreadsheet import csv_text, unguarded
+from precompute.atlas.values import NameKind
 from precompute.errors import DataError, ReplyError
 from precompute.provenance import digest_of
 
@@ -23,7 +25,7 @@ from .rules import checked_names
 
 COLUMNS = ("concept", "name", "second_name", "description", "kind", "confidence", "author", "date", "failure", "base")
 EDITABLE = ("name", "second_name", "description", "kind")
-KINDS = ("object", "part", "texture", "colour", "scene", "mark", "other")
+KINDS = get_args(NameKind)
 MAX_DESCRIPTION = 2000
 
 _BASE = re.compile(r"[a-f][0-9a-f]{11}")
@@ -196,7 +198,10 @@ def _corrected(
         said["description"] = ""
     name, second_name, description, kind = (said[column] for column in EDITABLE)
     return ConceptName(
-        current.concept, name, description, author, kind, second_name=second_name, date=date, row_digest=row_digest
+        *(current.concept, name, description, author, cast("NameKind", kind)),
+        second_name=second_name,
+        date=date,
+        row_digest=row_digest,
     )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from precompute.atlas.records import Author, Concept, ConceptName, Reference
+from precompute.atlas.values import NameKind
 from precompute.errors import ReplyError
 from precompute.images.contact_sheet import naming_sheet
 from precompute.llm.asking import ask_all, ask_twice
@@ -68,7 +69,7 @@ class NamingReply(BaseModel):
 
     name: str
     description: str
-    kind: Literal["object", "part", "texture", "colour", "scene", "mark", "other"]
+    kind: NameKind
     common: str
     outliers: list[int]
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

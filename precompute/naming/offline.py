@@ -17,6 +17,7 @@ from PIL import Image
 
 from precompute.atlas import numbers
 from precompute.atlas.records import Author, ConceptName, Reference
+from precompute.atlas.values import NameKind
 from precompute.images.places import place_words
 
 from .appearance import Appearance, measure
@@ -141,7 +142,7 @@ def _name_by_label(
 ) -> ConceptName:
     area = float(np.median([appearance.area for appearance in appearances]))
     small = area < PART_AREA
-    kind = "scene" if first.word in SCENES else "part" if small else "object"
+    kind: NameKind = "scene" if first.word in SCENES else "part" if small else "object"
     name = _label_name(first.word, colour, kind)
     confidence = first.strength * (1 - first.p_value) * (0.7 + 0.3 * check)
     if second is None and first.rate < 0.5:
@@ -177,7 +178,7 @@ def _name_by_look(
         return ConceptName(key, name, "", AUTHOR, "other", UNCLEAR_CONFIDENCE)
     words = " ".join(trait.words for trait in traits) if texture else f"{traits[0].words} area"
     words = words.replace("black dark area", "black area").replace("white bright area", "white area")
-    kind = "colour" if colour and (not texture or colour.strength >= texture.strength) else "texture"
+    kind: NameKind = "colour" if colour and (not texture or colour.strength >= texture.strength) else "texture"
     # Looks alone never make a sure name: many channels see the same colour.
     confidence = 0.6 * max(trait.strength for trait in traits)
     return ConceptName(key, _with_examples(words, labels, first), "", AUTHOR, kind, confidence)

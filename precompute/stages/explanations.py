@@ -15,8 +15,9 @@ from pathlib import Path
 import PIL.Image
 
 from precompute.atlas.evenly import spread_evenly
-from precompute.atlas.files import read_json, write_bytes, write_json
+from precompute.atlas.files import write_bytes
 from precompute.atlas.folder import Workspace, read_names
+from precompute.atlas.json_records import read_json, write_json
 from precompute.atlas.records import EMPTY, ConceptName, Explanation, Narrative, TargetExplanation
 from precompute.config import Config, resolve_path
 from precompute.errors import DataError, NamerError, StoreError

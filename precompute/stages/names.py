@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from precompute.atlas.files import read_jsonl, write_jsonl
 from precompute.atlas.folder import Workspace, read_names
 from precompute.atlas.hdf5 import ReferenceReader
+from precompute.atlas.json_records import read_jsonl, write_jsonl
 from precompute.atlas.named import choose_names
 from precompute.atlas.records import Atlas, ConceptName
 from precompute.config import Config

@@ -10,9 +10,9 @@ from dataclasses import replace
 from itertools import chain
 
 from precompute.atlas import numbers
-from precompute.atlas.files import write_jsonl
 from precompute.atlas.folder import Workspace, read_names
 from precompute.atlas.hdf5 import ReferenceReader
+from precompute.atlas.json_records import write_jsonl
 from precompute.atlas.records import Atlas, Concept, ConceptName, ConceptScore, Ranking, Reference
 from precompute.config import Config
 from precompute.errors import NamerError, StoreError

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from precompute.atlas import numbers
-from precompute.atlas.files import read_json, write_json
 from precompute.atlas.folder import Workspace, read_names
 from precompute.atlas.hdf5 import ReferenceReader
+from precompute.atlas.json_records import read_json, write_json
 from precompute.atlas.records import Atlas, ConceptName, ModelTruth, Reference, TruthReport
 from precompute.errors import StoreError
 from precompute.images.dataset import Dataset
