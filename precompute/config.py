@@ -86,15 +86,35 @@ class DatasetConfig:
     n_samples: NotNegative = 0
 
 
+Task = Literal["classes", "binary", "labels"]
+Channel = Literal["red", "green", "blue", "grey", "black", "white"]
+_COLOURS: tuple[Channel, ...] = ("red", "green", "blue")
+
+
 @dataclass(frozen=True, config=_RULES)
 class PreprocessingConfig:
-    """From a decoded image to the input of the model: resize the shorter side, centre crop, scale, normalise."""
+    """From a decoded image to the input of the model: resize the shorter side, centre crop, scale, normalise.
+
+    Attributes
+    ----------
+    mean, std : tuple of float
+        One number for each channel, of values from 0 to 1.
+    channels : tuple of str
+        What each input channel of the network gets: ``red``, ``green``, ``blue``, ``grey`` (their luma), ``black``
+        (0) or ``white`` (1). Images of a network that gets grey alone are shown in grey.
+    """
 
     resize: Side = 256
     crop: Side = 224
-    mean: tuple[Number, Number, Number] = (0.485, 0.456, 0.406)
-    std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
+    mean: Annotated[tuple[Number, ...], Field(min_length=1)] = (0.485, 0.456, 0.406)
+    std: Annotated[tuple[Deviation, ...], Field(min_length=1)] = (0.229, 0.224, 0.225)
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    channels: Annotated[tuple[Channel, ...], Field(min_length=1)] = _COLOURS
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one input of the network."""
+        return len(self.channels), self.crop, self.crop
 
 
 @dataclass(frozen=True, config=_RULES)
@@ -104,18 +124,30 @@ class ModelConfig:
     Attributes
     ----------
     factory : str
-        ``torchvision:<name>`` or ``package.module:factory`` (called without arguments but `arguments`).
+        ``torchvision:<name>``, ``timm:<name>`` where timm is installed, ``builtin:<name>`` (ships with the project) or
+        ``package.module:factory`` (called with `arguments`).
     weights : str
-        A torchvision weights enum member such as ``IMAGENET1K_V1``, a ``.safetensors`` or weights-only ``.pt``
-        file (relative to the config file), ``builtin:<name>`` (ships with the project), or ``random`` (seeded).
+        A member of torchvision's weights enum such as ``IMAGENET1K_V1``, ``pretrained`` (timm's own), a weights file
+        (safetensors or torch's; relative to the config file), ``builtin:<name>``, ``factory`` (the factory loads them
+        itself) or ``random`` (seeded).
     layers : tuple of str
         Names or shell patterns; empty selects every convolution.
+    task : str
+        ``classes``: each image has one of the classes (softmax); ``binary``: one logit, whose sigmoid is the
+        probability of the class of label 1; ``labels``: an image can have several (a sigmoid each).
+    output : str
+        Which of several outputs are the logits: the key of a mapping, or the place in a tuple, from 0.
+    weights_key : str
+        Which part of a weights file to take, where several fit (trained weights and their moving average).
     """
 
     factory: Text = "torchvision:vgg16"
     weights: Text = "IMAGENET1K_V1"
     layers: tuple[Text, ...] = ()
-    arguments: dict[str, Argument] = field(default_factory=dict)
+    arguments: dict[str, Argument | list[Argument]] = field(default_factory=dict)
+    task: Task = "classes"
+    output: Text = ""
+    weights_key: Text = ""
 
 
 @dataclass(frozen=True, config=_RULES)
@@ -254,10 +286,14 @@ class Config:
         Names the output folder ``data/<name>`` and the site ``site/<name>``; letters, digits, "-", "_" and ".".
     path : Path
         The config file; relative paths in it start from its folder.
+    given : frozenset of str, optional
+        Dotted names of the keys that the file or the command line sets; None of a config made in code, which means all
+        that it says.
     """
 
     name: Annotated[str, Strict(), Field(pattern=_NAME, description=_NAME_IN_WORDS)]
     path: Path
+    given: frozenset[str] | None = None
     seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 0
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
@@ -268,6 +304,10 @@ class Config:
     explaining: ExplainingConfig = field(default_factory=ExplainingConfig)
     llm: LlmConfig = field(default_factory=LlmConfig)
     site: SiteConfig = field(default_factory=SiteConfig)
+
+
+NOT_KEYS = frozenset({"path", "given"})
+"""Fields of a config that say where it was written, not what."""
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
@@ -303,6 +343,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         place = f"command line, {_short(override)}"
         _put(document, override, place)
         config = _check(document, path, _Origin(place))
+    _check_channels(config, _Origin(str(path), text))
     return config
 
 
@@ -407,13 +448,34 @@ def _schema() -> dict[str, Any]:
 
 def _check(document: Mapping[str, Any], path: Path, origin: _Origin) -> Config:
     """Make the config of a document."""
-    if "path" in document:  # a field, but no key: it is where the file lies
-        raise ConfigError(f"{origin.describe('path')}: unknown key 'path'{_suggest('path')}")
-    values = {"name": path.stem, **document, "path": path.absolute()}
+    for name in NOT_KEYS & document.keys():
+        raise ConfigError(f"{origin.describe(name)}: unknown key {name!r}{_suggest(name)}")
+    given = {f"{section}.{key}" for section, keys in document.items() if isinstance(keys, dict) for key in keys}
+    values = {"name": path.stem, **document, "path": path.absolute(), "given": given}
     try:
         return _adapter().validate_python(values)
     except ValidationError as error:
         raise _wrong(values, error, origin) from error
+
+
+def _check_channels(config: Config, origin: _Origin) -> None:
+    """Refuse a mean or a deviation that is not of the channels, and channels whose statistics would be a guess."""
+    wanted = config.preprocessing.channels
+    for key, values in (("mean", config.preprocessing.mean), ("std", config.preprocessing.std)):
+        is_given = f"preprocessing.{key}" in (config.given or ())
+        if len(values) == len(wanted) and (is_given or wanted == _COLOURS):
+            continue
+        key_told = key if is_given else "channels"
+        found = f"has {_count(len(values), 'number')}" if is_given else "is not given"
+        raise ConfigError(
+            f"{origin.describe(f'preprocessing.{key_told}')}: 'preprocessing.{key}' {found}, but the network gets "
+            f"{_count(len(wanted), 'channel')} ({', '.join(wanted)}). Give one number for each, as in training; for "
+            f"values from 0 to 1 as they are, mean = {[0.0] * len(wanted)} and std = {[1.0] * len(wanted)}"
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _wrong(values: Mapping[str, Any], error: ValidationError, origin: _Origin) -> ConfigError:
@@ -517,7 +579,7 @@ def _suggest(name: str) -> str:
 
 def _names() -> Iterator[str]:
     for key, schema in _schema()["properties"].items():
-        if key != "path":
+        if key not in NOT_KEYS:
             yield key
             yield from (f"{key}.{inner}" for inner in _resolved(schema).get("properties", {}))
 

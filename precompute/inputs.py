@@ -15,7 +15,9 @@ from precompute.config import Config, config_digest
 from precompute.errors import DataError
 from precompute.images.dataset import Dataset, open_dataset
 from precompute.mining.tables import MINING_VERSION, Tables
-from precompute.network.model import BuiltinNetwork, LoadedModel, describe_layers, load_model, select_layers
+from precompute.network.factories import BuiltinNetwork
+from precompute.network.layers import describe_layers, select_layers
+from precompute.network.model import LoadedModel, load_model
 from precompute.provenance import digest_of
 from precompute.relevance.choice import choose_device, make_engine
 from precompute.relevance.protocol import Engine
@@ -57,8 +59,7 @@ class Inputs:
     @cached_property
     def all_layers(self) -> tuple[LayerInfo, ...]:
         """Every convolution and linear layer, in forward order."""
-        side = self.config.preprocessing.crop
-        return describe_layers(self.model.module, (3, side, side))
+        return describe_layers(self.model.module, self.config.preprocessing.input_shape)
 
     @cached_property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -96,7 +97,8 @@ class Inputs:
         n_classes = self.model.n_classes
         names = self.dataset.class_names or self.model.class_names
         if not names:
-            names = tuple(f"class {index}" for index in range(n_classes))
+            two_sides = ("negative", "positive") if self.model.task == "binary" else ()
+            names = two_sides or tuple(f"class {index}" for index in range(n_classes))
         if len(names) != n_classes:
             raise DataError(
                 f"the model {self.model.name} has {n_classes} classes, but the data set names {len(names)}. Set "
@@ -117,6 +119,7 @@ class Inputs:
             class_names=self.class_names,
             top_k=self.config.mining.top_k,
             normalised=self.config.relevance.normalised,
+            task=self.model.task,
         )
 
     @cached_property

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from precompute.config import Config
+from precompute.config import NOT_KEYS, Config
 from precompute.errors import ConfigError
 
 PACKAGES = ("concept-atlas", "torch", "torchvision", "zennit", "zennit-crp", "h5py", "numpy", "pillow")
@@ -69,8 +69,7 @@ def digest_package(package: str) -> str:
 
 def config_record(config: Config) -> dict[str, Any]:
     """Return the config as JSON-ready values, without the place where it lies."""
-    values = asdict(config)
-    del values["path"]
+    values = {key: value for key, value in asdict(config).items() if key not in NOT_KEYS}
     loaded: dict[str, Any] = json.loads(json.dumps(values))
     return loaded
 

@@ -6,6 +6,7 @@ import sys
 import urllib.error
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -36,6 +37,48 @@ def failing():
 
 def image():
     return nn.Conv2d(3, 3, 1)
+
+def wide(widths, n_classes=5, *, bias=True):
+    return nn.Sequential(nn.Conv2d(3, widths[0], 3), nn.Flatten(), nn.Linear(widths[0] * 36, n_classes, bias=bias))
+"""
+
+WRAPPED = """
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from own_factories import small
+
+def parallel():
+    return nn.DataParallel(small())
+
+def compiled():
+    return torch.compile(nn.DataParallel(small()))
+
+def compiled_in_place():
+    net = small()
+    net.compile()
+    return net
+
+def averaged():
+    return AveragedModel(small())
+
+def inside():
+    net = small()
+    return nn.Sequential(nn.DataParallel(net[0]), torch.compile(net[1]), net[2], net[3])
+
+def half():
+    return small().half()
+
+def scripted():
+    return torch.jit.script(small())
+
+def scripted_inside():
+    net = small()
+    return nn.Sequential(torch.jit.script(net[0]), *net[1:])
+
+def valueless():
+    with torch.device("meta"):
+        return small()
 """
 
 
@@ -46,7 +89,7 @@ def folder(tmp_path):
     sys.modules.pop("own_factories", None)
 
 
-def configure(folder: Path, factory: str = "own_factories:small", weights: str = "random", **arguments: int) -> Config:
+def configure(folder: Path, factory: str = "own_factories:small", weights: str = "random", **arguments: Any) -> Config:
     return Config(
         "some",
         folder / "some.toml",
@@ -149,7 +192,7 @@ def test_weights_that_cannot_be_used_are_refused(folder, monkeypatch, weights, m
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("vgg16", "expected 'torchvision:<name>', 'builtin:<name>' or"),
+        ("vgg16", "expected 'torchvision:<name>', 'timm:<name>', 'builtin:<name>' or"),
         ("torchvision:vgg61", "the nearest: vgg1"),
         ("torchvision:fasterrcnn_resnet50_fpn", "not an image classifier"),
         ("torchvision:deeplabv3_resnet50", "not an image classifier"),
@@ -157,7 +200,7 @@ def test_weights_that_cannot_be_used_are_refused(folder, monkeypatch, weights, m
         ("own_factories:smal", "has no factory 'smal'; the nearest: small"),
         ("own_factories:nothing", "returned int, expected a torch.nn.Module"),
         ("own_factories:failing", "own_factories:failing failed: ValueError: no luck"),
-        ("own_factories:image", r"gives \(1, 3, 8, 8\), expected logits"),
+        ("own_factories:image", r"gives \(2, 3, 8, 8\) for two images, expected logits"),
     ],
 )
 def test_factories_that_cannot_be_used_are_refused(folder, factory, message):
@@ -175,6 +218,101 @@ def test_arguments_and_inputs_that_do_not_fit_are_refused(folder):
         load_model(config)
     with pytest.raises(ModelError, match="does not take the arguments"):
         load_model(configure(folder, "torchvision:squeezenet1_1", depth=3))
+
+
+def test_arguments_reach_the_factory_and_misfits_are_told_with_its_signature(folder):
+    arguments: dict[str, Any] = {"widths": [6, 7], "n_classes": 3, "bias": False}
+    loaded = load_model(configure(folder, "own_factories:wide", **arguments))
+    assert (loaded.module[0].out_channels, loaded.n_classes, loaded.module[2].bias) == (6, 3, None)
+    for wrong, message in (
+        ({}, r"do not fit own_factories:wide\(widths, n_classes=5, \*, bias=True\): missing a required .*'widths'"),
+        ({"widths": 3, "classes": 4}, r"unexpected keyword argument 'classes'.*given: widths = 3, classes = 4"),
+        ({"n_classes": 4}, r"Write them as `arguments = { widths = … }` in \[model\]"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            load_model(configure(folder, "own_factories:wide", **wrong))
+    with pytest.raises(ModelError, match=r"wide failed: TypeError: .*\(own_factories\.py, line \d+\)"):
+        load_model(configure(folder, "own_factories:wide", widths=3))
+
+
+@pytest.fixture
+def wrapped(folder):
+    (folder / "wrapped_factories.py").write_text(WRAPPED)
+    yield folder
+    sys.modules.pop("wrapped_factories", None)
+
+
+@pytest.mark.parametrize("name", ["parallel", "compiled", "compiled_in_place", "averaged", "inside", "half"])
+def test_what_wraps_a_module_is_taken_off_and_told(wrapped, name):
+    plain = load_model(configure(wrapped))
+    loaded = load_model(configure(wrapped, f"wrapped_factories:{name}"))
+    assert list(loaded.module.state_dict()) == list(plain.module.state_dict())
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.allclose(loaded.module(images), plain.module(images), atol=1e-2 if name == "half" else 0)
+    told = {
+        "parallel": ["took off DataParallel"],
+        "compiled": ["took off torch.compile", "took off DataParallel"],
+        "compiled_in_place": [],
+        "averaged": ["took off AveragedModel"],
+        "inside": ["took off DataParallel", "took off torch.compile"],
+        "half": ["in half precision, computed in float32"],
+    }
+    assert loaded.notes == tuple(f"wrapped_factories:{name}: {note}" for note in told[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("scripted", "gives a TorchScript program: its operations are compiled"),
+        ("scripted_inside", "gives a TorchScript program"),
+        ("valueless", "on the device 'meta', which holds no values"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_modules_that_are_no_python_code_are_refused(wrapped, name, message):
+    with pytest.raises(ModelError, match=message):
+        load_model(configure(wrapped, f"wrapped_factories:{name}"))
+
+
+def test_a_factory_may_bring_its_own_weights(folder):
+    own = load_model(configure(folder, weights="factory"))
+    assert own.weights_digest == load_model(configure(folder)).weights_digest
+
+
+def test_timm_is_a_factory_where_it_is_installed(folder, tmp_path):
+    timm = pytest.importorskip("timm", reason="timm is not installed; `pip install timm`")
+    config = dataclasses.replace(
+        configure(folder, "timm:resnet10t", num_classes=4), preprocessing=PreprocessingConfig(resize=64, crop=64)
+    )
+    loaded = load_model(config)
+    assert (loaded.n_classes, type(loaded.module).__name__, loaded.class_names) == (4, "ResNet", ())
+    torch.save({"state_dict": timm.create_model("resnet10t").state_dict()}, tmp_path / "timm.pth")
+    with pytest.raises(ModelError, match=r"trained for 1000 outputs.*num_classes = 1000"):
+        load_model(dataclasses.replace(config, model=dataclasses.replace(config.model, weights="timm.pth")))
+    for factory, weights, message in (
+        ("timm:resnet10tt", "random", "timm has no model 'resnet10tt'; the nearest: resnet10t"),
+        ("timm:resnet10t", "IMAGENET1K_V1", "has no weights 'IMAGENET1K_V1'; expected 'pretrained'"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            load_model(configure(folder, factory, weights))
+    with pytest.raises(ModelError, match="does not take the arguments"):
+        load_model(configure(folder, "timm:resnet10t", colour=3))
+
+
+def test_without_timm_the_message_says_how_to_install_it(folder, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="needs the package timm: run `pip install timm`"):
+        load_model(configure(folder, "timm:resnet10t"))
+
+
+def test_a_single_logit_is_a_model_of_two_classes(folder):
+    config = configure(folder, "own_factories:wide", widths=[4], n_classes=1)
+    with pytest.raises(ModelError, match='set `task = "binary"`'):
+        load_model(config)
+    loaded = load_model(dataclasses.replace(config, model=dataclasses.replace(config.model, task="binary")))
+    assert (loaded.n_classes, loaded.task, list(loaded.module.state_dict())) == (2, "binary", [
+        "0.weight", "0.bias", "2.weight", "2.bias",
+    ])  # fmt: skip
 
 
 def test_a_module_of_the_same_name_in_another_folder_is_another_module(folder, tmp_path_factory):

@@ -186,7 +186,7 @@ class TargetExplanation:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class and its softmax probability."""
+    """One class and its probability (softmax, or sigmoid where the network decides on each label by itself)."""
 
     class_index: int
     class_name: str
@@ -214,7 +214,7 @@ class Explanation:
     predictions : tuple of Prediction
         The five most probable.
     targets : tuple of TargetExplanation
-        Every class with softmax >= 0.05 (at most 3), by probability.
+        Every class with a probability of at least 0.05 (at most 3), by probability.
     digest : str
         Of everything that the numbers depend on.
     """

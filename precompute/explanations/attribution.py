@@ -35,6 +35,7 @@ from precompute.errors import DataError, ModelError
 from precompute.images.decoding import normalise, preprocess
 from precompute.images.pictures import Rgb, encode_heatmap, encode_webp, overlay
 from precompute.images.places import locate
+from precompute.network.heads import compute_probabilities
 from precompute.relevance.protocol import ConditionalAttribution, Engine, LayerAttribution
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def explain_photo(  # noqa: PLR0913 - what is known of the photo and of the mode
             f"the model has {len(logits)} classes, the class list only {len(class_names)} names. "
             "Give a class list of the model in the config, [dataset] classes."
         )
-    probabilities = softmax(logits)
+    probabilities = compute_probabilities(torch.from_numpy(logits), config.model.task).numpy()
     pictures = {"photo.webp": encode_webp(photo.rgb, quality=85, method=4)}
     targets = tuple(
         _explain_target(
@@ -211,12 +212,6 @@ def explanation_digest(
         "foundation": foundation,
     }
     return hashlib.sha256(to_json(content).encode()).hexdigest()
-
-
-def softmax(logits: FloatArray) -> FloatArray:
-    """Compute probabilities from (n_classes,) logits in float64."""
-    powers = np.exp(logits - logits.max())
-    return np.asarray(powers / powers.sum())
 
 
 def descending(values: FloatArray) -> list[int]:

@@ -29,14 +29,13 @@ from precompute.errors import DataError
 from . import listing as samples
 from .cache import ImageCache
 from .classes import ClassList, load_classes
-from .decoding import decode_image, denormalise, normalise, preprocess
+from .decoding import decode_image, normalise, preprocess
 from .label_lists import read_ground_truth
 
 __all__ = [
     "Batch",
     "Dataset",
     "cache_folder",
-    "denormalise",
     "iter_batches",
     "load_input",
     "load_photo",
@@ -226,7 +225,7 @@ class _Inputs(torch.utils.data.Dataset[Batch]):
 
 def _make_cache(dataset: Dataset, config: Config) -> ImageCache:
     """Open the cache of this data set with this preprocessing; mean and std come later and do not matter."""
-    preprocessing = {key: asdict(config.preprocessing)[key] for key in ("resize", "crop", "interpolation")}
+    preprocessing = {key: asdict(config.preprocessing)[key] for key in ("resize", "crop", "interpolation", "channels")}
     content = json.dumps([1, dataset.digest, preprocessing, config.dataset.max_megapixels], sort_keys=True)
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
     side = config.preprocessing.crop

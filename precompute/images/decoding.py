@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -64,11 +65,16 @@ def decode_image(content: bytes, max_megapixels: float) -> PIL.Image.Image:
 def preprocess(image: PIL.Image.Image, preprocessing: PreprocessingConfig) -> npt.NDArray[np.uint8]:
     """Resize the shorter side and crop the centre, exactly as torchvision's classification preset does.
 
+    For a network that gets grey alone the picture is grey: what people see is what it sees.
+
     Returns
     -------
     (3, crop, crop) uint8
+        Red, green and blue, whatever the network's channels are: what people see. `normalise` makes the channels.
     """
     mode = InterpolationMode(preprocessing.interpolation)
+    if set(preprocessing.channels) == {"grey"}:
+        image = image.convert("L").convert("RGB")
     resized = F.resize(image, [preprocessing.resize], interpolation=mode)
     cropped = F.center_crop(resized, [preprocessing.crop])
     return np.ascontiguousarray(np.asarray(cropped, dtype=np.uint8).transpose(2, 0, 1))
@@ -77,34 +83,40 @@ def preprocess(image: PIL.Image.Image, preprocessing: PreprocessingConfig) -> np
 def normalise(
     images: torch.Tensor, preprocessing: PreprocessingConfig, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
-    """Scale to [0, 1], subtract the mean and divide by the standard deviation, on the images' device.
+    """Make the network's channels, scale to [0, 1], subtract the mean and divide by the standard deviation.
 
     Parameters
     ----------
     images : (n, 3, height, width) uint8
+        Red, green and blue.
     preprocessing : PreprocessingConfig
     dtype : torch.dtype
 
     Returns
     -------
-    (n, 3, height, width) of `dtype`
+    (n, n_channels, height, width) of `dtype`
+        On the images' device.
     """
-    mean, std = _statistics(preprocessing, dtype, images.device)
-    return images.to(dtype).div_(255).sub_(mean).div_(std)
+    mean = torch.tensor(preprocessing.mean, dtype=dtype, device=images.device).view(-1, 1, 1)
+    std = torch.tensor(preprocessing.std, dtype=dtype, device=images.device).view(-1, 1, 1)
+    return _map_channels(images, preprocessing.channels).to(dtype).div_(255).sub_(mean).div_(std)
 
 
-def denormalise(images: torch.Tensor, preprocessing: PreprocessingConfig) -> torch.Tensor:
-    """Undo `normalise`: (n, 3, height, width) uint8, rounded and clipped."""
-    mean, std = _statistics(preprocessing, images.dtype, images.device)
-    return images.mul(std).add_(mean).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+_LUMA = (19595, 38470, 7471)
+"""Weights of red, green and blue in 65,536ths, as Pillow turns colours into grey (ITU-R 601-2)."""
 
 
-def _statistics(
-    preprocessing: PreprocessingConfig, dtype: torch.dtype, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    mean = torch.tensor(preprocessing.mean, dtype=dtype, device=device).view(3, 1, 1)
-    std = torch.tensor(preprocessing.std, dtype=dtype, device=device).view(3, 1, 1)
-    return mean, std
+def _map_channels(images: torch.Tensor, channels: Sequence[str]) -> torch.Tensor:
+    """Take (n, 3, height, width) colours apart into (n, n_channels, height, width), all uint8."""
+    if tuple(channels) == ("red", "green", "blue"):
+        return images
+    planes = dict(zip(("red", "green", "blue"), images.unbind(1), strict=True))
+    if "grey" in channels:
+        weighted = [plane.to(torch.int32) * weight for plane, weight in zip(planes.values(), _LUMA, strict=True)]
+        planes["grey"] = ((weighted[0] + weighted[1] + weighted[2] + 0x8000) >> 16).to(torch.uint8)
+    planes["black"] = torch.zeros_like(planes["red"])
+    planes["white"] = torch.full_like(planes["red"], 255)
+    return torch.stack([planes[channel] for channel in channels], dim=1)
 
 
 def _check_size(image: PIL.Image.Image, max_megapixels: float) -> None:

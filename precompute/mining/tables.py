@@ -26,7 +26,9 @@ from precompute.atlas.records import (
     RankingTable,
     SampleTable,
 )
+from precompute.config import Task
 from precompute.errors import ModelError, StoreError
+from precompute.network.heads import compute_probabilities
 from precompute.relevance.protocol import BatchScores, LayerScores
 
 from .statistics import N_BINS, QUANTUM_NORMALISED, QUANTUM_RAW, add_class_sums, add_histogram, histogram_edges
@@ -50,12 +52,15 @@ class Tables:
     top_k : int
     normalised : bool
         Whether the scores are normalised; sets the bins and the quantum.
+    task : str
+        How logits become probabilities.
     """
 
     layers: tuple[LayerInfo, ...]
     class_names: tuple[str, ...]
     top_k: int
     normalised: bool
+    task: Task = "classes"
 
     @property
     def edges(self) -> FloatArray:
@@ -145,7 +150,7 @@ class ShardAccumulator:
         ModelError
             The model gave values that are not finite, in this batch or in one of the last before it.
         """
-        probability, prediction = scores.logits.double().softmax(dim=-1).max(dim=-1)
+        probability, prediction = compute_probabilities(scores.logits, self._tables.task).max(dim=-1)
         known = [prediction, scores.targets, probability, *self._finite(scores)]
         self._unread.append((index, torch.stack([row.to(torch.float64) for row in known])))
         if self._device.type == "cpu" or len(self._unread) == UNREAD:

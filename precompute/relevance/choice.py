@@ -56,13 +56,13 @@ def make_engine(config: Config, model: LoadedModel, layer_names: tuple[str, ...]
         The chosen engine cannot treat the model correctly.
     """
     device = choose_device(config.relevance.device)
-    size = config.preprocessing.crop
+    shape = config.preprocessing.input_shape
     if config.relevance.precision == "float64":
         model.module.double()  # before batch norm is merged, so that the merge is as exact as the rest
     asked_for_zennit = config.relevance.engine == "zennit"
-    reason = "not asked for" if asked_for_zennit else qualifies(model.module, (3, size, size), layer_names)
+    reason = "not asked for" if asked_for_zennit else qualifies(model.module, shape, layer_names)
     if not reason:
-        return SequentialEngine(model.module, layer_names, config.relevance, (3, size, size), device)
+        return SequentialEngine(model.module, layer_names, config.relevance, shape, device)
     if config.relevance.engine == "sequential":
         raise UnsupportedModel(
             f"relevance.engine is 'sequential', but {model.name} does not qualify: {reason}. Use engine = \"auto\""

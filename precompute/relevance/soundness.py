@@ -60,6 +60,8 @@ def check_sound(module: nn.Module, name: str) -> None:
     UnsupportedModel
         Names the operation and where it stands.
     """
+    if module._forward_hooks:
+        raise UnsupportedModel(f"the model {name} ends in a hook (binary or picked outputs), which has no rule yet")
     try:
         graph = _Tracer().trace(module)
     except Exception as error:  # tracing runs the model's own code, which may fail in any way
