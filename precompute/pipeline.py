@@ -235,7 +235,7 @@ class Pipeline:
 
     def build_site(self) -> Path:
         """Build the site from what is there; returns its start page."""
-        from sitegen.build import build_site  # noqa: PLC0415 - the one step from computing to pages
+        from sitegen.build import SiteOptions, build_site  # noqa: PLC0415 - the one step from computing to pages
 
         site, start = self.workspace.site, self.workspace.site / "index.html"
         require_replaceable(site, self.config.name)
@@ -248,11 +248,13 @@ class Pipeline:
             report = build_site(
                 site,
                 self.workspace.folder,
-                name=self.config.name,
-                title=self.config.site.title or self.config.name,
-                description=self.config.site.description,
-                include_images=self.config.site.include_images,
-                n_gallery=self.config.site.n_gallery,
+                SiteOptions(
+                    name=self.config.name,
+                    title=self.config.site.title or self.config.name,
+                    description=self.config.site.description,
+                    include_images=self.config.site.include_images,
+                    n_gallery=self.config.site.n_gallery,
+                ),
             )
             advance(1)
         for warning in report.warnings:

@@ -155,7 +155,7 @@ class PictureStore:
         if not path.is_file():
             return ""
         content = path.read_bytes()
-        address = self.links.sheet(_digest([b"heatmap", content]))
+        address = self.links.sheet(_digest([b"heatmap", _LOOKUP_KEY.encode(), content]))
         if self._is_new(address):
             self._save(colour_heatmap(_open(content).convert("L")), address)
         return address

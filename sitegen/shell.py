@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import as_file, files
@@ -19,23 +20,9 @@ from mkdocs.commands.build import build as mkdocs_build
 from mkdocs.config import load_config
 
 from precompute.atlas import palette
-from sitegen import links
 
 MARK = "@@atlas:{}@@"
 _MARKS = re.compile(r"@@atlas:(title|topic|site|description|content|footer)@@")
-
-SECTIONS = {
-    "Start": links.START,
-    "Explanations": links.EXPLANATIONS,
-    "Concepts": links.CONCEPTS,
-    "Classes": links.CLASSES,
-    "Truth": links.TRUTH,
-    "Method": links.METHOD,
-    "Limits": links.LIMITS,
-    "Provenance": links.PROVENANCE,
-    "Search": links.SEARCH,
-}
-HANDWRITTEN = (links.METHOD, links.LIMITS)
 
 _UNUSED = (
     "404.html",
@@ -66,7 +53,9 @@ class Shell:
         return "".join(values[part] if index % 2 else part for index, part in enumerate(self.parts))
 
 
-def build_shells(output: Path, workspace: Path, *, with_truth: bool) -> dict[str, Shell]:
+def build_shells(
+    output: Path, workspace: Path, entries: Mapping[str, str], handwritten: Container[str]
+) -> dict[str, Shell]:
     """Build the chrome into `output` and return the shell of every section by its address.
 
     Parameters
@@ -75,22 +64,23 @@ def build_shells(output: Path, workspace: Path, *, with_truth: bool) -> dict[str
         Root of the new site; emptied by MkDocs.
     workspace : Path
         Scratch folder for the sources.
-    with_truth : bool
-        Whether the site has the page of truth scores.
+    entries : mapping of str to str
+        The navigation: addresses by title, in order.
+    handwritten : container of str
+        Addresses whose text is a Markdown file in ``templates/handwritten``.
     """
-    sections = {title: page for title, page in SECTIONS.items() if with_truth or page != links.TRUTH}
-    _write_sources(workspace, sections)
+    _write_sources(workspace, entries, handwritten)
     logging.getLogger("mkdocs").setLevel(logging.ERROR)
-    mkdocs_build(load_config(**_config(output, workspace, sections)))
+    mkdocs_build(load_config(**_config(output, workspace, entries)))
     for name in _UNUSED:
         _remove(output / name)
     for path in sorted(output.rglob("*.map")):
         path.unlink()
     _drop_source_map_comments(output)
-    return {page: _cut(output / page) for page in sections.values()}
+    return {page: _cut(output / page) for page in entries.values()}
 
 
-def _config(output: Path, workspace: Path, sections: dict[str, str]) -> dict[str, Any]:
+def _config(output: Path, workspace: Path, entries: Mapping[str, str]) -> dict[str, Any]:
     palette = [
         ("(prefers-color-scheme)", "default", "material/brightness-auto", "Switch to light mode"),
         ("(prefers-color-scheme: light)", "default", "material/weather-sunny", "Switch to dark mode"),
@@ -103,7 +93,7 @@ def _config(output: Path, workspace: Path, sections: dict[str, str]) -> dict[str
         "site_dir": str(output.absolute()),  # MkDocs takes a relative one from the folder of its own config
         "use_directory_urls": False,
         "plugins": [],
-        "nav": [{title: page.removesuffix(".html") + ".md"} for title, page in sections.items()],
+        "nav": [{title: page.removesuffix(".html") + ".md"} for title, page in entries.items()],
         "extra_css": ["assets/atlas.css"],
         "extra_javascript": ["assets/atlas.js"],
         "extra": {"generator": False},
@@ -130,7 +120,7 @@ def _config(output: Path, workspace: Path, sections: dict[str, str]) -> dict[str
     }
 
 
-def _write_sources(workspace: Path, sections: dict[str, str]) -> None:
+def _write_sources(workspace: Path, entries: Mapping[str, str], handwritten: Container[str]) -> None:
     """Lay out the sources of MkDocs: the handwritten pages, and a bare page with marks for every other section."""
     documents, theme = workspace / "docs", workspace / "theme"
     with as_file(files("sitegen")) as package:
@@ -139,12 +129,12 @@ def _write_sources(workspace: Path, sections: dict[str, str]) -> None:
         style = documents / "assets" / "atlas.css"
         style.write_text(_palette_rules() + style.read_text(encoding="utf-8"), encoding="utf-8")
         (workspace / "mkdocs.yml").write_text("", encoding="utf-8")
-        for page in sections.values():
+        for page in entries.values():
             target = documents / (page.removesuffix(".html") + ".md")
             target.parent.mkdir(parents=True, exist_ok=True)
-            hide = "[navigation]" if page in HANDWRITTEN else "[navigation, toc]"
+            hide = "[navigation]" if page in handwritten else "[navigation, toc]"
             body = (
-                (package / "templates" / "handwritten" / target.name).read_text("utf-8") if page in HANDWRITTEN else ""
+                (package / "templates" / "handwritten" / target.name).read_text("utf-8") if page in handwritten else ""
             )
             target.write_text(f'---\ntitle: "{MARK.format("topic")}"\nhide: {hide}\n---\n{body}', encoding="utf-8")
 

@@ -18,7 +18,7 @@ from precompute.atlas import palette
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.errors import OutputError, StoreError
 from sitegen import pictures
-from sitegen.build import build_site
+from sitegen.build import SiteOptions, build_site
 from sitegen.data.source import read_source
 from sitegen.links import Links
 from sitegen.render import Renderer, script_json
@@ -30,7 +30,7 @@ TITLE = "A world in parts"
 
 
 def build(output, source, **options):
-    return build_site(output, source, title=TITLE, description="What a network sees.", **options)
+    return build_site(output, source, SiteOptions(title=TITLE, description="What a network sees.", **options))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def site(source, tmp_path_factory):
 def hostile_site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     site_fixture.write_synthetic(folder / "atlas", hostile=True, n_explanations=2)
-    build_site(folder / "site", folder / "atlas", title=f"Title {HOSTILE}", description=f"Words {HOSTILE}")
+    build_site(folder / "site", folder / "atlas", SiteOptions(f"Title {HOSTILE}", f"Words {HOSTILE}"))
     return folder / "site"
 
 
@@ -157,7 +157,7 @@ def test_nothing_is_left_of_a_failed_build(source, tmp_path):
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OutputError, match="No space left"):
-        build(output, source, progress=fail)
+        build_site(output, source, SiteOptions(title=TITLE), progress=fail)
     assert {name: path.read_bytes() for name, path in files_of(output).items()} == before
     assert [path.name for path in output.parent.iterdir()] == ["one"]
 

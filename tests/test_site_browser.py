@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sitegen.build import build_site
+from sitegen.build import SiteOptions, build_site
 
 from . import site_fixture
 
@@ -34,7 +34,7 @@ KINDS = (
 def site(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     site_fixture.write_synthetic(folder / "atlas", hostile=request.param)
-    build_site(folder / "site", folder / "atlas", title="A world in parts", description="What a network sees.")
+    build_site(folder / "site", folder / "atlas", SiteOptions("A world in parts", "What a network sees."))
     return folder / "site"
 
 

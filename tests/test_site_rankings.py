@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from precompute.atlas.hdf5 import read_atlas, write_atlas
-from sitegen.build import build_site
+from sitegen.build import SiteOptions, build_site
 
 from . import site_fixture
 
@@ -17,7 +17,7 @@ def active_section(folder, sign):
     tables = atlas.layers["features.14"]
     signed = replace(tables, actmax=replace(tables.actmax, score=sign * (abs(tables.actmax.score) + 0.01)))
     write_atlas(folder / "atlas.h5", replace(atlas, layers=atlas.layers | {"features.14": signed}))
-    build_site(folder / "site", folder, title="A world", description="Parts.")
+    build_site(folder / "site", folder, SiteOptions("A world", "Parts."))
     text = (folder / "site/concepts/features-14-c1.html").read_text(encoding="utf-8")
     return text[text.index('id="actmax"') :]
 

@@ -15,11 +15,11 @@ from precompute.progress import SilentReporter
 from precompute.stages import truth as truth_module
 from precompute.stages.truth import TruthStage
 from precompute.world.dataset import WorldDataset
-from sitegen.build import build_site
+from sitegen.build import SiteOptions, build_site
 from sitegen.data.catalogue import Catalogue
 from sitegen.data.source import read_source
 from sitegen.links import Links
-from sitegen.pages.overviews import choose_example
+from sitegen.pages.start import choose_example
 
 from . import site_fixture
 
@@ -32,7 +32,7 @@ def source(tmp_path_factory):
 
 
 def build(output, source):
-    return build_site(output, source, title="A world in parts", description="What a network sees.")
+    return build_site(output, source, SiteOptions("A world in parts", "What a network sees."))
 
 
 def test_the_planted_marks_concept_is_on_its_class_page_however_little_it_is_used(source, tmp_path):
@@ -130,6 +130,14 @@ def test_the_start_page_leads_to_the_shortcut(source, tmp_path):
     assert "a mean share of 18.3" in box
 
 
+class _Undrawn:
+    def thumbnail(self, concept):
+        return None
+
+
+UNDRAWN = _Undrawn()
+
+
 def test_the_example_is_the_explanation_that_shows_the_shortcut_most(tmp_path):
     site_fixture.write_synthetic(tmp_path, n_explanations=10)
     records = read_source(tmp_path)
@@ -141,5 +149,5 @@ def test_the_example_is_the_explanation_that_shows_the_shortcut_most(tmp_path):
         shares = {n: sum(item.share for item in tables[n] if item.concept == concept) for n in of_class}
         shortcut = ShortcutTruth(records.atlas.class_names[1], concept, 0, 0.2, "", used=True)
         here = replace(records, truth=TruthReport(shortcut=shortcut))
-        catalogue = Catalogue(here, Links(here.atlas.layers, (item.id for item in here.explanations)), {}, {})
+        catalogue = Catalogue(here, Links(here.atlas.layers, (item.id for item in here.explanations)), UNDRAWN)
         assert choose_example(catalogue) == max(shares, key=shares.get)

@@ -43,7 +43,7 @@ def test_both_tables_of_names_are_guarded_alike(tmp_path, text):
     write_synthetic(source, n_samples=8, n_explanations=0)
     named = replace(read_jsonl(source / "names.jsonl", ConceptName)[0], name=text)
     write_jsonl(source / "names.jsonl", [named])
-    build_site(tmp_path / "site", source, title="", description="")
+    build_site(tmp_path / "site", source)
     export_names(tmp_path / "names.csv", [named])
     for path in (tmp_path / "site/concepts.csv", tmp_path / "names.csv"):
         rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))

@@ -5,7 +5,7 @@ Owns the words for authors and missing names, and who uses which concept where. 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,8 +24,9 @@ from precompute.atlas.records import (
     TargetExplanation,
 )
 from sitegen.links import Links
-from sitegen.pictures import Cut, Tile
+from sitegen.pictures import Cut
 
+from .illustrations import Illustrations
 from .source import AtlasSource
 
 
@@ -81,20 +82,21 @@ class Catalogue:
     ----------
     source : AtlasSource
     links : Links
-    tiles : dict of str to tuple of Tile
-        Reference images by concept key.
-    thumbnails : dict of str to Cut
-        By concept key.
+    illustrations : Illustrations
+        The pictures, drawn when they are asked for.
+    title, description : str
+        Of the site.
     """
 
     def __init__(
-        self, source: AtlasSource, links: Links, tiles: dict[str, tuple[Tile, ...]], thumbnails: dict[str, Cut]
+        self, source: AtlasSource, links: Links, illustrations: Illustrations, title: str = "", description: str = ""
     ) -> None:
         self.source = source
         self.atlas = source.atlas
         self.links = links
-        self.tiles = tiles
-        self._thumbnails = thumbnails
+        self.illustrations = illustrations
+        self.title = title
+        self.description = description
         self._cards: dict[str, ConceptCard] = {}
 
     def concepts(self) -> Iterator[Concept]:
@@ -185,14 +187,30 @@ class Catalogue:
             layer=concept.layer,
             channel=concept.channel,
             address=self.links.concept(concept) if has_page else "",
-            name=name.title if name and named else f"channel {concept.channel}",
+            name=self.card_name(concept),
             named=named,
             mixed=bool(named and name and name.second_name),
             kind=name.kind if name and named else "",
             confidence=name.stated_confidence if name and named else None,
             author=name.by.words if name and named else "not named",
-            thumbnail=self._thumbnails.get(concept.key),
+            thumbnail=self.illustrations.thumbnail(concept),
         )
+
+    def card_name(self, concept: Concept) -> str:
+        """Return the name on the card of a concept without drawing its picture; hostile until escaped."""
+        name = self.source.names.get(concept.key)
+        return name.title if name is not None and name.is_named else f"channel {concept.channel}"
+
+    @cached_property
+    def authors(self) -> list[tuple[str, int]]:
+        """Count the names by who gave them, in words, the most first."""
+        counted = Counter(name.by.words for name in self.source.names.values() if name.is_named)
+        return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+
+    def address_of_class(self, class_name: str) -> str:
+        """Address of the page of a class by its name; empty where it has none."""
+        names = list(self.atlas.class_names)
+        return self.class_address(names.index(class_name)) if class_name in names else ""
 
     def class_name(self, class_index: int) -> str:
         """Return the name of a class; hostile until escaped."""

@@ -1,21 +1,47 @@
-"""Contexts of the class pages and their index. Pure: records in, dictionaries out."""
+"""The class pages and their index."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from precompute.atlas.records import Concept, Explanation, ShortcutTruth, TargetExplanation
+from sitegen import links
+from sitegen.data import downloads
 from sitegen.data.catalogue import Catalogue, ConceptCard
 
 from .explanations import explanation_card
+from .page import Page, Section
 
 N_CONCEPTS_SHOWN = 10
 
 Explained = tuple[Explanation, TargetExplanation]
+
+
+def class_pages(catalogue: Catalogue) -> Iterator[Page]:
+    """List the index and the page of each class that has samples."""
+    explained = explained_classes(catalogue)
+    yield Page(links.CLASSES, "Classes", "classes.html.j2", lambda: classes_context(catalogue, explained))
+    for index in catalogue.class_indices:
+        address = catalogue.links.class_page(index)
+        yield Page(
+            address,
+            catalogue.class_name(index),
+            "class.html.j2",
+            partial(class_context, catalogue, index, explained),
+            partial(_class_data, catalogue, index, address),
+        )
+
+
+SECTIONS = (Section("Classes", links.CLASSES, 30, class_pages),)
+
+
+def _class_data(catalogue: Catalogue, class_index: int, address: str) -> dict[str, str]:
+    return {links.json_of(address): downloads.to_json(downloads.class_data(catalogue, class_index))}
 
 
 def explained_classes(catalogue: Catalogue) -> Mapping[int, list[Explained]]:
@@ -27,9 +53,7 @@ def explained_classes(catalogue: Catalogue) -> Mapping[int, list[Explained]]:
     return found
 
 
-def class_context(
-    catalogue: Catalogue, class_index: int, explained: Mapping[int, list[Explained]], photos: dict[str, str]
-) -> dict[str, Any]:
+def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int, list[Explained]]) -> dict[str, Any]:
     """Gather what one class's page shows: the deepest layer first."""
     indices = catalogue.class_indices
     place = indices.index(class_index)
@@ -46,7 +70,7 @@ def class_context(
         "layers": layers,
         "flagged": flagged,
         "flagged_further": further,
-        "explained": [explanation_card(catalogue, item, photos) for item, _ in explained.get(class_index, [])],
+        "explained": [explanation_card(catalogue, item) for item, _ in explained.get(class_index, [])],
         "scores_are_shares": catalogue.scores_are_shares,
         "shortcut": shortcut,
         "suspect": bool(shortcut and shortcut.used) or len(flagged) > len(planted),

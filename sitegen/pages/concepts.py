@@ -1,16 +1,21 @@
-"""Contexts of the concept pages, the layer galleries and their index. Pure: records in, dictionaries out."""
+"""The concept pages, the layer galleries, their index, and the data that search and spreadsheets take."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from precompute.atlas.records import RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
+from sitegen import links
 from sitegen.charts import histogram, histogram_ends, is_even
+from sitegen.data import downloads
 from sitegen.data.catalogue import Catalogue, ConceptCard, find
 from sitegen.pictures import Tile
+
+from .page import Page, Section
 
 N_CLASSES_SHOWN = 8
 N_USES_SHOWN = 24
@@ -21,6 +26,39 @@ RANKING_WORDS: dict[Ranking, tuple[str, str]] = {
     "relmax": ("Most relevant", "samples on which this concept did most for the target class"),
     "actmax": ("Most active", "samples on which the channel’s output before the ReLU, {where}, is largest"),
 }
+
+
+def concept_pages(catalogue: Catalogue) -> Iterator[Page]:
+    """List the index, the gallery of each layer and the page of each concept."""
+    yield Page(
+        links.CONCEPTS,
+        "Concepts",
+        "layers.html.j2",
+        lambda: layers_context(catalogue),
+        lambda: {
+            links.CONCEPTS_CSV: downloads.concepts_csv(catalogue),
+            links.SEARCH_INDEX: downloads.search_index(catalogue),
+        },
+    )
+    for layer in catalogue.atlas.layers:
+        address = catalogue.links.layer(layer)
+        yield Page(address, f"Layer {layer}", "layer.html.j2", partial(layer_context, catalogue, layer))
+    for concept in catalogue.concepts():
+        address = catalogue.links.concept(concept)
+        yield Page(
+            address,
+            f"{catalogue.card_name(concept)} ({concept.layer} · {concept.channel})",
+            "concept.html.j2",
+            partial(concept_context, catalogue, concept),
+            partial(_concept_data, catalogue, concept, address),
+        )
+
+
+SECTIONS = (Section("Concepts", links.CONCEPTS, 20, concept_pages),)
+
+
+def _concept_data(catalogue: Catalogue, concept: Concept, address: str) -> dict[str, str]:
+    return {links.json_of(address): downloads.to_json(downloads.concept_data(catalogue, concept))}
 
 
 def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
@@ -37,8 +75,8 @@ def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "truth": catalogue.truth(concept.key),
         "flag": catalogue.flagged.get(concept.key, ""),
         "rankings": [ranking_context(catalogue, concept, ranking) for ranking in RANKINGS],
-        "has_pictures": bool(catalogue.tiles.get(concept.key)),
-        "views": _views(catalogue.tiles.get(concept.key, ())),
+        "has_pictures": bool(catalogue.illustrations.tiles(concept)),
+        "views": _views(catalogue.illustrations.tiles(concept)),
         "classes": top_classes(catalogue, concept),
         "scores_are_shares": catalogue.scores_are_shares,
         "histograms": _histograms(catalogue, tables, concept.channel),
@@ -53,7 +91,7 @@ def ranking_context(catalogue: Catalogue, concept: Concept, ranking: Ranking) ->
     """Gather the reference images of one ranking; where none were rendered, the rows of the table alone."""
     title, meaning = RANKING_WORDS[ranking]
     is_sum = find(catalogue.atlas.provenance, "max_target", default="sum") == "sum"
-    tiles = [tile for tile in catalogue.tiles.get(concept.key, ()) if tile.ranking == ranking]
+    tiles = [tile for tile in catalogue.illustrations.tiles(concept) if tile.ranking == ranking]
     rows = tiles or _bare_rows(catalogue.atlas.layers[concept.layer], concept.channel, ranking)
     return {
         "ranking": ranking,

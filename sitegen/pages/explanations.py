@@ -1,13 +1,15 @@
-"""Contexts of the explanation pages and their index. Pure: records in, dictionaries out."""
+"""The explanation pages and their index."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup, escape
 
+from precompute.atlas.json_records import to_json
 from precompute.atlas.records import (
     ConceptAttribution,
     Explanation,
@@ -16,36 +18,50 @@ from precompute.atlas.records import (
     Statement,
     TargetExplanation,
 )
+from sitegen import links
 from sitegen.data.catalogue import Catalogue
-from sitegen.links import root_of
+
+from .page import Page, Section
 
 AUDIENCE_WORDS = {"stakeholder": "In plain words", "expert": "For experts"}
 
 PictureAddress = Callable[[str, str], str]
-"""From an explanation's id and a file name (of an overlay and of a heatmap) to the address of what is shown."""
+"""From the file names of an overlay and of its heatmap to the address of what is shown."""
 
 
-def explanation_context(catalogue: Catalogue, position: int, picture: PictureAddress, photo: str) -> dict[str, Any]:
-    """Gather what one explanation's page shows.
+def explanation_pages(catalogue: Catalogue) -> Iterator[Page]:
+    """List the index and the page of each explained photo."""
+    yield Page(links.EXPLANATIONS, "Explanations", "explanations.html.j2", lambda: explanations_context(catalogue))
+    for position, item in enumerate(catalogue.source.explanations):
+        address = catalogue.links.explanation(item.id)
+        best = item.predictions[0].class_name if item.predictions else item.photo_name
+        yield Page(
+            address,
+            f"{best}: {item.photo_name}",
+            "explanation.html.j2",
+            partial(explanation_context, catalogue, position),
+            partial(_explanation_data, item, address),
+        )
 
-    Parameters
-    ----------
-    catalogue : Catalogue
-    position : int
-        Among all explanations.
-    picture : callable
-        From the file names of an overlay and of its heatmap to the address of what is shown.
-    photo : str
-        Address of the photo; empty where it is not shown.
-    """
+
+SECTIONS = (Section("Explanations", links.EXPLANATIONS, 10, explanation_pages),)
+
+
+def _explanation_data(explanation: Explanation, address: str) -> dict[str, str]:
+    return {links.json_of(address): to_json(explanation, indent=1) + "\n"}
+
+
+def explanation_context(catalogue: Catalogue, position: int) -> dict[str, Any]:
+    """Gather what one explanation's page shows; `position` is its place among all."""
     explanations = catalogue.source.explanations
     explanation = explanations[position]
+    picture = partial(catalogue.illustrations.picture, explanation)
     page = catalogue.links.explanation(explanation.id)
     return {
         "explanation": explanation,
-        "photo": photo,
+        "photo": catalogue.illustrations.photo(explanation),
         "predictions": _predictions(catalogue, explanation),
-        "targets": [_target(catalogue, target, picture, root_of(page)) for target in explanation.targets],
+        "targets": [_target(catalogue, target, picture, links.root_of(page)) for target in explanation.targets],
         "catalogue": catalogue,
         "previous": explanations[position - 1] if position else None,
         "following": explanations[position + 1] if position + 1 < len(explanations) else None,
@@ -152,12 +168,12 @@ def _row(catalogue: Catalogue, item: ConceptAttribution, largest: float, picture
     }
 
 
-def explanations_context(catalogue: Catalogue, photos: dict[str, str]) -> dict[str, Any]:
-    """Gather the index of the explanations; `photos` holds the address of each photo by explanation id."""
-    return {"cards": [explanation_card(catalogue, item, photos) for item in catalogue.source.explanations]}
+def explanations_context(catalogue: Catalogue) -> dict[str, Any]:
+    """Gather the index of the explanations."""
+    return {"cards": [explanation_card(catalogue, item) for item in catalogue.source.explanations]}
 
 
-def explanation_card(catalogue: Catalogue, explanation: Explanation, photos: dict[str, str]) -> dict[str, Any]:
+def explanation_card(catalogue: Catalogue, explanation: Explanation) -> dict[str, Any]:
     """Gather one card: photo, best prediction and leading concepts."""
     target = explanation.targets[0] if explanation.targets else None
     layer = target.layers[0] if target and target.layers else None
@@ -165,7 +181,7 @@ def explanation_card(catalogue: Catalogue, explanation: Explanation, photos: dic
     return {
         "explanation": explanation,
         "address": catalogue.links.explanation(explanation.id),
-        "photo": photos.get(explanation.id, ""),
+        "photo": catalogue.illustrations.photo(explanation),
         "best": best,
         "is_right": bool(best and explanation.label and best.class_name == explanation.label),
         "concepts": [(catalogue.card(item.concept), item.share) for item in layer.concepts[:3]] if layer else [],

@@ -1,0 +1,43 @@
+"""The page of provenance: everything that the outputs depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sitegen import links
+from sitegen.data.catalogue import Catalogue
+
+from .page import Page, Section
+
+N_SKIPPED_SHOWN = 200
+
+
+def provenance_pages(catalogue: Catalogue) -> Iterator[Page]:
+    """List the one page."""
+    yield Page(links.PROVENANCE, "Provenance", "provenance.html.j2", lambda: provenance_context(catalogue))
+
+
+SECTIONS = (Section("Provenance", links.PROVENANCE, 70, provenance_pages),)
+
+
+def provenance_context(catalogue: Catalogue) -> dict[str, Any]:
+    """Gather everything that the outputs depend on, as rows of a table."""
+    skipped = sorted(catalogue.atlas.samples.skipped.items())
+    return {
+        "rows": list(_rows(catalogue.atlas.provenance)),
+        "n_samples": len(catalogue.atlas.samples.name),
+        "n_mined": catalogue.n_mined,
+        "n_skipped": len(skipped),
+        "skipped": [(catalogue.sample_name(index), reason) for index, reason in skipped[:N_SKIPPED_SHOWN]],
+        "authors": catalogue.authors,
+        "warnings": catalogue.source.warnings,
+    }
+
+
+def _rows(tree: object, path: str = "") -> list[tuple[str, str]]:
+    """Flatten nested mappings to dotted keys; lists stay in one cell."""
+    if isinstance(tree, dict):
+        return [row for key in sorted(tree) for row in _rows(tree[key], f"{path}.{key}" if path else str(key))]
+    text = ", ".join(str(item) for item in tree) if isinstance(tree, list) else str(tree)
+    return [(path, text or "–")]

@@ -1,0 +1,129 @@
+"""The start page: what the atlas is, one photo read by the network, where to begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from precompute.atlas.records import Explanation, ShortcutTruth
+from sitegen import links
+from sitegen.data.catalogue import Catalogue
+
+from .concepts import sample_cards
+from .explanations import explanation_card
+from .page import Page, Section
+
+
+def start_pages(catalogue: Catalogue) -> Iterator[Page]:
+    """List the start page, which is called as the site is."""
+    yield Page(links.START, catalogue.title, "start.html.j2", lambda: start_context(catalogue))
+
+
+SECTIONS = (Section("Start", links.START, 0, start_pages),)
+
+
+def start_context(catalogue: Catalogue) -> dict[str, Any]:
+    """Gather the start page."""
+    explanations = catalogue.source.explanations
+    last = next(reversed(catalogue.atlas.layers), "")
+    cards = [explanation_card(catalogue, item) for item in explanations[:8]]
+    example = choose_example(catalogue)
+    return {
+        "title": catalogue.title,
+        "description": catalogue.description,
+        "example": explanation_card(catalogue, explanations[example]) if explanations else None,
+        "overlays": _leading_pictures(catalogue, explanations[example]) if explanations else {},
+        "explanations": cards,
+        "concepts": sample_cards(catalogue, last, 8) if last else [],
+        "classes": [catalogue.class_name(index) for index in catalogue.class_indices[:6]],
+        "figures": _figures(catalogue),
+        "authors": catalogue.authors,
+        "without_model": not uses_language_model(catalogue),
+        "has_truth": catalogue.source.truth is not None,
+        "shortcut": _start_shortcut(catalogue),
+        "catalogue": catalogue,
+        "n_pictured": sum(catalogue.illustrations.is_pictured(concept) for concept in catalogue.concepts()),
+        "n_named": sum(1 for key in catalogue.source.names if catalogue.card(key).named),
+        "doors": (links.EXPLANATIONS, links.CONCEPTS, links.CLASSES),
+    }
+
+
+def _leading_pictures(catalogue: Catalogue, example: Explanation) -> dict[str, str]:
+    """Return the pictures of the example's leading concepts, by concept key."""
+    layers = example.targets[0].layers if example.targets else ()
+    concepts = layers[0].concepts if layers else ()
+    return {item.concept: catalogue.illustrations.picture(example, item.overlay, item.heatmap) for item in concepts}
+
+
+def _start_shortcut(catalogue: Catalogue) -> dict[str, Any] | None:
+    """Gather the box of the planted shortcut; None where there is none or the network does not use it."""
+    shortcut = _used_shortcut(catalogue)
+    if shortcut is None:
+        return None
+    return {
+        "note": shortcut.note,
+        "class_name": shortcut.class_name,
+        "class_address": catalogue.address_of_class(shortcut.class_name),
+        "card": catalogue.card(shortcut.concept),
+        "mean": shortcut.mean_share,
+        "is_share": catalogue.scores_are_shares,
+    }
+
+
+def _used_shortcut(catalogue: Catalogue) -> ShortcutTruth | None:
+    shortcut = catalogue.source.truth.shortcut if catalogue.source.truth else None
+    return shortcut if shortcut and shortcut.used and shortcut.concept else None
+
+
+def choose_example(catalogue: Catalogue) -> int:
+    """Pick the explanation for the start page.
+
+    Where a shortcut is known it is the one that shows it most; else one that is right, sure, and whose leading concept
+    is named; the first among equals.
+    """
+
+    def merit(position: int) -> tuple[float, bool, bool, float, int]:
+        explanation = catalogue.source.explanations[position]
+        best = explanation.predictions[0] if explanation.predictions else None
+        targets = explanation.targets
+        named = (
+            bool(targets and targets[0].layers and targets[0].layers[0].concepts)
+            and catalogue.card(targets[0].layers[0].concepts[0].concept).named
+        )
+        right = bool(best and best.class_name == explanation.label)
+        shown = _shortcut_share(catalogue, explanation)
+        return (shown, named, right, best.probability if best else 0.0, -position)
+
+    return max(range(len(catalogue.source.explanations)), key=merit, default=0)
+
+
+def _shortcut_share(catalogue: Catalogue, explanation: Explanation) -> float:
+    """Share of the planted mark's concept in the table that leads an explanation of its class; 0 where it has none."""
+    shortcut, target = _used_shortcut(catalogue), explanation.targets[0] if explanation.targets else None
+    if shortcut is None or target is None or not target.layers or target.class_name != shortcut.class_name:
+        return 0.0
+    concepts = target.layers[0].concepts
+    return max((item.share for item in concepts if item.concept == shortcut.concept and item.share > 0), default=0.0)
+
+
+def _figures(catalogue: Catalogue) -> list[tuple[int, str]]:
+    return [
+        (len(catalogue.atlas.layers), "layers"),
+        (catalogue.n_concepts, "concepts"),
+        (catalogue.n_mined, "samples looked at"),
+        (len(catalogue.class_indices), "classes"),
+        (len(catalogue.source.explanations), "explained photos"),
+    ]
+
+
+def uses_language_model(catalogue: Catalogue) -> bool:
+    """Tell whether any name or narrative came from a language model."""
+    narratives = (
+        narrative
+        for explanation in catalogue.source.explanations
+        for target in explanation.targets
+        for narrative in target.narratives
+    )
+    return any(name.by.kind in ("llm", "recorded") for name in catalogue.source.names.values()) or any(
+        narrative.author.startswith("llm") for narrative in narratives
+    )
