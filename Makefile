@@ -5,10 +5,12 @@ ARGS ?=
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
+PAGE ?= index.html
+ATLAS ?= $(CONFIG:.toml=)
 BENCHMARKS ?= mining references explaining memory resume naming gpu_end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help setup atlas serve layers check test test-all lint bench world-model screenshots schemas clean
+.PHONY: help setup atlas serve dev layers check test test-all lint bench world-model screenshots schemas clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -25,6 +27,9 @@ atlas: .venv/ready  ## make the whole atlas (CONFIG=data/world.toml, ARGS for mo
 
 serve: .venv/ready  ## serve the finished site of CONFIG on this machine (PORT=8000)
 	$(BIN)/atlas serve --config $(CONFIG) --port $(PORT)
+
+dev: .venv/ready  ## make one page anew in seconds, to see a change (PAGE=index.html, ATLAS=data/world)
+	$(BIN)/python -m sitegen.preview $(ATLAS) '$(PAGE)'
 
 layers: .venv/ready  ## print the layers of CONFIG's model
 	$(BIN)/atlas layers --config $(CONFIG)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from precompute.atlas.ownership import replacing_site
 from precompute.atlas.records import Atlas
+from precompute.errors import ConfigError, nearest_of
 from sitegen import links
 from sitegen.data.catalogue import Catalogue, find
 from sitegen.data.illustrations import Illustrations
@@ -91,6 +92,8 @@ def build_site(
         ``atlas.h5`` is missing or a file is damaged.
     OutputError
         No space, no permission, or `output` holds what the program did not make.
+    ConfigError
+        No page matches `only`.
     """
     options = options or SiteOptions()
     records = read_source(source)
@@ -130,15 +133,19 @@ class _SiteMaker:
             shells = build_shells(self._root, Path(workspace), entries, handwritten)
         if not only:
             self._catalogue.illustrations.draw_all(lambda done, total: self._progress("pictures", done, total))
-        n_pages = 0
+        n_pages, known = 0, list[str]()
         for section in self._sections:
-            pages = [page for page in section.pages(self._catalogue) if fnmatchcase(page.address, only or "*")]
+            listed = list(section.pages(self._catalogue))
+            known += [page.address for page in listed]
+            pages = [page for page in listed if fnmatchcase(page.address, only or "*")]
             if section.address not in {page.address for page in pages}:
                 (self._root / section.address).unlink()  # the bare shell, with marks where data should be
             for done, page in enumerate(pages, start=1):
                 self._write_page(page, shells[section.address])
                 self._progress(section.title.lower(), done, len(pages))
             n_pages += len(pages)
+        if not n_pages:
+            raise ConfigError(f"no page of this atlas matches {only!r}{nearest_of(only, known, otherwise='the pages')}")
         return n_pages
 
     def _write_page(self, page: Page, shell: Shell) -> None:
