@@ -118,6 +118,10 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("action", choices=("export", "import"))
         command.add_argument("table", type=Path, metavar="CSV")
         command.add_argument("--author", help="who corrected (your user name)")
+    if name == "init":
+        command.add_argument(
+            "example", nargs="?", default="world", help="its name (world); `list` lists them"
+        )
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
 
@@ -140,8 +144,23 @@ def _workspace(config: Config, arguments: argparse.Namespace) -> Workspace:
     )
 
 
+def _init(arguments: argparse.Namespace) -> None:
+    from precompute.examples import copy_example, example_names  # noqa: PLC0415
+
+    if arguments.example == "list":
+        print("\n".join(example_names()))  # noqa: T201
+        return
+    for path in copy_example(arguments.example, Path(DEFAULT_CONFIG).parent):
+        print(path)  # noqa: T201
+
+
 def _run(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
+    if arguments.config == Path(DEFAULT_CONFIG) and not arguments.config.exists():
+        from precompute.examples import copy_example  # noqa: PLC0415
+
+        copy_example(arguments.config.stem, arguments.config.parent)
+        print(f"made      {arguments.config}, the default that comes with the program: change it as you like")  # noqa: T201
     start = _pipeline(arguments).run()
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     print(f"done in {minutes}:{seconds:02d} min. Open {start.resolve().as_uri()}")  # noqa: T201
@@ -248,6 +267,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
+    "init": (_init, "write a config that comes with the program, to start from"),
     "run": (_run, "make the whole atlas: mine, render, name, explain, build the site"),
     "layers": (_layers, "print the layers of the model: name, kind, channels, output size, receptive field"),
     "mine": (_mine, "mine the tables of every channel into atlas.h5"),

@@ -375,7 +375,8 @@ def _read_text(path: Path) -> str:
         reason = getattr(error, "strerror", None) or error
         shipped = sorted(str(found) for folder in (path.parent, Path("data")) for found in _configs_in(folder))
         known = f" Existing configs: {', '.join(dict.fromkeys(shipped))}." if shipped else ""
-        raise ConfigError(f"cannot read the config {str(path)!r}: {reason}.{known}") from error
+        hint = "" if path.exists() else " `atlas init` writes one to start from into data/."
+        raise ConfigError(f"cannot read the config {str(path)!r}: {reason}.{known}{hint}") from error
     if len(content) > MAX_SIZE:
         raise ConfigError(f"{path} has more than {MAX_SIZE // 1024} KiB, so it is no config: give the TOML of an atlas")
     try:
