@@ -119,9 +119,7 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("table", type=Path, metavar="CSV")
         command.add_argument("--author", help="who corrected (your user name)")
     if name == "init":
-        command.add_argument(
-            "example", nargs="?", default="world", help="its name (world); `list` lists them"
-        )
+        command.add_argument("example", nargs="?", default="world", help="its name (world); `list` lists them")
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from precompute.config import Config, ModelConfig
 from precompute.errors import ModelError, nearest_of
+from precompute.extensions import call_factory
 
 AS_BUILT = ("random", "factory")
 """Values of model.weights that leave a module as its factory built it: seeded noise, or what the factory loaded."""
@@ -89,7 +87,7 @@ def build_module(config: Config, builtin: Mapping[str, BuiltinNetwork]) -> Built
     elif kind == "builtin":
         built = BuiltModule(find_builtin(config.model.factory, builtin).make(), has_weights=False)
     else:
-        built = BuiltModule(_call_factory(kind, name, config), config.model.weights in AS_BUILT)
+        built = BuiltModule(_call_factory(config), config.model.weights in AS_BUILT)
     module, notes = _unwrap(built.module, config.model.factory)
     return BuiltModule(module, built.has_weights, built.class_names, (*built.notes, *notes))
 
@@ -183,82 +181,13 @@ def _is_file(weights: str) -> bool:
 # --- a user's own ----------------------------------------------------------------------------------------------
 
 
-def _call_factory(package: str, name: str, config: Config) -> nn.Module:
+def _call_factory(config: Config) -> nn.Module:
     """Import ``package.module:factory``, the config's folder first, and call it."""
-    factory_name, arguments = config.model.factory, config.model.arguments
-    with _importable(config.path.parent, package):
-        try:
-            source = importlib.import_module(package)
-        except ImportError as error:
-            raise ModelError(
-                f"cannot import {package!r} for model.factory {factory_name!r}: {error}. Modules are looked "
-                f"for in {config.path.parent} and in the Python environment."
-            ) from error
-        except Exception as error:  # a user's own module may fail in any way
-            raise ModelError(
-                f"importing {package!r} for model.factory {factory_name!r} failed: {_describe(error)}"
-            ) from error
-        factory = getattr(source, name, None)
-        if not callable(factory):
-            public = [key for key, value in vars(source).items() if callable(value) and not key.startswith("_")]
-            nearest = nearest_of(name, public, cutoff=0.3, otherwise="it has")
-            raise ModelError(f"module {package!r} has no factory {name!r}{nearest}")
-        _check_arguments(factory, factory_name, arguments)
-        try:
-            module = factory(**arguments)
-        except Exception as error:  # whatever a user's own code raises, the message has to name it
-            raise ModelError(f"{factory_name} failed: {_describe(error)}") from error
+    address, arguments = config.model.factory, config.model.arguments
+    module = call_factory(address, "model.factory", config.path.parent, ModelError, written=arguments)
     if not isinstance(module, nn.Module):
-        raise ModelError(f"{factory_name} returned {type(module).__name__}, expected a torch.nn.Module")
+        raise ModelError(f"{address} returned {type(module).__name__}, expected a torch.nn.Module")
     return module
-
-
-def _check_arguments(factory: Callable[..., Any], name: str, arguments: Mapping[str, Any]) -> None:
-    """Hold model.arguments against what the factory takes."""
-    try:
-        signature = inspect.signature(factory)
-    except (TypeError, ValueError):
-        return  # compiled code may not tell; then the call itself does
-    try:
-        signature.bind(**arguments)
-    except TypeError as error:
-        given = ", ".join(f"{key} = {value!r}" for key, value in arguments.items()) or "none"
-        raise ModelError(
-            f"model.arguments do not fit {name}{signature}: {error} (TypeError); given: {given}. Write them as "
-            f"`arguments = {{ {_example(signature)} }}` in [model]"
-        ) from error
-
-
-def _example(signature: inspect.Signature) -> str:
-    named = [
-        found for found in signature.parameters.values() if found.kind not in (found.VAR_POSITIONAL, found.VAR_KEYWORD)
-    ]
-    needed = [found.name for found in named if found.default is found.empty] or [found.name for found in named][:1]
-    return ", ".join(f"{name} = …" for name in needed)
-
-
-def _describe(error: Exception) -> str:
-    """Name an exception and the line of the user's code that it comes from."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})" if trace else ""
-    return f"{type(error).__name__}: {error}{place}"
-
-
-@contextmanager
-def _importable(folder: Path, package: str) -> Iterator[None]:
-    """Put the config's folder in front of the import path; a module of that name from elsewhere makes way."""
-    top = package.partition(".")[0]
-    cached = getattr(sys.modules.get(top), "__file__", None) or ""
-    if (folder / f"{top}.py").exists() and Path(cached) != folder / f"{top}.py":
-        sys.modules.pop(top, None)
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
 
 
 # --- wrappers --------------------------------------------------------------------------------------------------
