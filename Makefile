@@ -56,6 +56,9 @@ bench: .venv/ready  ## run the benchmarks (minutes to hours; see docs/benchmarks
 world-model: .venv/ready  ## train the built-in world's network again
 	$(BIN)/python -m precompute.world.training
 
+architecture: .venv/ready  ## draw docs/images/architecture.svg from the code
+	$(BIN)/python docs/draw_architecture.py
+
 screenshots: .venv/ready  ## take the README's screenshots from the default atlas (needs Chromium)
 	$(BIN)/python docs/take_screenshots.py
 

@@ -1,7 +1,7 @@
 """Draws ``docs/images/architecture.svg`` from the code: `make architecture`.
 
-The rows are the layers of the contract that import-linter holds (``pyproject.toml``), the arrows the imports that it
-finds between rooms, without those that follow from others, the words each room's own first sentence.
+The rows are the layers of the contract that import-linter holds (``pyproject.toml``), the words each room's own first
+sentence, and what it uses the imports that are in its code, without those that follow from others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import grimp
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs/images/architecture.svg"
 SITE = "sitegen"
-BOX, HEIGHT, GAP, LEFT, TOP, MIDDLE = 236, 58, 22, 24, 20, 560
+BOX, HEIGHT, GAP, LEFT, TOP, MIDDLE = 250, 64, 12, 24, 20, 580
 """Width and height of a box, space between rows, margins, and the middle of the rows, in pixels."""
 
 
@@ -65,8 +65,8 @@ def purpose(room: str) -> str:
     """Return the first sentence of a room's docstring."""
     path = ROOT / room.replace(".", "/")
     source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
-    sentence = re.split(r"(?<=[.:])\s", " ".join((ast.get_docstring(ast.parse(source)) or "").split()))[0]
-    return sentence.rstrip(".:")
+    sentence = re.split(r"(?<=\.)\s", " ".join((ast.get_docstring(ast.parse(source)) or "").split()))[0]
+    return sentence.rstrip(".").replace("`", "")
 
 
 def draw() -> str:
@@ -79,55 +79,52 @@ def draw() -> str:
             x = MIDDLE + round((index - (len(shown) - 1) / 2) * (BOX + GAP)) - BOX // 2
             places[room] = (x, TOP + number * (HEIGHT + GAP))
         if SITE in row:
-            places[SITE] = (LEFT, TOP + number * (HEIGHT + GAP))
-    lines = [line(places[above], places[under], index) for index, (above, under) in enumerate(arrows(set(places)))]
-    boxes = [box(room, *places[room]) for row in rows for room in row]
+            places[SITE] = (MIDDLE - BOX // 2 - GAP - BOX, TOP + number * (HEIGHT + GAP))
+    uses: dict[str, list[str]] = {}
+    for above, under in arrows(set(places)):
+        uses.setdefault(above, []).append(under.removeprefix("precompute."))
+    boxes = [box(room, *places[room], uses.get(room, [])) for row in rows for room in row]
     width, height = 2 * MIDDLE - LEFT, 2 * TOP + len(rows) * (HEIGHT + GAP) - GAP
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">',
-            "<title>The rooms of the program: an arrow leads from what imports to what is imported</title>",
-            '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-            'orient="auto"><path d="M0 0L8 4L0 8z" fill="#5a6169"/></marker></defs>',
+            "<title>The rooms of the program: each may import those below it, and no other</title>",
             f'<rect width="{width}" height="{height}" fill="#fbfaf7"/>',
-            *lines,
             *boxes,
+            *legend(height),
             "</svg>\n",
         ]
     )
 
 
-def line(start: tuple[int, int], end: tuple[int, int], index: int) -> str:
-    """Draw an arrow: straight down to the next row, in a bow beside the rows between to a farther one."""
-    (x, y), (to_x, to_y) = start, end
-    if to_y - y <= HEIGHT + GAP and to_y != y:
-        path = f"M{x + BOX // 2} {y + HEIGHT}L{to_x + BOX // 2} {to_y - 1}"
-    elif x + BOX < MIDDLE - BOX:  # the site, in its own column
-        path = f"M{x + BOX // 2} {y + HEIGHT}C{x + BOX // 2} {to_y} {to_x - 90} {to_y + 29} {to_x - 1} {to_y + 29}"
-    elif to_x + BOX < MIDDLE - BOX:
-        path = f"M{x} {y + 29}C{x - 120} {y + 29} {to_x + BOX // 2} {to_y - 60} {to_x + BOX // 2} {to_y - 1}"
-    else:
-        right = x + to_x + BOX >= 2 * MIDDLE - index % 2
-        edge, to_edge, sign = (x + BOX, to_x + BOX, 1) if right else (x, to_x, -1)
-        bow = 30 + (to_y - y) // 5 + 6 * (index % 4)
-        outer = max(edge, to_edge) + bow if right else min(edge, to_edge) - bow
-        path = f"M{edge} {y + 29}C{outer} {y + 29} {outer} {to_y + 29} {to_edge + sign} {to_y + 29}"
-    return f'<path d="{path}" fill="none" stroke="#5a6169" stroke-width="1.2" opacity=".75" marker-end="url(#end)"/>'
-
-
-def box(room: str, x: int, y: int) -> str:
-    """Draw a room: its name and what it is for."""
-    words = textwrap.wrap(purpose(room), 46)
-    shown = words[:2] if len(words) <= 2 else [words[0], textwrap.shorten(" ".join(words[1:]), 46, placeholder=" …")]
+def box(room: str, x: int, y: int, uses: list[str]) -> str:
+    """Draw a room: its name, what it is for, and what it uses."""
+    words = textwrap.wrap(purpose(room), 46, max_lines=2, placeholder=" …")
     name = room.removeprefix("precompute.")
     text = "".join(
-        f'<text x="{x + 10}" y="{y + 34 + 13 * number}" font-size="9.5" fill="#5f666d">{escape(part)}</text>'
-        for number, part in enumerate(shown)
+        f'<text x="{x + 10}" y="{y + 31 + 12 * number}" font-size="9.5" fill="#5f666d">{escape(part)}</text>'
+        for number, part in enumerate(words)
     )
+    if uses:
+        text += f'<text x="{x + 10}" y="{y + HEIGHT - 8}" font-size="9.5" fill="#0b6478">↓ {", ".join(uses)}</text>'
     return (
         f'<rect x="{x}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="5" fill="#fff" stroke="#2f8296"/>'
-        f'<text x="{x + 10}" y="{y + 18}" font-size="13" font-weight="600" fill="#23282d">{escape(name)}</text>{text}'
+        f'<text x="{x + 10}" y="{y + 17}" font-size="13" font-weight="600" fill="#23282d">{escape(name)}</text>{text}'
     )
+
+
+def legend(height: int) -> list[str]:
+    """Say how the picture is read."""
+    says = (
+        "A room may import the rooms below its row,",
+        "and no other: `make lint` holds it to that.",
+        "↓ what it imports, without what follows.",
+        "sitegen imports atlas and errors only.",
+    )
+    return [
+        f'<text x="{LEFT}" y="{height - 70 + 14 * number}" font-size="10.5" fill="#5f666d">{part}</text>'
+        for number, part in enumerate(says)
+    ]
 
 
 def main() -> None:

@@ -1,0 +1,111 @@
+"""What the documents say holds: commands exist, links lead somewhere, examples run, the picture is of this code."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from precompute.cli import build_parser
+from tests.site_fixture import write_synthetic
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+ARCHITECTURE = ROOT / "docs/architecture.md"
+
+
+def blocks(document, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def commands():
+    for document in DOCUMENTS:
+        for block in blocks(document, "console"):
+            for line in block.splitlines():
+                if line.startswith("$ "):
+                    yield pytest.param(line[2:].split("#")[0].strip(), id=f"{document.name}: {line[2:50]}")
+        for code in re.findall(r"`((?:make|atlas) [a-z][^`]*)`", document.read_text(encoding="utf-8")):
+            yield pytest.param(" ".join(code.split()), id=f"{document.name}: {code[:40]}")
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_every_command_of_a_document_exists(command):
+    words = command.split()
+    while words and "=" in words[0]:
+        words.pop(0)
+    if words[0] == "make":
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+        assert {word for word in words[1:] if "=" not in word} <= targets
+    elif words[0].removeprefix(".venv/bin/") == "atlas" and len(words) > 1 and not words[1].startswith("-"):
+        subcommands = build_parser()._subparsers._group_actions[0].choices
+        assert words[1] in subcommands
+        known = {option for action in subcommands[words[1]]._actions for option in action.option_strings}
+        assert {word.split("=")[0] for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_of_a_document_leads_to_a_file(document):
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+def test_the_modules_that_the_guides_name_are_there():
+    for document in (ARCHITECTURE, ROOT / "CONTRIBUTING.md"):
+        text = document.read_text(encoding="utf-8")
+        made = set(re.findall(r"<!-- file: (\S+) -->", text))
+        for path in re.findall(r"`((?:precompute|sitegen|docs|tests|data|prompts)/[\w/.-]+)`", text):
+            assert (ROOT / path).exists() or path in made, path
+        for name in re.findall(r"`((?:images|relevance|mining|stages|naming|explanations|atlas)\.(?!h5)\w+)`", text):
+            place = ROOT / "precompute" / name.replace(".", "/")
+            assert place.with_suffix(".py").exists(), name
+
+
+def test_the_picture_of_the_rooms_is_of_this_code():
+    code = "import sys; sys.path.insert(0, 'docs'); import draw_architecture as d; sys.stdout.write(d.draw())"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    drawn = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert (ROOT / "docs/images/architecture.svg").read_bytes() == drawn.stdout, "run `make architecture`"
+
+
+# --- the worked examples -------------------------------------------------------------------------------------------
+
+
+def example(heading):
+    """Return the files of one worked example: text by path."""
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    section = re.split(r"^###? ", text.split(f"\n### {heading}\n")[1], flags=re.MULTILINE)[0]
+    return dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)^```", section, re.DOTALL | re.MULTILINE))
+
+
+def checkout(folder, files):
+    """Copy the program and put an example's files into it."""
+    for name in ("precompute", "sitegen", "prompts"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, text in files.items():
+        assert not (folder / path).exists(), "an example must not need what is there to be changed"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+
+
+def run(folder, *arguments):
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_page_is_added_as_the_guide_says(tmp_path):
+    files = example("A page")
+    assert len(files) == 2
+    checkout(tmp_path, files)
+    write_synthetic(tmp_path / "atlas")
+    run(tmp_path, "sitegen.preview", "atlas", "*.html")
+    page = (tmp_path / "build/preview/silent.html").read_text(encoding="utf-8")
+    assert re.search(r"\d\u00a0concepts? carried relevance for no class", page)
+    start = (tmp_path / "build/preview/index.html").read_text(encoding="utf-8")
+    assert start.index("classes/index.html") < start.index('href="silent.html"') < start.index('href="truth.html"')
