@@ -89,6 +89,7 @@ def compare(config: Config, n_samples: int, n_channels: int) -> list[Agreement]:
         relevance=dataclasses.replace(config.relevance, precision="float64"),
     )
     inputs = Inputs(config)
+    config = inputs.config
     names = tuple(info.name for info in inputs.layers)
     with tempfile.TemporaryDirectory() as folder:
         plan = ShardPlan(Path(folder) / "ours", tuple(inputs.dataset.names[:n_samples]), config.mining.shard_size, "")

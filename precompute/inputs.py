@@ -18,6 +18,7 @@ from precompute.mining.tables import MINING_VERSION, Tables
 from precompute.network.factories import BuiltinNetwork
 from precompute.network.layers import describe_layers, select_layers
 from precompute.network.model import LoadedModel, load_model
+from precompute.network.preprocessing import take_preprocessing
 from precompute.provenance import digest_of
 from precompute.relevance.choice import choose_device, make_engine
 from precompute.relevance.protocol import Engine
@@ -36,10 +37,11 @@ class Inputs:
     Parameters
     ----------
     config : Config
+        What it leaves open of the preprocessing is taken from the model, where that is known.
     """
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        self.config, self._preprocessing_notes = take_preprocessing(config)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -55,6 +57,11 @@ class Inputs:
     def model(self) -> LoadedModel:
         """The model; raises ModelError where it cannot be built."""
         return load_model(self.config, BUILTIN_NETWORKS)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of how the model was loaded and where its preprocessing comes from."""
+        return (*self.model.notes, *self._preprocessing_notes)
 
     @cached_property
     def all_layers(self) -> tuple[LayerInfo, ...]:

@@ -58,9 +58,10 @@ class Pipeline:
     """
 
     def __init__(self, config: Config, workspace: Workspace, reporter: Reporter, *, dry_run: bool = False) -> None:
-        self.config, self.workspace, self.reporter = config, workspace, reporter
+        self.workspace, self.reporter = workspace, reporter
         self._dry_run = dry_run
         self.inputs = Inputs(config)
+        self.config = self.inputs.config
 
     @cached_property
     def atlas(self) -> Atlas:
@@ -91,6 +92,8 @@ class Pipeline:
             return
         inputs = self.inputs
         miner = ShardMiner(inputs.dataset, inputs.engine, inputs.tables, self.config, inputs.device)
+        for note in inputs.notes:
+            self.reporter.say(f"note      {note}")
         self.workspace.prepare()
         miner.mine(self.plan, part, self.reporter)
         if part.count == 1:
@@ -146,6 +149,7 @@ class Pipeline:
             "mining_version": MINING_VERSION,
             "weights_digest": inputs.model.weights_digest,
             "dataset_digest": inputs.dataset.digest,
+            "loading": list(inputs.notes),
             "engine": inputs.engine.name,
             "device": inputs.device.type,
             "precision": self.config.relevance.precision,
