@@ -177,6 +177,14 @@ def _layers(arguments: argparse.Namespace) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())  # noqa: T201
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    n_faults = _pipeline(arguments).check()
+    if n_faults:
+        what = "one thing is" if n_faults == 1 else f"{n_faults} things are"
+        raise AtlasError(f"{what} to mend before an atlas can be made: the lines that begin with 'mend'")
+    print("nothing to mend: `atlas run` makes the atlas")  # noqa: T201
+
+
 def _mine(arguments: argparse.Namespace) -> None:
     from precompute.stages.mining import Part  # noqa: PLC0415
 
@@ -267,6 +275,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "init": (_init, "write a config that comes with the program, to start from"),
     "run": (_run, "make the whole atlas: mine, render, name, explain, build the site"),
+    "check": (_check, "say what is right and wrong about the network, its weights, the data and the preprocessing"),
     "layers": (_layers, "print the layers of the model: name, kind, channels, output size, receptive field"),
     "mine": (_mine, "mine the tables of every channel into atlas.h5"),
     "merge": (_merge, "merge the shards that several machines mined into atlas.h5"),

@@ -41,7 +41,7 @@ class Inputs:
     """
 
     def __init__(self, config: Config) -> None:
-        self.config, self._preprocessing_notes = take_preprocessing(config)
+        self.config, self.preprocessing_notes = take_preprocessing(config)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -61,7 +61,7 @@ class Inputs:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of how the model was loaded and where its preprocessing comes from."""
-        return (*self.model.notes, *self._preprocessing_notes)
+        return (*self.model.notes, *self.preprocessing_notes)
 
     @cached_property
     def all_layers(self) -> tuple[LayerInfo, ...]:

@@ -29,6 +29,7 @@ from precompute.llm.costs import Estimate
 from precompute.mining.tables import MINING_VERSION
 from precompute.progress import Reporter
 from precompute.provenance import config_record, digest_of, digest_package, first_difference, package_versions, today
+from precompute.stages.check import Check
 from precompute.stages.explanations import ExplanationStage
 from precompute.stages.mining import ALL, Part, ShardMiner, ShardPlan, merge_plan
 from precompute.stages.names import NameStage
@@ -75,6 +76,10 @@ class Pipeline:
         digest = self.inputs.mining_digest
         names = tuple(self.inputs.dataset.names)
         return ShardPlan(self.workspace.shards(digest), names, self.config.mining.shard_size, digest)
+
+    def check(self) -> int:
+        """Report what is right and wrong about the inputs; returns the number of things to mend. Changes nothing."""
+        return Check(self.inputs, self.reporter, self.workspace.folder).run()
 
     # --- mining ------------------------------------------------------------------------------------------------
 
