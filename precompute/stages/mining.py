@@ -47,7 +47,10 @@ class Part:
 
 ALL = Part()
 
-_REMEDY = "Copy the right file there, or move it away and run `atlas mine` (on its machine, with its --shard), then merge again"
+_REMEDY = (
+    "Copy the right file there, or move it away and run `atlas mine` (on its machine, with its --shard), "
+    "then merge again"
+)
 
 
 @dataclass(frozen=True)
