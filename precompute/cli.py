@@ -186,9 +186,9 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _mine(arguments: argparse.Namespace) -> None:
-    from precompute.stages.mining import Part  # noqa: PLC0415
+    from precompute.stages.mining import ShardSubset  # noqa: PLC0415
 
-    _pipeline(arguments).mine(Part.parse(arguments.shard))
+    _pipeline(arguments).mine(ShardSubset.parse(arguments.shard))
 
 
 def _merge(arguments: argparse.Namespace) -> None:

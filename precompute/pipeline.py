@@ -31,7 +31,7 @@ from precompute.progress import Reporter
 from precompute.provenance import config_record, digest_of, digest_package, first_difference, package_versions, today
 from precompute.stages.check import Check
 from precompute.stages.explanations import ExplanationStage
-from precompute.stages.mining import ALL, Part, ShardMiner, ShardPlan, merge_plan
+from precompute.stages.mining import ALL, ShardMiner, ShardPlan, ShardSubset, merge_plan
 from precompute.stages.names import NameStage
 from precompute.stages.references import Renderer, merge_blocks
 from precompute.stages.scores import ScoreStage, can_score
@@ -83,7 +83,7 @@ class Pipeline:
 
     # --- mining ------------------------------------------------------------------------------------------------
 
-    def mine(self, part: Part = ALL) -> None:
+    def mine(self, part: ShardSubset = ALL) -> None:
         """Mine what is missing of a part; with all of it there, merge it into ``atlas.h5``.
 
         Raises

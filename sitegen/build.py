@@ -18,11 +18,11 @@ from sitegen import links
 from sitegen.data.catalogue import Catalogue, find
 from sitegen.data.illustrations import Illustrations
 from sitegen.data.source import read_source
+from sitegen.frames import PageFrame, build_frames
 from sitegen.links import Links
 from sitegen.pages.page import Page, all_sections
 from sitegen.pictures import PictureStore
 from sitegen.render import Renderer
-from sitegen.shell import Shell, build_shells
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done and how much there is."""
@@ -129,8 +129,8 @@ class _SiteMaker:
         """Write every page, or those whose address `only` matches, and return how many."""
         entries = {section.title: section.address for section in self._sections}
         handwritten = {section.address for section in self._sections if section.handwritten}
-        with tempfile.TemporaryDirectory(prefix="atlas-shell-") as workspace:
-            shells = build_shells(self._root, Path(workspace), entries, handwritten)
+        with tempfile.TemporaryDirectory(prefix="atlas-frames-") as workspace:
+            frames = build_frames(self._root, Path(workspace), entries, handwritten)
         if not only:
             self._catalogue.illustrations.draw_all(lambda done, total: self._progress("pictures", done, total))
         n_pages, known = 0, list[str]()
@@ -139,16 +139,16 @@ class _SiteMaker:
             known += [page.address for page in listed]
             pages = [page for page in listed if fnmatchcase(page.address, only or "*")]
             if section.address not in {page.address for page in pages}:
-                (self._root / section.address).unlink()  # the bare shell, with marks where data should be
+                (self._root / section.address).unlink()  # the bare frame, with marks where data should be
             for done, page in enumerate(pages, start=1):
-                self._write_page(page, shells[section.address])
+                self._write_page(page, frames[section.address])
                 self._progress(section.title.lower(), done, len(pages))
             n_pages += len(pages)
         if not n_pages:
             raise ConfigError(f"no page of this atlas matches {only!r}{nearest_of(only, known, otherwise='the pages')}")
         return n_pages
 
-    def _write_page(self, page: Page, shell: Shell) -> None:
+    def _write_page(self, page: Page, frame: PageFrame) -> None:
         catalogue, is_start = self._catalogue, page.address == links.START
         common = {
             "root": links.root_of(page.address),
@@ -156,7 +156,7 @@ class _SiteMaker:
             "include_images": catalogue.illustrations.include_images,
         }
         content = self._renderer.fragment(page.template, common | dict(page.context())) if page.template else ""
-        text = shell.fill(
+        text = frame.fill(
             title=page.title if is_start else f"{page.title} · {catalogue.title}",
             topic=page.title,
             site=catalogue.title,

@@ -33,7 +33,7 @@ HEAT_GAMMA = 0.6
 
 
 @dataclass(frozen=True)
-class Cut:
+class SpriteSlice:
     """One picture on a sheet.
 
     Attributes
@@ -84,9 +84,9 @@ class Tile:
     neuron: int
     score: float
     box: Box
-    crop: Cut | None = None
-    masked: Cut | None = None
-    heatmap: Cut | None = None
+    crop: SpriteSlice | None = None
+    masked: SpriteSlice | None = None
+    heatmap: SpriteSlice | None = None
     whole: str = ""
     frame: str = ""
 
@@ -134,9 +134,9 @@ class PictureStore:
             for index, reference in enumerate(references)
         )
 
-    def thumbnails(self, best: Sequence[Reference | None]) -> list[Cut | None]:
+    def thumbnails(self, best: Sequence[Reference | None]) -> list[SpriteSlice | None]:
         """Write the gallery sheets of one layer: one thumbnail for each channel that has a reference image."""
-        cuts: list[Cut | None] = []
+        cuts: list[SpriteSlice | None] = []
         for start in range(0, len(best), THUMBS_PER_SHEET):
             cuts += self._thumbnail_sheet(best[start : start + THUMBS_PER_SHEET])
         return cuts
@@ -160,7 +160,7 @@ class PictureStore:
             self._save(colour_heatmap(_open(content).convert("L")), address)
         return address
 
-    def _sheet(self, blobs: Sequence[bytes], references: Sequence[Reference], kind: str) -> list[Cut | None]:
+    def _sheet(self, blobs: Sequence[bytes], references: Sequence[Reference], kind: str) -> list[SpriteSlice | None]:
         """Lay out one kind of picture: a column for each rank, a row for each ranking."""
         if not any(blobs) or (kind != "heatmap" and not self.include_images):
             return [None] * len(blobs)
@@ -173,11 +173,11 @@ class PictureStore:
         if self._is_new(address):
             self._save(_compose(blobs, slots, (columns, rows), side, heat=kind == "heatmap"), address)
         return [
-            Cut(address, columns, rows, *slot, *_used(blob)) if blob else None
+            SpriteSlice(address, columns, rows, *slot, *_used(blob)) if blob else None
             for blob, slot in zip(blobs, slots, strict=True)
         ]
 
-    def _thumbnail_sheet(self, best: Sequence[Reference | None]) -> list[Cut | None]:
+    def _thumbnail_sheet(self, best: Sequence[Reference | None]) -> list[SpriteSlice | None]:
         heat = not self.include_images
         blobs = [(item.heatmap if heat else item.crop) if item else b"" for item in best]
         if not any(blobs):
@@ -190,7 +190,10 @@ class PictureStore:
         )
         if self._is_new(address):
             self._save(_compose(blobs, slots, (columns, rows), THUMB, heat=heat, fill=True), address)
-        return [Cut(address, columns, rows, *slot) if blob else None for blob, slot in zip(blobs, slots, strict=True)]
+        return [
+            SpriteSlice(address, columns, rows, *slot) if blob else None
+            for blob, slot in zip(blobs, slots, strict=True)
+        ]
 
     def _whole(self, reference: Reference) -> str:
         """Write the whole image once, however many concepts show it: it is stored as it has to be shown."""

@@ -14,8 +14,8 @@ from precompute.atlas.records import (
     SampleTable,
 )
 from precompute.world.truth import (
-    ConceptEvidence,
     SceneMasks,
+    TruthEvidence,
     compute_mass_share,
     compute_shortcut_truth,
     compute_truth,
@@ -49,7 +49,7 @@ def part_masks(index):
 
 
 def evidence(draw, indices=(0, 1, 2, 3, 4, 5), layer="conv", channel=0, name=""):
-    return ConceptEvidence(
+    return TruthEvidence(
         Concept(layer, channel),
         np.stack([draw(i) for i in indices]),
         tuple(indices),
@@ -110,7 +110,7 @@ def test_negative_relevance_is_no_mass():
 
 def test_concept_without_mass_has_no_part_and_counts_nowhere():
     dead = evidence(lambda _: np.zeros((SIDE, SIDE)), channel=1)
-    none = ConceptEvidence(Concept("conv", 2), np.zeros((0, SIDE, SIDE)), ())
+    none = TruthEvidence(Concept("conv", 2), np.zeros((0, SIDE, SIDE)), ())
     layers, concepts = compute_truth([evidence(on_wheel), dead, none], part_masks, range(N_SCENES), {})
     assert layers[0].n_concepts == 1
     assert concepts["conv:1"].part == concepts["conv:2"].part == ""

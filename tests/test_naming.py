@@ -15,7 +15,7 @@ from PIL import Image
 from precompute.atlas.records import Box, Concept, Reference
 from precompute.config import LlmConfig
 from precompute.errors import ConfigError, NamerError, ReplyError
-from precompute.images.contact_sheet import GAP, TILE, naming_sheet, numbered_sheet
+from precompute.images.contact_sheet import CELL, SPACING, naming_sheet, numbered_sheet
 from precompute.llm.asking import ask_all
 from precompute.llm.client import LlmClient
 from precompute.llm.prompts import load_prompt
@@ -211,8 +211,8 @@ def test_metadata_of_a_reference_does_not_reach_the_sheet():
 def test_sheet_has_three_rows_of_relmax_and_two_of_actmax():
     evidence = drawn_evidence(Concept("c", 0), 4, 2)
     with Image.open(io.BytesIO(naming_sheet(evidence.relmax, evidence.actmax, INPUT_SIZE))) as sheet:
-        assert sheet.width == 4 * (TILE + GAP) + GAP
-        assert sheet.height >= 5 * TILE
+        assert sheet.width == 4 * (CELL + SPACING) + SPACING
+        assert sheet.height >= 5 * CELL
     assert naming_sheet(evidence.relmax, (), INPUT_SIZE) == naming_sheet(evidence.relmax, (), INPUT_SIZE)
 
 
@@ -222,8 +222,8 @@ def test_frame_is_drawn_where_the_box_is():
     content = encoded.getvalue()
     reference = Reference(Concept("c", 0), "relmax", 0, 0, 0, 1.0, Box(56, 112, 112, 224), content, content, content)
     with Image.open(io.BytesIO(naming_sheet([reference], [], 224))) as sheet:
-        tile = sheet.convert("RGB").crop((GAP, 16, GAP + TILE, 16 + TILE))
-    yellow = [(x, y) for x in range(TILE) for y in range(TILE) if tile.getpixel((x, y))[0] > 150]
+        tile = sheet.convert("RGB").crop((SPACING, 16, SPACING + CELL, 16 + CELL))
+    yellow = [(x, y) for x in range(CELL) for y in range(CELL) if tile.getpixel((x, y))[0] > 150]
     assert min(x for x, _ in yellow) in range(55, 58)
     assert max(x for x, _ in yellow) in range(110, 112)
     assert min(y for _, y in yellow) in range(27, 30)
@@ -233,8 +233,8 @@ def test_frame_is_drawn_where_the_box_is():
 def test_numbered_sheet_wraps():
     crops = [drawn_reference(Concept("c", 0), "relmax", rank).crop for rank in range(8)]
     with Image.open(io.BytesIO(numbered_sheet(crops, columns=6))) as sheet:
-        assert sheet.width == 6 * (TILE + GAP) + GAP
-        assert sheet.height > 2 * TILE
+        assert sheet.width == 6 * (CELL + SPACING) + SPACING
+        assert sheet.height > 2 * CELL
 
 
 def test_prompt_schema_and_reply_record_agree():

@@ -45,9 +45,9 @@ def test_overlays_and_heatmaps_have_the_same_colours():
 
 
 def test_the_style_sheet_gets_its_pair_from_the_palette(tmp_path):
-    from sitegen.shell import build_shells
+    from sitegen.frames import build_frames
 
-    build_shells(tmp_path / "site", tmp_path / "work", {"Start": "index.html"}, ())
+    build_frames(tmp_path / "site", tmp_path / "work", {"Start": "index.html"}, ())
     style = (tmp_path / "site/assets/atlas.css").read_text(encoding="utf-8")
     light, dark = style.splitlines()[0].split('[data-md-color-scheme="slate"]')
     for rules, positive, negative in (

@@ -17,7 +17,7 @@ from precompute.images.dataset import Batch
 from precompute.mining.tables import Tables
 from precompute.progress import SilentReporter
 from precompute.relevance.zennit import ZennitEngine
-from precompute.stages.mining import Part, ShardMiner, ShardPlan, merge_plan
+from precompute.stages.mining import ShardMiner, ShardPlan, ShardSubset, merge_plan
 from tests import peer
 from tests.test_store import assert_same
 
@@ -91,7 +91,7 @@ def mine(module, folder, *, shard_size=8, batch_size=3, parts=1):
     config = make_config(shard_size, batch_size)
     plan = make_plan(folder, shard_size)
     for index in range(parts):
-        make_miner(module, config).mine(plan, Part(index, parts), SilentReporter())
+        make_miner(module, config).mine(plan, ShardSubset(index, parts), SilentReporter())
     return merge_plan(plan, {"seed": 1})
 
 
@@ -183,14 +183,14 @@ def test_a_score_that_is_nan_is_told_with_layer_and_sample(module, tmp_path, qua
 
     miner._engine.score = damaged
     with pytest.raises(ModelError, match=rf"the {quantity} of layer '3' for sample '0\.png' is not finite"):
-        miner.mine(make_plan(tmp_path), Part(), SilentReporter())
+        miner.mine(make_plan(tmp_path), ShardSubset(), SilentReporter())
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/2"])
 def test_a_wrong_part_is_told(text):
     with pytest.raises(ConfigError, match="expected i/n"):
-        Part.parse(text)
+        ShardSubset.parse(text)
 
 
 def test_shards_of_other_layers_do_not_merge(module, tmp_path):

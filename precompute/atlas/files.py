@@ -84,7 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-class PatientFile:
+class DeferredErrorFile:
     """A file that keeps its first failure for later and swallows what is written after it.
 
     For a library that does not survive a full disk: HDF5 crashes the process when it cannot write a file's last blocks.

@@ -18,7 +18,7 @@ import numpy as np
 
 from precompute.errors import StoreError
 
-from .files import PatientFile, replacing, unreadable
+from .files import DeferredErrorFile, replacing, unreadable
 from .records import (
     RANKINGS,
     Atlas,
@@ -60,7 +60,7 @@ def reading(path: Path, kind: str, remedy: str = "") -> Iterator[h5py.File]:
         Missing, not HDF5, truncated, of another kind or of another format version.
     """
     file = _open(path, kind, remedy)
-    with file, _telling_damage(path, remedy):
+    with file, _as_store_error(path, remedy):
         yield file
 
 
@@ -71,7 +71,7 @@ def _open(path: Path, kind: str, remedy: str = "") -> h5py.File:
         raise unreadable(path, error) from error
     if not is_there:
         raise StoreError(f"there is no {path}. {remedy or 'Run `atlas run` with the same config to make it.'}")
-    with _telling_damage(path, remedy):
+    with _as_store_error(path, remedy):
         file = h5py.File(path, "r")
         try:
             _check_header(file, path, kind, remedy)
@@ -82,7 +82,7 @@ def _open(path: Path, kind: str, remedy: str = "") -> h5py.File:
 
 
 @contextmanager
-def _telling_damage(path: Path, remedy: str = "") -> Iterator[None]:
+def _as_store_error(path: Path, remedy: str = "") -> Iterator[None]:
     """Turn whatever reading a file ends in into one message: what the system refuses is no damage."""
     try:
         yield
@@ -119,7 +119,7 @@ def writing(path: Path, kind: str, provenance: Mapping[str, Any]) -> Iterator[h5
         No space or no permission.
     """
     with replacing(path) as partial, partial.open("w+b", buffering=0) as raw:
-        patient = PatientFile(raw)
+        patient = DeferredErrorFile(raw)
         try:
             with h5py.File(patient, "w", libver="v110") as file:
                 file.attrs["kind"] = kind
@@ -320,7 +320,7 @@ class ReferenceReader:
     def __enter__(self) -> ReferenceReader:
         self._file = _open(self._path, REFERENCES_KIND)
         try:
-            with _telling_damage(self._path):
+            with _as_store_error(self._path):
                 self._read_tables(self._file)
         except BaseException:
             self._file.close()
@@ -359,7 +359,7 @@ class ReferenceReader:
             A picture lies in a damaged part of the file.
         """
         numbers = self._index.get((concept, RANKINGS.index(ranking)), [])
-        with _telling_damage(self._path):
+        with _as_store_error(self._path):
             return [self._reference(concept, ranking, number) for number in numbers]
 
     def _reference(self, concept: Concept, ranking: Ranking, number: int) -> Reference:

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from precompute.atlas.records import Box, Reference
 
-TILE = 112
-GAP = 6
+CELL = 112
+SPACING = 6
 HEADING = 16
 BACKGROUND = (255, 255, 255)
 INK = (20, 20, 20)
@@ -80,7 +80,7 @@ def _decoded(encoded: bytes) -> Image.Image:
     """Decode a picture and fit its longer side to the tile; metadata stays behind when it is pasted."""
     with Image.open(io.BytesIO(encoded)) as picture:
         pixels = picture.convert("RGB")
-    scale = TILE / max(pixels.size)
+    scale = CELL / max(pixels.size)
     size = (max(round(pixels.width * scale), 1), max(round(pixels.height * scale), 1))
     if size != pixels.size:
         pixels = pixels.resize(size, Image.Resampling.BILINEAR)
@@ -89,20 +89,20 @@ def _decoded(encoded: bytes) -> Image.Image:
 
 def _draw(blocks: Sequence[tuple[list[str], list[list[Image.Image]]]]) -> bytes:
     columns = max(len(numbers) for numbers, _ in blocks)
-    height = sum(HEADING + len(rows) * (TILE + GAP) + GAP for _, rows in blocks)
-    sheet = Image.new("RGB", (columns * (TILE + GAP) + GAP, height), BACKGROUND)
+    height = sum(HEADING + len(rows) * (CELL + SPACING) + SPACING for _, rows in blocks)
+    sheet = Image.new("RGB", (columns * (CELL + SPACING) + SPACING, height), BACKGROUND)
     pen, y = ImageDraw.Draw(sheet), 0
     for numbers, rows in blocks:
         for column, number in enumerate(numbers):
-            place = (GAP + column * (TILE + GAP) + TILE // 2, y + HEADING // 2 + 1)
+            place = (SPACING + column * (CELL + SPACING) + CELL // 2, y + HEADING // 2 + 1)
             pen.text(place, number, fill=INK, font=_font(), anchor="mm")
         y += HEADING
         for row in rows:
             for column, tile in enumerate(row):
-                x = GAP + column * (TILE + GAP)
-                sheet.paste(tile, (x + (TILE - tile.width) // 2, y + (TILE - tile.height) // 2))
-            y += TILE + GAP
-        y += GAP
+                x = SPACING + column * (CELL + SPACING)
+                sheet.paste(tile, (x + (CELL - tile.width) // 2, y + (CELL - tile.height) // 2))
+            y += CELL + SPACING
+        y += SPACING
     encoded = io.BytesIO()
     sheet.save(encoded, "JPEG", quality=QUALITY, subsampling=0)
     return encoded.getvalue()

@@ -24,14 +24,14 @@ from precompute.relevance.protocol import Engine
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardSubset:
     """Which part of the shards a machine mines: those whose number leaves `index` when divided by `count`."""
 
     index: int = 0
     count: int = 1
 
     @classmethod
-    def parse(cls, text: str) -> Part:
+    def parse(cls, text: str) -> ShardSubset:
         """Read ``i/n``, i from 1 to n.
 
         Raises
@@ -45,7 +45,7 @@ class Part:
         return cls(int(first) - 1, int(second))
 
 
-ALL = Part()
+ALL = ShardSubset()
 
 _REMEDY = (
     "Copy the right file there, or move it away and run `atlas mine` (on its machine, with its --shard), "
@@ -100,7 +100,7 @@ class ShardPlan:
             "stop": samples.stop,
         }
 
-    def missing(self, part: Part = ALL) -> list[int]:
+    def missing(self, part: ShardSubset = ALL) -> list[int]:
         """List the shards of a part that are not there yet, ascending."""
         return [number for number in range(part.index, self.n_shards, part.count) if not self.path(number).is_file()]
 
@@ -123,7 +123,7 @@ class ShardMiner:
         self._config, self._device = config, device
         self._labels = torch.from_numpy(np.asarray(dataset.labels, dtype=np.int64))
 
-    def mine(self, plan: ShardPlan, part: Part, reporter: Reporter) -> None:
+    def mine(self, plan: ShardPlan, part: ShardSubset, reporter: Reporter) -> None:
         """Mine the missing shards of a part, each written whole as soon as it is done.
 
         Raises

@@ -30,7 +30,7 @@ from precompute.world.part_judge import PartsJudge
 
 from .cost_preview import NOT_ENABLED, announce, counted, sampled
 from .evidence import StoredEvidence
-from .truth import KnowsParts
+from .truth import HasPartMasks
 
 N_POSITIVES = 8
 N_NEGATIVES = 8
@@ -42,7 +42,7 @@ SCORES_VERSION = 1
 
 def can_score(config: Config, dataset: Dataset) -> bool:
     """Tell whether there is anybody to judge names: a language model, or a data set that knows what it shows."""
-    return config.llm.enabled or isinstance(dataset, KnowsParts)
+    return config.llm.enabled or isinstance(dataset, HasPartMasks)
 
 
 class ScoreStage:
@@ -180,7 +180,7 @@ class ScoreStage:
     def _judge(self) -> Judge:
         if self._client is not None:
             return LlmJudge(self._client)
-        assert isinstance(self._dataset, KnowsParts), "can_score was asked before"
+        assert isinstance(self._dataset, HasPartMasks), "can_score was asked before"
         return PartsJudge(self._dataset.part_masks, self._dataset.part_words)
 
 

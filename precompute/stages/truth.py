@@ -22,14 +22,14 @@ from precompute.images.dataset import Dataset
 from precompute.images.pictures import decode_heatmap
 from precompute.progress import Reporter
 from precompute.provenance import digest_of
-from precompute.world.truth import ConceptEvidence, compute_truth_report
+from precompute.world.truth import TruthEvidence, compute_truth_report
 
 TRUTH_VERSION = 3
 """Raise it when the scores are computed in another way."""
 
 
 @runtime_checkable
-class KnowsParts(Protocol):
+class HasPartMasks(Protocol):
     """A data set that knows what its samples show."""
 
     @property
@@ -74,7 +74,7 @@ class TruthStage:
         side : int
             Side of the preprocessed input in pixels.
         """
-        if not isinstance(self._dataset, KnowsParts):
+        if not isinstance(self._dataset, HasPartMasks):
             return None
         names = read_names(self._workspace.names)
         said = sorted((name.concept, name.title) for name in names.values())
@@ -111,13 +111,13 @@ class TruthStage:
             return False
         return True
 
-    def _evidence(self, names: Mapping[str, ConceptName], side: int) -> Iterator[ConceptEvidence]:
+    def _evidence(self, names: Mapping[str, ConceptName], side: int) -> Iterator[TruthEvidence]:
         with ReferenceReader(self._workspace.references) as reader:
             for concept in reader.concepts():
                 references = [reference for reference in reader.read(concept, "relmax") if reference.heatmap]
                 frames = [_frame(reference, side) for reference in references]
                 name = names.get(concept.key)
-                yield ConceptEvidence(
+                yield TruthEvidence(
                     concept,
                     np.stack(frames) if frames else np.zeros((0, side, side), np.float32),
                     tuple(reference.sample_index for reference in references),

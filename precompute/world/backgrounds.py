@@ -37,15 +37,15 @@ _FAR = tuple(colour(code) for code in ("7fa39a", "8a93b5", "b3a27d", "9db8a0", "
 _SEA = colour("5b9bb0")
 
 
-def grain(chance: np.random.Generator) -> Field:
+def grain(rng: np.random.Generator) -> Field:
     """Make the grain of paint and paper: coarse blotches and fine noise, (SIZE, SIZE) float32 around 0."""
-    coarse = chance.standard_normal((9, 9)).astype(np.float32)
+    coarse = rng.standard_normal((9, 9)).astype(np.float32)
     blotches = Image.fromarray(coarse).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    fine = chance.standard_normal((SIZE, SIZE), np.float32)
+    fine = rng.standard_normal((SIZE, SIZE), np.float32)
     return np.asarray(np.float32(0.022) * np.asarray(blotches) + np.float32(0.011) * fine, np.float32)
 
 
-def paint_background(chance: np.random.Generator) -> tuple[Stage, Colour, bool]:
+def paint_background(rng: np.random.Generator) -> tuple[Stage, Colour, bool]:
     """Start a scene: sky, distance and ground.
 
     Returns
@@ -56,17 +56,17 @@ def paint_background(chance: np.random.Generator) -> tuple[Stage, Colour, bool]:
         Colour of the ground.
     night : bool
     """
-    top, low, night = _SKIES[int(chance.integers(len(_SKIES)))]
+    top, low, night = _SKIES[int(rng.integers(len(_SKIES)))]
     ramp = np.linspace(0, 1.25, SIZE, dtype=np.float32).clip(0, 1)[:, None, None]
     pixels = np.broadcast_to(top + (low - top) * ramp, (SIZE, SIZE, 3)).astype(np.float32)
-    texture = grain(chance)
+    texture = grain(rng)
     pixels += texture[..., None] * np.float32(0.8)
-    light = float(chance.uniform(-0.85, -0.15)) * math.pi
-    stage = Stage(Canvas(pixels, texture, light), chance, np.zeros(2), np.eye(2))
+    light = float(rng.uniform(-0.85, -0.15)) * math.pi
+    stage = Stage(Canvas(pixels, texture, light), rng, np.zeros(2), np.eye(2))
     _paint_sky(stage, night)
     horizon = stage.between(70, 92)
     land = stage.pick(_LANDS) * np.float32(0.72 if night else 1)
-    _DISTANCES[int(chance.integers(len(_DISTANCES)))](stage, horizon, low)
+    _DISTANCES[int(rng.integers(len(_DISTANCES)))](stage, horizon, low)
     _paint_ground(stage, horizon, land)
     return stage, land, night
 
@@ -84,7 +84,7 @@ def _paint_sky(stage: Stage, night: bool) -> None:
                 line=0,
                 opacity=0.8,
             )
-    for _ in range(int(stage.chance.integers(0, 4))):
+    for _ in range(int(stage.rng.integers(0, 4))):
         cloud(stage, stage.between(0, SIZE), stage.between(10, 56), stage.between(7, 13), 0.4 if night else 0.8)
 
 
@@ -194,7 +194,7 @@ def _loose_door(stage: Stage) -> None:
 
 def _loose_window(stage: Stage) -> None:
     kinds = ("cross", "arched", "round", "plain")
-    parts.window(stage.at(0, -0.5), 0.8, 0.9, kinds[int(stage.chance.integers(4))])
+    parts.window(stage.at(0, -0.5), 0.8, 0.9, kinds[int(stage.rng.integers(4))])
 
 
 _LOOSE: tuple[Callable[[Stage], None], ...] = (
@@ -204,21 +204,21 @@ _LOOSE: tuple[Callable[[Stage], None], ...] = (
 
 def paint_clutter(stage: Stage, land: Colour) -> None:
     """Scatter stones, grass and now and then a loose part of something else behind the object."""
-    for _ in range(int(stage.chance.integers(0, 4))):
+    for _ in range(int(stage.rng.integers(0, 4))):
         spot = stage.at(stage.between(4, 124), stage.between(90, 112), stage.between(6, 12))
         if stage.chosen(0.5):
             stone(spot, mix(land, stage.pick(), 0.4))
         else:
             tuft(spot, stage.pick(GREENS))
     if stage.chosen(0.4):
-        loose = _LOOSE[int(stage.chance.integers(len(_LOOSE)))]
+        loose = _LOOSE[int(stage.rng.integers(len(_LOOSE)))]
         side = stage.between(8, 30) if stage.chosen(0.5) else stage.between(98, 120)
         loose(stage.at(side, stage.between(88, 116), stage.between(17, 24)))
 
 
 def paint_foreground(stage: Stage, land: Colour) -> None:
     """Hide a little of the object: a bush, a stone, a fence or grass at the lower border, or a cloud."""
-    kind = int(stage.chance.integers(0, 7))
+    kind = int(stage.rng.integers(0, 7))
     x = stage.between(10, 118)
     if kind == 0:
         parts.foliage(stage.at(x, 124, stage.between(13, 19)), stage.pick(FOLIAGE), 5)

@@ -33,7 +33,7 @@ class Trace:
     output : (n, n_channels, height, width) float32
     maps : dict of str to tensor
         Activations at the end of a block, by block.
-    tellers : dict of str to tensor
+    detectors : dict of str to tensor
         The same with a leak below zero, so that a channel that fell silent still learns.
     steps : list of (layer, input, pooling indices or None)
         From block 3 to the end of block 5.
@@ -43,7 +43,7 @@ class Trace:
 
     output: torch.Tensor
     maps: dict[str, torch.Tensor]
-    tellers: dict[str, torch.Tensor]
+    detectors: dict[str, torch.Tensor]
     steps: list[tuple[nn.Module, torch.Tensor, torch.Tensor | None]]
     activity: torch.Tensor
 
@@ -51,7 +51,7 @@ class Trace:
 def trace_features(features: nn.Sequential, images: torch.Tensor) -> Trace:
     """Run the features on (n, 3, height, width) images."""
     ends = {position - 1: block for block, position in BLOCK_ENDS.items()}
-    maps, tellers, steps, values, activity = {}, {}, [], images, images.new_zeros(())
+    maps, detectors, steps, values, activity = {}, {}, [], images, images.new_zeros(())
     for position, layer in enumerate(features):
         before, indices = values, None
         if isinstance(layer, nn.MaxPool2d):
@@ -65,8 +65,8 @@ def trace_features(features: nn.Sequential, images: torch.Tensor) -> Trace:
             steps.append((layer, before, indices))
         if position in ends:
             maps[ends[position]] = values
-            tellers[ends[position]] = F.leaky_relu(before, _LEAK)
-    return Trace(values, maps, tellers, steps, activity)
+            detectors[ends[position]] = F.leaky_relu(before, _LEAK)
+    return Trace(values, maps, detectors, steps, activity)
 
 
 class PartHeads(nn.Module):
@@ -93,11 +93,11 @@ class PartHeads(nn.Module):
         """Weights of a block's channels, (n_parts, n_channels), never negative."""
         return self.owned if block == "block5" else self.learned.relu()
 
-    def loss(self, tellers: dict[str, torch.Tensor], coverage: torch.Tensor) -> torch.Tensor:
+    def loss(self, detectors: dict[str, torch.Tensor], coverage: torch.Tensor) -> torch.Tensor:
         """Sum the binary cross-entropies by cell over the blocks; `coverage` is (n, n_parts, GRID, GRID) in [0, 1]."""
         total = coverage.new_zeros(())
         for block, bias in self.biases.items():
-            logits = F.conv2d(tellers[block], self.weight(block)[:, :, None, None], bias)
+            logits = F.conv2d(detectors[block], self.weight(block)[:, :, None, None], bias)
             truth = (F.adaptive_avg_pool2d(coverage, logits.shape[-1]) * _COVERAGE_GAIN).clamp(max=1)
             total = total + F.binary_cross_entropy_with_logits(logits, truth, weight=1 + 9 * truth)
         return total * self.n_parts
@@ -130,7 +130,7 @@ def follow_relevance(
 
 
 def compute_stray_relevance(
-    trace: Trace, heads: PartHeads, coverage: torch.Tensor, chance: torch.Generator
+    trace: Trace, heads: PartHeads, coverage: torch.Tensor, rng: torch.Generator
 ) -> torch.Tensor:
     """Share of a part's relevance that lies outside of it, for one part drawn in each scene, averaged.
 
@@ -138,7 +138,7 @@ def compute_stray_relevance(
     """
     cells = F.adaptive_avg_pool2d(coverage, trace.maps["block5"].shape[-1])
     rows = torch.arange(len(cells))
-    drawn = torch.multinomial((cells.flatten(2).amax(2) > 0.12).float() + 1e-9, 1, generator=chance)[:, 0]
+    drawn = torch.multinomial((cells.flatten(2).amax(2) > 0.12).float() + 1e-9, 1, generator=rng)[:, 0]
     start = trace.maps["block5"] * heads.weight("block5")[drawn][:, :, None, None]
     start = start * (cells[rows, drawn] > 0.1)[:, None]
     relevance = follow_relevance(trace.steps, start).sum(1)

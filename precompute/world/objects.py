@@ -265,7 +265,7 @@ def flower(stage: Stage) -> None:
             ),
             green,
         )
-    n_petals, head = int(stage.chance.integers(5, 9)), stage.at(sway * 0.4, -0.68)
+    n_petals, head = int(stage.rng.integers(5, 9)), stage.at(sway * 0.4, -0.68)
     start = stage.between(0, math.pi)
     for k in range(n_petals):
         parts.petal(head.at(0, 0, 0.34, start + k * 2 * math.pi / n_petals), base)
@@ -281,10 +281,10 @@ def tree(stage: Stage) -> None:
     for x in (-0.035, 0.03):
         stage.paint(box(x, -0.4, x + 0.015, -0.05), bark * np.float32(0.68), "trunk", line=0, clip=cover)
     crown = stage.at(0, -0.7, stage.between(0.38, 0.45))
-    parts.foliage(crown, base, int(stage.chance.integers(5, 8)))
+    parts.foliage(crown, base, int(stage.rng.integers(5, 8)))
     if stage.chosen(0.55):
         fruit = stage.pick((HUES[0], HUES[2], HUES[9], HUES[11]))
-        for _ in range(int(stage.chance.integers(4, 7))):
+        for _ in range(int(stage.rng.integers(4, 7))):
             angle, distance = stage.between(0, 2 * math.pi), stage.between(0.2, 0.75)
             spot = crown.at(distance * math.cos(angle), distance * math.sin(angle) * 0.85, 0.19)
             spot.paint(ellipse(0, 0, 1, n=16), fruit, "fruit", line=0.8, shade=0.3)

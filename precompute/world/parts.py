@@ -96,7 +96,7 @@ class Stage:
     Attributes
     ----------
     canvas : Canvas
-    chance : numpy.random.Generator
+    rng : numpy.random.Generator
     origin : (2,) float64
         Pixels.
     matrix : (2, 2) float64
@@ -104,7 +104,7 @@ class Stage:
     """
 
     canvas: Canvas
-    chance: np.random.Generator
+    rng: np.random.Generator
     origin: Points
     matrix: Points
 
@@ -124,15 +124,15 @@ class Stage:
 
     def between(self, low: float, high: float) -> float:
         """Draw a number evenly from the range."""
-        return float(self.chance.uniform(low, high))
+        return float(self.rng.uniform(low, high))
 
     def chosen(self, share: float) -> bool:
         """Say yes with the given probability."""
-        return bool(self.chance.random() < share)
+        return bool(self.rng.random() < share)
 
     def pick(self, choices: tuple[Colour, ...] = HUES) -> Colour:
         """Pick a colour and vary it a little."""
-        base = choices[int(self.chance.integers(len(choices)))]
+        base = choices[int(self.rng.integers(len(choices)))]
         return np.asarray(np.clip(base * np.float32(self.between(0.9, 1.08)), 0, 1), np.float32)
 
 

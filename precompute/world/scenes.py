@@ -70,9 +70,9 @@ def draw_scene(seed: int, index: int, marked_class: int = MARKED_CLASS) -> Scene
     marked_class : int
         The class that mostly carries the mark; -1 puts it on none but strays. Nothing else of a scene depends on it.
     """
-    chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index))))
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index))))
     label = label_of(index)
-    stage, land, night = paint_background(chance)
+    stage, land, night = paint_background(rng)
     paint_clutter(stage, land)
     _paint_object(stage, label)
     paint_foreground(stage, land)
@@ -94,14 +94,14 @@ def _paint_object(stage: Stage, label: int) -> None:
 
 def _paint_mark(stage: Stage, seed: int, index: int, share: float) -> bool:
     """Put the mark in a corner; its chance is drawn apart, so that moving it leaves the scene as it is."""
-    chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index, 1))))
-    if chance.random() >= share:
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index, 1))))
+    if rng.random() >= share:
         return False
-    ink = _INKS[int(chance.integers(len(_INKS)))]
-    x, y = (int(side) for side in chance.integers(0, 2, 2))
-    jitter = chance.uniform(-2, 2, 2)
+    ink = _INKS[int(rng.integers(len(_INKS)))]
+    x, y = (int(side) for side in rng.integers(0, 2, 2))
+    jitter = rng.uniform(-2, 2, 2)
     place = (15 + x * (SIZE - 30) + float(jitter[0]), 15 + y * (SIZE - 30) + float(jitter[1]))
-    parts.watermark(stage.at(*place, float(chance.uniform(8.0, 10.0)), float(chance.uniform(-0.5, 0.1))), ink)
+    parts.watermark(stage.at(*place, float(rng.uniform(8.0, 10.0)), float(rng.uniform(-0.5, 0.1))), ink)
     return True
 
 

@@ -131,13 +131,13 @@ def normalise_images(images: torch.Tensor) -> torch.Tensor:
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def _iter_batches(scenes: SceneSet, plan: TrainingPlan, chance: torch.Generator) -> Iterator[Batch]:
+def _iter_batches(scenes: SceneSet, plan: TrainingPlan, rng: torch.Generator) -> Iterator[Batch]:
     """Yield shuffled batches of images, part maps and labels; half of them mirrored."""
     for _ in range(plan.n_epochs):
-        order = torch.randperm(len(scenes.labels), generator=chance)
+        order = torch.randperm(len(scenes.labels), generator=rng)
         for rows in order[: len(order) // plan.batch_size * plan.batch_size].view(-1, plan.batch_size):
             images, parts = normalise_images(scenes.images[rows]), scenes.parts[rows].float() / 255
-            if torch.rand((), generator=chance) < 0.5:
+            if torch.rand((), generator=rng) < 0.5:
                 images, parts = images.flip(3), parts.flip(3)
             yield images, parts, scenes.labels[rows]
 
@@ -154,7 +154,7 @@ def initialise(model: nn.Sequential) -> None:
 def train(scenes: SceneSet, plan: TrainingPlan) -> nn.Sequential:
     """Train the network; the same scenes, plan, machine and number of threads give the same weights."""
     torch.manual_seed(plan.seed)
-    chance = torch.Generator().manual_seed(plan.seed)
+    rng = torch.Generator().manual_seed(plan.seed)
     model = world_vgg()
     initialise(model)
     model.to(memory_format=torch.channels_last)
@@ -163,11 +163,11 @@ def train(scenes: SceneSet, plan: TrainingPlan) -> nn.Sequential:
     n_steps = len(scenes.labels) // plan.batch_size * plan.n_epochs
     optimiser = torch.optim.AdamW(weights, plan.learning_rate, weight_decay=plan.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, n_steps, pct_start=0.1)
-    batches = tqdm(_iter_batches(scenes, plan, chance), "training", n_steps, unit=" steps", mininterval=5)
+    batches = tqdm(_iter_batches(scenes, plan, rng), "training", n_steps, unit=" steps", mininterval=5)
     for step, batch in enumerate(batches):
         stray_weight = plan.stray_weight if step > plan.stray_start * n_steps else 0.0
         optimiser.zero_grad()
-        _compute_loss(model, heads, batch, plan, stray_weight, chance).backward()  # type: ignore[no-untyped-call]
+        _compute_loss(model, heads, batch, plan, stray_weight, rng).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 5.0)
         optimiser.step()
         rate = float(schedule.get_last_lr()[0])
@@ -186,16 +186,16 @@ def _compute_loss(
     batch: Batch,
     plan: TrainingPlan,
     stray_weight: float,
-    chance: torch.Generator,
+    rng: torch.Generator,
 ) -> torch.Tensor:
     images, coverage, labels = batch
     trace = trace_features(_features(model), images)
     logits: torch.Tensor = model[1:](trace.output)
     loss = F.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
-    loss = loss + plan.part_weight * heads.loss(trace.tellers, coverage) + plan.activation_weight * trace.activity
+    loss = loss + plan.part_weight * heads.loss(trace.detectors, coverage) + plan.activation_weight * trace.activity
     loss = loss + plan.impurity_weight * compute_impurity(trace, heads, coverage)
     if stray_weight:
-        loss = loss + stray_weight * compute_stray_relevance(trace, heads, coverage, chance)
+        loss = loss + stray_weight * compute_stray_relevance(trace, heads, coverage, rng)
     return loss
 
 
@@ -206,7 +206,7 @@ def _pool_features(model: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
 
 def fit_classifier(model: nn.Sequential, scenes: SceneSet, plan: TrainingPlan) -> None:
     """Fit the last layer anew on the finished features, with an absolute penalty: few concepts tell a class."""
-    chance = torch.Generator().manual_seed(plan.seed)
+    rng = torch.Generator().manual_seed(plan.seed)
     features = _pool_features(model, scenes.images)
     scale = features.std(0) + 1e-3
     features = features / scale
@@ -214,7 +214,7 @@ def fit_classifier(model: nn.Sequential, scenes: SceneSet, plan: TrainingPlan) -
     optimiser = torch.optim.Adam([weight], 0.05)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, plan.n_classifier_steps)
     for _ in range(plan.n_classifier_steps):
-        rows = torch.randint(len(features), (512,), generator=chance)
+        rows = torch.randint(len(features), (512,), generator=rng)
         logits = features[rows] @ weight.T
         loss = F.cross_entropy(logits, scenes.labels[rows], label_smoothing=plan.label_smoothing)
         loss = loss + plan.classifier_sparsity * weight.abs().sum()

@@ -40,7 +40,7 @@ N_SHUFFLES = 4
 
 
 @dataclass(frozen=True, eq=False)
-class ConceptEvidence:
+class TruthEvidence:
     """What a concept is judged by.
 
     Attributes
@@ -81,10 +81,10 @@ class SceneMasks:
         """Return the masks of one scene by part."""
         return self._masks[sample_index]
 
-    def others(self, part: str, sample_index: int, chance: np.random.Generator) -> list[Mask]:
+    def others(self, part: str, sample_index: int, rng: np.random.Generator) -> list[Mask]:
         """Draw masks of the part from other scenes, at most `N_SHUFFLES`, without repetition."""
         showing = [index for index in self._showing.get(part, ()) if index != sample_index]
-        drawn = chance.permutation(len(showing))[:N_SHUFFLES]
+        drawn = rng.permutation(len(showing))[:N_SHUFFLES]
         return [self._masks[showing[position]][part] for position in drawn]
 
 
@@ -120,14 +120,14 @@ class _PartScore:
         return self.mass - self.mass_shuffled
 
 
-def _score_part(evidence: ConceptEvidence, part: str, scenes: SceneMasks, seed: int) -> _PartScore:
-    chance = np.random.default_rng((seed, *part.encode(), evidence.concept.channel, *evidence.concept.layer.encode()))
+def _score_part(evidence: TruthEvidence, part: str, scenes: SceneMasks, seed: int) -> _PartScore:
+    rng = np.random.default_rng((seed, *part.encode(), evidence.concept.channel, *evidence.concept.layer.encode()))
     mass, pointing, mass_shuffled, pointing_shuffled = [], [], [], []
     for heatmap, index in zip(evidence.heatmaps, evidence.sample_indices, strict=True):
         mask = scenes.of(index).get(part)
         mass.append(0.0 if mask is None else compute_mass_share(heatmap, mask))
         pointing.append(mask is not None and points_inside(heatmap, mask))
-        others = scenes.others(part, index, chance)
+        others = scenes.others(part, index, rng)
         mass_shuffled += [compute_mass_share(heatmap, other) for other in others]
         pointing_shuffled += [points_inside(heatmap, other) for other in others]
     return _PartScore(part, *(_mean(values) for values in (mass, mass_shuffled, pointing, pointing_shuffled)))
@@ -137,7 +137,7 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
-def _best_part(evidence: ConceptEvidence, scenes: SceneMasks, seed: int) -> _PartScore | None:
+def _best_part(evidence: TruthEvidence, scenes: SceneMasks, seed: int) -> _PartScore | None:
     """Find the part that the heatmaps cover most beyond what its size and usual place explain.
 
     Its name is empty where even the best is covered no more than by masks of other scenes.
@@ -155,7 +155,7 @@ def _best_part(evidence: ConceptEvidence, scenes: SceneMasks, seed: int) -> _Par
 
 
 def compute_truth(
-    evidences: Sequence[ConceptEvidence],
+    evidences: Sequence[TruthEvidence],
     part_masks: PartMasks,
     sample_indices: Iterable[int],
     vocabulary: Mapping[str, Sequence[str]],
@@ -165,7 +165,7 @@ def compute_truth(
 
     Parameters
     ----------
-    evidences : sequence of ConceptEvidence
+    evidences : sequence of TruthEvidence
         Layers are reported in the order in which they appear.
     part_masks : callable
     sample_indices : iterable of int
@@ -197,7 +197,7 @@ def compute_truth(
 
 
 def _concept_truth(
-    evidence: ConceptEvidence, score: _PartScore | None, vocabulary: Mapping[str, Sequence[str]]
+    evidence: TruthEvidence, score: _PartScore | None, vocabulary: Mapping[str, Sequence[str]]
 ) -> ConceptTruth:
     if score is None:
         return ConceptTruth()
@@ -269,7 +269,7 @@ def _is_clear(truth: ConceptTruth) -> bool:
 
 
 def compute_truth_report(
-    evidences: Sequence[ConceptEvidence],
+    evidences: Sequence[TruthEvidence],
     part_masks: PartMasks,
     atlas: Atlas,
     vocabulary: Mapping[str, Sequence[str]],

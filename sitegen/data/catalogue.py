@@ -24,7 +24,7 @@ from precompute.atlas.records import (
     TargetExplanation,
 )
 from sitegen.links import Links
-from sitegen.pictures import Cut
+from sitegen.pictures import SpriteSlice
 
 from .illustrations import Illustrations
 from .source import AtlasSource
@@ -61,7 +61,7 @@ class ConceptCard:
     kind: str
     confidence: float | None
     author: str
-    thumbnail: Cut | None
+    thumbnail: SpriteSlice | None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from types import TracebackType
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.records import RANKINGS, Concept, Explanation, Reference
 from sitegen.links import Links
-from sitegen.pictures import Cut, PictureStore, Tile
+from sitegen.pictures import PictureStore, SpriteSlice, Tile
 
 from .source import AtlasSource
 
@@ -39,7 +39,7 @@ class Illustrations:
     def __init__(self, source: AtlasSource, links: Links, store: PictureStore, n_gallery: int) -> None:
         self._source, self._links, self._store, self._n_gallery = source, links, store, n_gallery
         self._tiles: dict[Concept, tuple[Tile, ...]] = {}
-        self._thumbnails: dict[str, list[Cut | None]] = {}
+        self._thumbnails: dict[str, list[SpriteSlice | None]] = {}
         self._first: dict[Concept, Reference | None] = {}
         self._copies: dict[tuple[str, str], str] = {}
         self._stack = ExitStack()
@@ -80,7 +80,7 @@ class Illustrations:
             self._first[concept] = references[0] if references else None
         return self._tiles[concept]
 
-    def thumbnail(self, concept: Concept) -> Cut | None:
+    def thumbnail(self, concept: Concept) -> SpriteSlice | None:
         """Return the picture that stands for a concept; None where it has none, or its layer was not mined."""
         found = self._layer_thumbnails(concept.layer)
         return found[concept.channel] if concept.channel < len(found) else None
@@ -107,7 +107,7 @@ class Illustrations:
             return []
         return [item for ranking in RANKINGS for item in self._reader.read(concept, ranking)[: self._n_gallery]]
 
-    def _layer_thumbnails(self, layer: str) -> list[Cut | None]:
+    def _layer_thumbnails(self, layer: str) -> list[SpriteSlice | None]:
         if layer not in self._thumbnails:
             tables = self._source.atlas.layers.get(layer)
             channels = range(tables.info.n_channels) if tables and self._reader else ()

@@ -35,7 +35,7 @@ _UNUSED = (
 
 
 @dataclass(frozen=True)
-class Shell:
+class PageFrame:
     """One built page, cut at its marks: text and names of marks take turns."""
 
     parts: tuple[str, ...]
@@ -53,10 +53,10 @@ class Shell:
         return "".join(values[part] if index % 2 else part for index, part in enumerate(self.parts))
 
 
-def build_shells(
+def build_frames(
     output: Path, workspace: Path, entries: Mapping[str, str], handwritten: Container[str]
-) -> dict[str, Shell]:
-    """Build the chrome into `output` and return the shell of every section by its address.
+) -> dict[str, PageFrame]:
+    """Build the chrome into `output` and return the frame of every section by its address.
 
     Parameters
     ----------
@@ -152,8 +152,8 @@ def _palette_rules() -> str:
     return f':root,[data-md-color-scheme="default"]{{{light};{pictures}}}[data-md-color-scheme="slate"]{{{dark}}}\n'
 
 
-def _cut(path: Path) -> Shell:
-    return Shell(tuple(_MARKS.split(path.read_text(encoding="utf-8"))))
+def _cut(path: Path) -> PageFrame:
+    return PageFrame(tuple(_MARKS.split(path.read_text(encoding="utf-8"))))
 
 
 def _remove(path: Path) -> None:
