@@ -88,7 +88,7 @@ def compare(config: Config, n_samples: int, n_channels: int) -> list[Agreement]:
         dataset=dataclasses.replace(config.dataset, limit=n_samples),
         relevance=dataclasses.replace(config.relevance, precision="float64"),
     )
-    inputs = Inputs(config)
+    inputs = Inputs(config, config.path.parent / config.name / "cache")
     config = inputs.config
     names = tuple(info.name for info in inputs.layers)
     with tempfile.TemporaryDirectory() as folder:

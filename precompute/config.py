@@ -59,30 +59,51 @@ class DatasetConfig:
     ----------
     kind : str
         ``folders`` (one folder per class), ``flat`` (one folder and a ground-truth list), ``unlabelled`` (any
-        folder), ``tar`` (a tar archive of class folders), ``imagenette`` (downloaded through torchvision),
-        ``world`` (drawn by the project).
+        folder), ``tar`` (an archive of class folders, or of one archive per class), ``webdataset`` (tar shards in
+        which a ``.cls`` file has each image's class), ``imagenette`` (downloaded through torchvision), ``world``
+        (drawn by the project).
     root : str
-        Folder or archive, relative to the config file. ``$NAME`` is read from the environment.
+        Folder or archive (tar, compressed or not, or zip), relative to the config file. ``$NAME`` is read from the
+        environment.
     ground_truth : str
-        For ``flat``: the list, either one class per line in file order (ILSVRC2012's 1-based ids are told by the
-        meta file or `ground_truth_ids`) or lines of "file class".
+        For ``flat``: a table (CSV, TSV, columns of spaces) in which one column has the files and one the classes, or
+        one class a line in the order of the files.
+    ground_truth_ids : str
+        How numbers that stand for classes are meant, in the list, as folders' names or in ``.cls`` files:
+        ``from_zero`` and ``from_one`` in the order of the class list, ``ilsvrc`` as ids of ImageNet's devkit. ``auto``
+        takes them from 0 where a 0 is among them, and asks where they do not tell.
+    ground_truth_columns : (str, str)
+        The columns of the files and of the classes, by header or by number from 1; empty finds them.
+    ground_truth_header : str
+        Whether the list's first line is a header.
+    ground_truth_delimiter : str
     classes : str
-        ``imagenet`` (ships with the project), a TSV or JSON file, or empty: the class folders' own names.
+        ``imagenet`` (ships with the project), a file (a table, a JSON file such as ImageFolder's ``class_to_idx``, or a
+        text file with one name a line), or empty: the class folders' own names.
     limit : int
         Use this many samples, spread evenly; 0 uses all.
     max_megapixels : float
         A larger image is skipped and listed.
+    max_unpacked_ratio : float
+        A compressed archive that grows more than this is refused.
+    grey_range : (float, float)
+        Black and white of grey images of more than 8 bits; empty measures it in some of the images.
     n_samples : int
         For ``world``: how many scenes are drawn.
     """
 
-    kind: Literal["folders", "flat", "unlabelled", "tar", "imagenette", "world"] = "folders"
+    kind: Literal["folders", "flat", "unlabelled", "tar", "webdataset", "imagenette", "world"] = "folders"
     root: Text = ""
     ground_truth: Text = ""
-    ground_truth_ids: Literal["auto", "torchvision", "ilsvrc"] = "auto"
+    ground_truth_ids: Literal["auto", "from_zero", "from_one", "ilsvrc"] = "auto"
+    ground_truth_columns: tuple[Text, ...] = ()
+    ground_truth_header: Literal["auto", "yes", "no"] = "auto"
+    ground_truth_delimiter: Literal["auto", "tab", "comma", "semicolon", "bar", "space"] = "auto"
     classes: Text = ""
     limit: NotNegative = 0
     max_megapixels: Annotated[Number, Field(ge=0.001)] = 100.0
+    max_unpacked_ratio: Annotated[Number, Field(ge=1), HOW] = 100.0
+    grey_range: tuple[Number, ...] = ()
     n_samples: NotNegative = 0
 
 

@@ -6,6 +6,7 @@ Owns opening them once and only when asked, and checking that they fit together.
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 import torch
 
@@ -38,10 +39,13 @@ class Inputs:
     ----------
     config : Config
         What it leaves open of the preprocessing is taken from the model, where that is known.
+    cache : Path
+        The folder for what can be made again (`Workspace.cache`).
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, cache: Path) -> None:
         self.config, self.preprocessing_notes = take_preprocessing(config)
+        self.cache = cache
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -50,8 +54,8 @@ class Inputs:
             # Imported here because drawing needs libraries that no other kind does.
             from precompute.world.dataset import open_world  # noqa: PLC0415
 
-            return open_world(self.config)
-        return open_dataset(self.config)
+            return open_world(self.config, self.cache)
+        return open_dataset(self.config, self.cache)
 
     @cached_property
     def model(self) -> LoadedModel:

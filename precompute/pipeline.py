@@ -61,7 +61,7 @@ class Pipeline:
     def __init__(self, config: Config, workspace: Workspace, reporter: Reporter, *, dry_run: bool = False) -> None:
         self.workspace, self.reporter = workspace, reporter
         self._dry_run = dry_run
-        self.inputs = Inputs(config)
+        self.inputs = Inputs(config, workspace.cache)
         self.config = self.inputs.config
 
     @cached_property
@@ -96,6 +96,8 @@ class Pipeline:
             self.workspace.remove(self.plan.folder)  # a run may have been killed between merging and removing
             return
         inputs = self.inputs
+        for note in inputs.dataset.notes:
+            self.reporter.say(f"note      {note}")
         miner = ShardMiner(inputs.dataset, inputs.engine, inputs.tables, self.config, inputs.device)
         for note in inputs.notes:
             self.reporter.say(f"note      {note}")

@@ -36,4 +36,4 @@ def configure(folder: Path, *overrides: str) -> Config:
 
 
 def open_here(folder: Path, *overrides: str) -> datasets.Dataset:
-    return datasets.open_dataset(configure(folder, *overrides))
+    return datasets.open_dataset(configure(folder, *overrides), folder / "here" / "cache")

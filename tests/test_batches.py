@@ -32,7 +32,7 @@ def many(tmp_path: Path, n: int = 70) -> None:
 def test_batches_keep_the_order_skip_what_is_broken_and_end_at_shards(tmp_path, n_workers):
     many(tmp_path)
     config = configure(tmp_path, "mining.batch_size=4", "mining.shard_size=10", f"mining.n_workers={n_workers}")
-    found = datasets.open_dataset(config)
+    found = datasets.open_dataset(config, tmp_path / "here" / "cache")
     indices = list(range(69, -1, -1))
     state = torch.random.get_rng_state()
     batches = list(datasets.iter_batches(found, indices, config, pin_memory=False))
@@ -51,7 +51,7 @@ def test_batches_keep_the_order_skip_what_is_broken_and_end_at_shards(tmp_path, 
 def test_a_batch_may_be_all_broken_and_the_list_empty(tmp_path):
     many(tmp_path, 6)
     config = configure(tmp_path, "mining.batch_size=1")
-    found = datasets.open_dataset(config)
+    found = datasets.open_dataset(config, tmp_path / "here" / "cache")
     (batch,) = datasets.iter_batches(found, [5], config)
     assert (batch.images.shape, len(batch.indices), list(batch.skipped)) == ((0, 3, 8, 8), 0, [5])
     assert list(datasets.iter_batches(found, [], config)) == []
@@ -69,7 +69,7 @@ def test_workers_end_with_their_parent_without_a_word(tmp_path, how):
         "if __name__ == '__main__':\n"
         f"    c = config.load_config(pathlib.Path({str(tmp_path / 'here.toml')!r}),\n"
         "        ['dataset.root=images', 'mining.n_workers=2', 'mining.batch_size=1'])\n"
-        "    d = dataset.open_dataset(c)\n"
+        "    d = dataset.open_dataset(c, pathlib.Path('cache'))\n"
         "    try:\n"
         "        for batch in dataset.iter_batches(d, range(70), c):\n"
         "            print('batch', flush=True)\n"
@@ -105,7 +105,7 @@ def test_workers_end_with_their_parent_without_a_word(tmp_path, how):
 def test_the_cache_gives_the_same_images_without_decoding(tmp_path, monkeypatch):
     many(tmp_path, 12)
     config = configure(tmp_path, "mining.cache_images=true")
-    found = datasets.open_dataset(config)
+    found = datasets.open_dataset(config, tmp_path / "here" / "cache")
     (first,) = datasets.iter_batches(found, range(12), config)
     monkeypatch.setattr(type(found), "load", lambda self, index: pytest.fail("decoded") if index != 5 else found_bad())
 
@@ -129,7 +129,7 @@ def test_a_file_that_changes_but_keeps_its_size_is_decoded_again(tmp_path):
         PIL.Image.new("RGB", (20, 20)).save(root / "b.bmp")
         os.utime(root / "b.bmp", ns=(1, 1))
         sizes.append((root / "a.bmp").stat().st_size)
-        found = datasets.open_dataset(config)
+        found = datasets.open_dataset(config, tmp_path / "here" / "cache")
         pixels.append([int(datasets.load_input(found, index, config).max()) for index in range(2)])
     assert sizes[0] == sizes[1]
     assert pixels == [[10, 0], [200, 0]]
@@ -140,11 +140,11 @@ def test_another_preprocessing_or_data_set_has_another_cache(tmp_path):
     many(tmp_path, 8)
     for overrides in ([], ["preprocessing.crop=4"], ["preprocessing.interpolation=nearest"], ["dataset.limit=3"]):
         config = configure(tmp_path, "mining.cache_images=true", *overrides)
-        found = datasets.open_dataset(config)
+        found = datasets.open_dataset(config, tmp_path / "here" / "cache")
         datasets.load_input(found, 0, config)
     assert len(list((tmp_path / "here" / "cache").glob("images-*.u8"))) == 4
     config = configure(tmp_path, "mining.cache_images=true", "preprocessing.mean=[0, 0, 0]", "mining.batch_size=2")
-    datasets.load_input(datasets.open_dataset(config), 0, config)
+    datasets.load_input(datasets.open_dataset(config, tmp_path / "here" / "cache"), 0, config)
     assert len(list((tmp_path / "here" / "cache").glob("images-*.u8"))) == 4
 
 

@@ -301,7 +301,7 @@ def test_another_version_of_mining_is_told(finished, tmp_path, capsys, monkeypat
 def test_parts_left_by_a_killed_run_are_removed(finished, tmp_path, command):
     shutil.copytree(finished, tmp_path / "copy")
     config = tmp_path / "copy/small.toml"
-    inputs = Inputs(load_config(config))
+    inputs = Inputs(load_config(config), config.parent / "cache")
     workspace = Workspace(tmp_path / "copy/small", tmp_path / "copy/site")
     left = workspace.shards(inputs.mining_digest)
     if command == "references":

@@ -95,7 +95,7 @@ def test_hostile_names_and_links_back_work(tmp_path):
         (["1.png", "a/1.png"], [], [], "outside class folders, first '1.png'.*unlabelled"),
         (["1.png"], [], ["dataset.kind=flat"], "needs dataset.ground_truth"),
         (["a/1.png"], [], ["dataset.root="], "needs dataset.root"),
-        (["a/1.png"], [], ["dataset.root=images/a/1.png"], "is a file, not a folder"),
+        (["a/1.png"], [], ["dataset.root=images/a/1.png"], "cannot read the archive"),
         (["a/1.png"], [], ["dataset.classes=none.tsv"], "cannot read the class list"),
         (["a/1.png"], [], ["dataset.kind=tar", "dataset.root=none.tar"], "cannot read the archive"),
         (["a/1.png"], [], ["dataset.kind=tar", "dataset.root=images/a/1.png"], "cannot read the archive"),
@@ -125,13 +125,17 @@ VALIDATION = [f"ILSVRC2012_val_0000000{number}.JPEG" for number in (1, 2, 3)]
 @pytest.mark.parametrize(
     ("lines", "labels", "overrides"),
     [
-        ([f"{name} {index}" for name, index in zip(VALIDATION, (65, 970, 230), strict=True)], [65, 970, 230], []),
+        (
+            [f"{name} {index}" for name, index in zip(VALIDATION, (65, 970, 230), strict=True)],
+            [65, 970, 230],
+            ["dataset.ground_truth_ids=from_zero"],
+        ),
         ([f"{VALIDATION[2]} n01440764", f"{VALIDATION[0]} n01751748", f"{VALIDATION[1]}\tn01443537"], [65, 1, 0], []),
         (["ImageId,PredictionString"] + [f"{name[:-5]},n01751748 1 2 3 4" for name in VALIDATION], [65] * 3, []),
         (["n01751748", "n01443537", "n01440764"], [65, 1, 0], []),
         (["sea snake", "goldfish", "tench"], [65, 1, 0], []),
         (["65", "0", "999"], [65, 0, 999], []),
-        (["65", "3", "4"], [65, 3, 4], ["dataset.ground_truth_ids=torchvision"]),
+        (["65", "3", "4"], [65, 3, 4], ["dataset.ground_truth_ids=from_zero"]),
         (["490", "1", "1000"], [65, 278, 1], []),
         (["490", "1", "1"], [65, 278, 278], ["dataset.ground_truth_ids=ilsvrc"]),
     ],
@@ -164,10 +168,10 @@ def test_the_meta_file_of_the_devkit_is_read(tmp_path):
     ("lines", "message"),
     [
         (["1", "2"], "2 lines for 3 images"),
-        (["3", "4", "5"], "does not tell how they count"),
-        (["490", "1", "1000"], "needs? its class list beside"),
-        ([f"{VALIDATION[0]} 3"], f"lacks 2 of 3 images, first '{VALIDATION[1]}'"),
-        ([f"{name} 1000" for name in VALIDATION], "expected 0 to 999"),
+        (["3", "4", "5"], "does not tell how they count.*'from_one'"),
+        (["490", "1", "1000"], r"map_clsloc\.txt beside"),
+        ([f"{VALIDATION[0]} n01751748"], f"lacks 2 of 3 images, first '{VALIDATION[1]}'"),
+        ([f"{name} {index}" for name, index in zip(VALIDATION, (0, 1, 1000), strict=True)], "line 3: the class 1000"),
         (["n01751748", "n01443537", "n99999999"], "'n99999999' is no class"),
     ],
 )
@@ -244,7 +248,7 @@ def test_class_lists(tmp_path):
         assert classes.index("n1") == (0 if "n1" in text else None)
     for name, text in {
         "c.tsv": "cat\ndog\n",
-        "d.tsv": "index\tname\n1\tcat\n",
+        "d.tsv": "index\tname\n2\tcat\n",
         "d.json": "{",
         "e.json": "[1, 2]",
     }.items():
@@ -282,8 +286,8 @@ def test_a_photo_from_outside_names_its_file(tmp_path):
 
 
 @needs_shared
-def test_the_imagenet_sample_opens():
-    found = datasets.open_dataset(load_config(DATA / "imagenet-sample.toml"))
+def test_the_imagenet_sample_opens(tmp_path):
+    found = datasets.open_dataset(load_config(DATA / "imagenet-sample.toml"), tmp_path)
     wnids = load_classes("imagenet").keys
     assert len(found) == 706
     assert [wnids[label] for label in found.labels] == [name.partition("/")[0] for name in found.names]
@@ -298,7 +302,7 @@ def test_the_cifar_archive_opens(tmp_path):
         path=tmp_path / "cifar10-sample.toml",
         dataset=dataclasses.replace(config.dataset, root=str(SHARED / "data" / "cifar10-val.tar.gz")),
     )
-    found = datasets.open_dataset(config)
+    found = datasets.open_dataset(config, tmp_path)
     assert np.bincount(found.labels).tolist() == [200] * 10
     assert found.class_names[:2] == ("airplane", "automobile")
     image = found.load(1999)

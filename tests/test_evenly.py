@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from precompute.atlas.evenly import spread_evenly
-from precompute.images.listing import Sample, make_sample_set, no_labels
+from precompute.images.listing import Listing, Sample, make_sample_set, no_labels
 from precompute.naming.held_out import choose_positives
 from precompute.stages.cost_preview import N_SAMPLED, sampled
 
@@ -24,7 +24,7 @@ def test_classes_of_one_size_get_equally_many():
 
 def test_samples_and_requests_are_spread_alike(tmp_path):
     samples = [Sample(f"{index}.png", 1) for index in range(100)]
-    kept = make_sample_set(samples, no_labels(100), (), tmp_path, limit=N_SAMPLED)
+    kept = make_sample_set(Listing(tmp_path, samples), no_labels(100), (), limit=N_SAMPLED)
     assert list(kept.names) == [samples[index].name for index in spread_evenly(100, N_SAMPLED)]
     assert sampled(list(range(100))) == spread_evenly(100, N_SAMPLED)
 

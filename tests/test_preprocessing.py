@@ -78,4 +78,4 @@ def test_timms_configuration_counts_as_in_its_own_evaluation(tmp_path):
 
 def test_every_stage_starts_from_what_was_taken(tmp_path):
     path = write(tmp_path, 'factory = "torchvision:efficientnet_b3"\nweights = "IMAGENET1K_V1"')
-    assert Inputs(load_config(path)).config.preprocessing.crop == 300
+    assert Inputs(load_config(path), tmp_path).config.preprocessing.crop == 300

@@ -67,7 +67,7 @@ def test_a_layer_is_found_by_its_own_name_whatever_that_holds(small):
 @pytest.mark.parametrize("start", ["neuron", "channel", "output"])
 def test_stored_heatmaps_are_the_engines(small, start):
     config, reader = render(small, f"references.start={start}")
-    inputs, atlas = Inputs(config), read_atlas(small.parent / "small/atlas.h5")
+    inputs, atlas = Inputs(config, small.parent / "cache"), read_atlas(small.parent / "small/atlas.h5")
     with reader:
         for concept in (Concept("0", 1), Concept("3", 5), Concept("6", 2)):
             for reference in reader.read(concept, "relmax"):
@@ -115,7 +115,7 @@ def test_a_heatmap_goes_back_to_its_place(small):
 def test_nobody_knows_the_truth_of_photos(small, tmp_path):
     from precompute.progress import SilentReporter
 
-    inputs = Inputs(load_config(small))
+    inputs = Inputs(load_config(small), small.parent / "cache")
     workspace = Workspace(tmp_path, tmp_path / "site")
     assert (
         TruthStage(inputs.dataset, workspace, SilentReporter()).run(read_atlas(small.parent / "small/atlas.h5"), "", 24)

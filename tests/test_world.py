@@ -28,7 +28,7 @@ WEIGHTS = Path(world_objects.__file__).with_name("world.safetensors")
 
 
 def open_small(n_samples=24):
-    return open_world(Config("world", Path("world.toml"), dataset=DatasetConfig("world", n_samples=n_samples)))
+    return open_world(Config("world", Path("world.toml"), dataset=DatasetConfig("world", n_samples=n_samples)), Path())
 
 
 def draw_pixels(index):

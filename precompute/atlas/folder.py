@@ -85,6 +85,11 @@ class Workspace:
         """Replies of the language model, by digest of the request."""
         return self.folder / "llm"
 
+    @property
+    def cache(self) -> Path:
+        """What can be made again: unpacked archives, decoded images."""
+        return self.folder / "cache"
+
     def shards(self, digest: str) -> Path:
         """Return the folder of the mining shards of one digest."""
         return self.folder / "shards" / digest[:16]

@@ -10,8 +10,9 @@ import json
 import multiprocessing
 import os
 import signal
+import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -22,26 +23,27 @@ import PIL.Image
 import torch
 import torch.utils.data
 
-from precompute.atlas.records import IntArray
+from precompute.atlas.evenly import spread_evenly
+from precompute.atlas.records import EMPTY, IntArray
 from precompute.config import Config, resolve_path
 from precompute.errors import DataError
 
 from . import listing as samples
 from .cache import ImageCache
 from .classes import ClassList, load_classes
-from .decoding import decode_image, normalise, preprocess
+from .decoding import GreyRange, decode_image, normalise, preprocess
 from .label_lists import read_ground_truth
 
 __all__ = [
     "Batch",
     "Dataset",
-    "cache_folder",
     "iter_batches",
     "load_input",
     "load_photo",
     "normalise",
     "open_dataset",
     "preprocess",
+    "show_labels",
 ]
 
 _FEW_IMAGES = 64
@@ -77,6 +79,21 @@ class Dataset(Protocol):
         """Return a number that changes when a sample's content does: the time of its file."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the data set was read, a line each. Hostile until escaped."""
+        ...
+
+    @property
+    def grey(self) -> GreyRange | None:
+        """Black and white of grey of more than 8 bits, where the images have some."""
+        ...
+
+    @property
+    def cache(self) -> Path:
+        """The folder for what can be made again."""
+        ...
+
     def load(self, index: int) -> PIL.Image.Image:
         """Decode one sample to RGB; raises DataError whose message is the reason why it cannot be used."""
         ...
@@ -105,30 +122,24 @@ class Batch:
         return Batch(self.indices.pin_memory(), self.images.pin_memory(), self.skipped)
 
 
-def open_dataset(config: Config) -> Dataset:
-    """List the samples of the config's data set.
+def open_dataset(config: Config, cache: Path) -> Dataset:
+    """List the samples of the config's data set, if it is none that the project draws.
+
+    Parameters
+    ----------
+    config : Config
+    cache : Path
+        The folder for what can be made again: unpacked archives, decoded images.
 
     Raises
     ------
     DataError
-        No such folder, an empty one, an empty class folder, a list that does not fit.
+        No such folder, an empty one, an empty class folder, a damaged archive, a list that does not fit.
     """
-    openers = {
-        "folders": _open_folders,
-        "flat": _open_flat,
-        "unlabelled": _open_unlabelled,
-        "tar": _open_tar,
-        "imagenette": _open_imagenette,
-    }
-    return openers[config.dataset.kind](config)
+    return _OPENERS[config.dataset.kind](config, cache)
 
 
-def cache_folder(config: Config) -> Path:
-    """Return the folder for what can be made again: ``<name>/cache`` beside the config file."""
-    return config.path.parent / config.name / "cache"
-
-
-def load_photo(path: Path, config: Config) -> PIL.Image.Image:
+def load_photo(path: Path, config: Config, grey: GreyRange | None = None) -> PIL.Image.Image:
     """Decode a photo from outside the data set to RGB.
 
     Raises
@@ -136,12 +147,47 @@ def load_photo(path: Path, config: Config) -> PIL.Image.Image:
     DataError
         Names the file and the reason.
     """
+    shown = samples.printable(str(path))
     try:
-        return decode_image(path.read_bytes(), config.dataset.max_megapixels)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError("neither a file nor a folder")
+        samples.check_size(status.st_size, config.dataset.max_megapixels)
+        return decode_image(path.read_bytes(), config.dataset.max_megapixels, grey or _grey_of(config))
     except OSError as error:
-        raise DataError(f"cannot read the photo {path}: {error.strerror}") from error
+        raise DataError(f"cannot read the photo {shown}: {error.strerror}") from error
     except DataError as error:
-        raise DataError(f"cannot use the photo {path}: {error}") from error
+        raise DataError(f"cannot use the photo {shown}: {error}") from error
+
+
+def show_labels(dataset: Dataset, class_names: Sequence[str], n_shown: int = 10) -> list[tuple[str, str]]:
+    """Give some photos with the labels that were taken, so that a person can check them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    class_names : sequence of str
+        The name of every output of the model.
+    n_shown : int
+
+    Returns
+    -------
+    list of (str, str)
+        File name and the class's index and name, spread evenly over the data set; of samples without a label
+        "no label". Hostile until escaped.
+    """
+    shown = []
+    for index in spread_evenly(len(dataset), n_shown):
+        label = int(dataset.labels[index])
+        text = (
+            "no label"
+            if label == EMPTY
+            else f"{label} {class_names[label]}"
+            if label < len(class_names)
+            else str(label)
+        )
+        shown.append((dataset.names[index], text))
+    return shown
 
 
 def load_input(dataset: Dataset, index: int, config: Config) -> npt.NDArray[np.uint8]:
@@ -226,10 +272,11 @@ class _Inputs(torch.utils.data.Dataset[Batch]):
 def _make_cache(dataset: Dataset, config: Config) -> ImageCache:
     """Open the cache of this data set with this preprocessing; mean and std come later and do not matter."""
     preprocessing = {key: asdict(config.preprocessing)[key] for key in ("resize", "crop", "interpolation", "channels")}
-    content = json.dumps([1, dataset.digest, preprocessing, config.dataset.max_megapixels], sort_keys=True)
+    read = (config.dataset.max_megapixels, config.dataset.grey_range)
+    content = json.dumps([2, dataset.digest, preprocessing, *read], sort_keys=True)
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
     side = config.preprocessing.crop
-    cache = ImageCache(cache_folder(config) / f"images-{key}.u8", len(dataset), (3, side, side))
+    cache = ImageCache(dataset.cache / f"images-{key}.u8", len(dataset), (3, side, side))
     cache.create()
     return cache
 
@@ -274,6 +321,15 @@ def _classes_of(config: Config) -> ClassList | None:
     return load_classes(source, None if source == "imagenet" else resolve_path(config, source))
 
 
+def _grey_of(config: Config) -> GreyRange | None:
+    values = config.dataset.grey_range
+    if not values:
+        return None
+    if len(values) != 2 or values[0] >= values[1]:
+        raise DataError(f"dataset.grey_range is {list(values)}, expected two numbers: black, and white above it")
+    return GreyRange(*values)
+
+
 def _root_of(config: Config, default: str = "") -> Path:
     root = config.dataset.root or default
     if not root:
@@ -283,56 +339,81 @@ def _root_of(config: Config, default: str = "") -> Path:
     return resolve_path(config, root)
 
 
+def _list(config: Config, cache: Path) -> samples.Listing:
+    return samples.list_images(_root_of(config), cache, config.dataset.max_unpacked_ratio)
+
+
 def _finish(
-    config: Config, listed: Sequence[samples.Sample], labels: IntArray, class_names: tuple[str, ...], place: Path
+    config: Config,
+    cache: Path,
+    listing: samples.Listing,
+    labels: IntArray,
+    class_names: tuple[str, ...],
+    note: str = "",
 ) -> Dataset:
+    others = listing.describe_others()
+    told = [note, f"not taken, as they are no images: {others}" if others else ""]
     return samples.make_sample_set(
-        listed, labels, class_names, place, config.dataset.limit, config.dataset.max_megapixels
+        listing,
+        labels,
+        class_names,
+        config.dataset.limit,
+        max_megapixels=config.dataset.max_megapixels,
+        grey=_grey_of(config),
+        notes=[samples.printable(text) for text in told if text],
+        cache=cache,
     )
 
 
-def _open_folders(config: Config) -> Dataset:
-    return _open_class_folders(config, _root_of(config), _classes_of(config))
+def _open_folders(config: Config, cache: Path) -> Dataset:
+    return _open_class_folders(config, cache, _list(config, cache), _classes_of(config))
 
 
-def _open_class_folders(config: Config, root: Path, classes: ClassList | None) -> Dataset:
-    listed = samples.list_folder(root)
-    labels, class_names = samples.label_by_folder(listed, samples.list_class_folders(root), classes, root)
-    return _finish(config, listed, labels, class_names, root)
+def _open_class_folders(config: Config, cache: Path, listing: samples.Listing, classes: ClassList | None) -> Dataset:
+    folders = samples.list_class_folders(listing.root) if listing.root.is_dir() else []
+    return _finish(
+        config, cache, listing, *samples.label_by_folder(listing, folders, classes, config.dataset.ground_truth_ids)
+    )
 
 
-def _open_flat(config: Config) -> Dataset:
-    root = _root_of(config)
+def _open_flat(config: Config, cache: Path) -> Dataset:
     if not config.dataset.ground_truth:
         raise DataError(
             f"{config.path}: dataset.kind = 'flat' needs dataset.ground_truth, the list of classes. "
             "For images without labels set dataset.kind = 'unlabelled'."
         )
-    listed = samples.list_folder(root)
-    labels, class_names = read_ground_truth(
-        resolve_path(config, config.dataset.ground_truth),
-        [sample.name for sample in listed],
-        _classes_of(config),
-        config.dataset.ground_truth_ids,
-    )
-    return _finish(config, listed, labels, class_names, root)
+    listing = _list(config, cache)
+    names = [sample.name for sample in listing.samples]
+    path = resolve_path(config, config.dataset.ground_truth)
+    labels = read_ground_truth(path, names, _classes_of(config), config.dataset)
+    return _finish(config, cache, listing, labels.indices, labels.class_names, f"labels from {labels.how}")
 
 
-def _open_unlabelled(config: Config) -> Dataset:
+def _open_unlabelled(config: Config, cache: Path) -> Dataset:
+    listing, classes = _list(config, cache), _classes_of(config)
+    labels = samples.no_labels(len(listing.samples))
+    return _finish(config, cache, listing, labels, classes.names if classes else ())
+
+
+def _open_tar(config: Config, cache: Path) -> Dataset:
     root = _root_of(config)
-    listed = samples.list_folder(root)
-    classes = _classes_of(config)
-    return _finish(config, listed, samples.no_labels(len(listed)), classes.names if classes else (), root)
+    if root.is_dir():
+        raise DataError(
+            f"dataset.kind = 'tar' needs an archive, and {root} is a folder. Set dataset.kind = 'folders' for a folder "
+            "of class folders, or 'webdataset' for one of shards."
+        )
+    if not root.exists():
+        raise DataError(f"cannot read the archive {root}: No such file or directory (dataset.root)")
+    return _open_folders(config, cache)
 
 
-def _open_tar(config: Config) -> Dataset:
-    root = _root_of(config)
-    place, listed = samples.list_tar(root, cache_folder(config))
-    labels, class_names = samples.label_by_folder(listed, (), _classes_of(config), root)
-    return _finish(config, listed, labels, class_names, place)
+def _open_webdataset(config: Config, cache: Path) -> Dataset:
+    listing = samples.list_shards(_root_of(config), cache, config.dataset.max_unpacked_ratio)
+    labels = samples.label_by_side(listing, _classes_of(config), config.dataset.ground_truth_ids)
+    return _finish(config, cache, listing, *labels)
 
 
-def _open_imagenette(config: Config) -> Dataset:
+def _open_imagenette(config: Config, cache: Path) -> Dataset:
     """Download Imagenette's validation photos through torchvision; its folders are WordNet ids."""
     root = _root_of(config, "imagenette")
     place = root / "imagenette2-320" / "val"
@@ -348,4 +429,16 @@ def _open_imagenette(config: Config) -> Dataset:
                 f"cannot download Imagenette into {root}: {error}. Check the network, or unpack imagenette2-320.tgz "
                 "there."
             ) from error
-    return _open_class_folders(config, place, load_classes("imagenet"))
+    listing = samples.list_images(place, cache, config.dataset.max_unpacked_ratio)
+    return _open_class_folders(config, cache, listing, load_classes("imagenet"))
+
+
+_OPENERS: dict[str, Callable[[Config, Path], Dataset]] = {
+    "folders": _open_folders,
+    "flat": _open_flat,
+    "unlabelled": _open_unlabelled,
+    "tar": _open_tar,
+    "webdataset": _open_webdataset,
+    "imagenette": _open_imagenette,
+}
+"""By ``dataset.kind``."""

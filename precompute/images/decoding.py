@@ -6,10 +6,13 @@ or models.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import io
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +25,77 @@ from torchvision.transforms import functional as F
 from precompute.config import PreprocessingConfig
 from precompute.errors import DataError
 
+with contextlib.suppress(ImportError):  # a plugin that reads the photos of phones; not everybody has or needs it
+    importlib.import_module("pillow_heif").register_heif_opener()
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
+"""What is decoded, by Pillow's names; nothing else is tried, whatever a file's bytes look like."""
+
+_SPELLINGS = {
+    **dict.fromkeys((".jif", ".pjpeg", ".pjpg", ".pjp"), "JPEG"),
+    **dict.fromkeys((".heic", ".heif", ".hif", ".heics", ".heifs"), "HEIF"),
+    **dict.fromkeys((".avif", ".avifs"), "AVIF"),
+}
+"""Suffixes that Pillow does not list, or lists only where it was built with the format."""
+
 MAX_ASPECT_RATIO = 100
 """A more oblong image is refused: resizing its shorter side would blow it up to gigabytes."""
 
+_DEPTHS = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+"""White of grey of 8, 10, 12, 14 and 16 bits, which all come in files of 16 bits."""
 
-def decode_image(content: bytes, max_megapixels: float) -> PIL.Image.Image:
+
+class GreyRange(NamedTuple):
+    """Which values of deep grey are black and white.
+
+    Attributes
+    ----------
+    black : float
+    white : float
+    is_measured : bool
+        The range comes from some of the images, so that an image beyond it is refused; one that was set cuts off.
+    """
+
+    black: float
+    white: float
+    is_measured: bool = False
+
+
+class Measured(NamedTuple):
+    """The extremes of one image of deep grey."""
+
+    low: float
+    high: float
+    is_float: bool
+
+
+def _known_suffixes() -> dict[str, str]:
+    """Find the formats that can be read here, by suffix."""
+    PIL.Image.init()
+    known = {suffix: kind for suffix, kind in PIL.Image.registered_extensions().items() if kind in FORMATS}
+    readable = {*PIL.Image.OPEN, "MPO"}  # Pillow opens the pictures of a camera's MPO as JPEG
+    return {suffix: kind for suffix, kind in {**known, **_SPELLINGS}.items() if kind in readable}
+
+
+IMAGE_SUFFIXES = frozenset(_known_suffixes())
+"""In lower case, with the dot; what can be decoded here."""
+
+PLUGINS = {suffix: "pip install pillow-heif" for suffix, kind in _SPELLINGS.items() if kind in ("HEIF", "AVIF")}
+"""What to run where the suffix of a known format is not among `IMAGE_SUFFIXES`."""
+
+
+def decode_image(content: bytes, max_megapixels: float, grey: GreyRange | None = None) -> PIL.Image.Image:
     """Decode one image file.
 
-    EXIF orientation is applied; of an animation the first frame counts. Grey, palette and CMYK convert to RGB; 16-bit
-    grey is scaled to 8 bits; transparency is composited on white.
+    EXIF orientation is applied; of an animation the first frame counts. Grey, palette and CMYK convert to RGB;
+    transparency is composited on white; deep grey (10 to 32 bits, floating point) is scaled to 8 bits.
+
+    Parameters
+    ----------
+    content : bytes
+    max_megapixels : float
+    grey : GreyRange, optional
+        Black and white of deep grey; without it those that `choose_grey` takes for this image.
 
     Returns
     -------
@@ -40,18 +105,46 @@ def decode_image(content: bytes, max_megapixels: float) -> PIL.Image.Image:
     Raises
     ------
     DataError
-        The message is the reason alone: empty, not an image, truncated, too large, too oblong.
+        The message is the reason alone: empty, not an image, truncated, too large, too oblong, beyond a measured
+        grey range.
     """
+    with _opened(content, max_megapixels) as image:
+        return _to_rgb(_oriented(image), grey)
+
+
+def measure_grey(content: bytes, max_megapixels: float) -> Measured | None:
+    """Find the smallest and the largest value of an image of deep grey; None where it is none or cannot be used."""
+    try:
+        with _opened(content, max_megapixels, lazy=True) as image:
+            if not _is_deep(image):
+                return None
+            image.load()
+            return _measure(image)
+    except DataError:
+        return None
+
+
+def choose_grey(measured: Measured) -> GreyRange:
+    """Choose black and white for measured values: of the smallest depth that holds them, else the values' own."""
+    depths = (1.0, *_DEPTHS) if measured.is_float else _DEPTHS
+    white = next((depth for depth in depths if measured.low >= 0 and measured.high <= depth), None)
+    return GreyRange(*measured[:2]) if white is None else GreyRange(0.0, white)
+
+
+@contextlib.contextmanager
+def _opened(content: bytes, max_megapixels: float, *, lazy: bool = False) -> Iterator[PIL.Image.Image]:
+    """Open an image whatever its decoder raises; `lazy` leaves the pixels for later."""
     if not content:
         raise DataError("the file is empty")
     # Warnings of decoders are about metadata or about sizes, which are checked here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with PIL.Image.open(io.BytesIO(content)) as image:
+            with PIL.Image.open(io.BytesIO(content), formats=_OPENED) as image:
                 _check_size(image, max_megapixels)
-                image.load()
-                return _to_rgb(_oriented(image))
+                if not lazy:
+                    image.load()
+                yield image
         except DataError:
             raise
         except PIL.UnidentifiedImageError as error:
@@ -60,6 +153,9 @@ def decode_image(content: bytes, max_megapixels: float) -> PIL.Image.Image:
             raise DataError("too large: more pixels than the decoder allows") from error
         except Exception as error:  # decoders raise anything on a broken file, and one file must not end a run
             raise DataError(f"broken or truncated: {error}") from error
+
+
+_OPENED = tuple(kind for kind in FORMATS if kind in PIL.Image.OPEN)
 
 
 def preprocess(image: PIL.Image.Image, preprocessing: PreprocessingConfig) -> npt.NDArray[np.uint8]:
@@ -138,11 +234,15 @@ def _oriented(image: PIL.Image.Image) -> PIL.Image.Image:
         return image
 
 
-def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+def _is_deep(image: PIL.Image.Image) -> bool:
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _to_rgb(image: PIL.Image.Image, grey: GreyRange | None) -> PIL.Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode == "F" or image.mode.startswith("I"):
-        return PIL.Image.fromarray(_to_8_bits(image), "L").convert("RGB")
+    if _is_deep(image):
+        return PIL.Image.fromarray(_to_8_bits(image, grey), "L").convert("RGB")
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         coloured = image.convert("RGBA")
         white = PIL.Image.new("RGBA", image.size, "white")
@@ -150,16 +250,21 @@ def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     return image.convert("RGB")
 
 
-def _to_8_bits(image: PIL.Image.Image) -> npt.NDArray[np.uint8]:
-    """Scale grey of 16 bits, of 32 bits or in floating point to 0 to 255.
+def _values(image: PIL.Image.Image) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(image).astype(np.float64))
 
-    The range is that of the format (16 bits; 0 to 1 or 0 to 255 for floating point) where the values keep to it, and
-    else that of the values.
-    """
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    low, high = float(values.min()), float(values.max())
-    limits = (65535.0,) if image.mode.startswith("I") else (1.0, 255.0)
-    top = next((limit for limit in limits if low >= 0 and high <= limit), None)
-    if top is None:
-        values, top = values - low, (high - low) or 1.0
-    return np.rint(values * (255 / top)).astype(np.uint8)
+
+def _measure(image: PIL.Image.Image) -> Measured:
+    values = _values(image)
+    return Measured(float(values.min()), float(values.max()), image.mode == "F")
+
+
+def _to_8_bits(image: PIL.Image.Image, grey: GreyRange | None) -> npt.NDArray[np.uint8]:
+    measured = _measure(image)
+    black, white, is_measured = grey or choose_grey(measured)
+    if is_measured and (measured.low < black or measured.high > white):
+        raise DataError(
+            f"its grey goes from {measured.low:g} to {measured.high:g}, that of the images looked at from {black:g} to "
+            f"{white:g}: set dataset.grey_range to black and white of all, such as [0, {choose_grey(measured).white:g}]"
+        )
+    return np.rint(np.clip((_values(image) - black) / ((white - black) or 1.0), 0, 1) * 255).astype(np.uint8)

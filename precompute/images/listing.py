@@ -1,39 +1,35 @@
-"""The samples of a data set: which image files there are, what class each has, and how to read one again.
+"""The samples of a data set: which files are images, what class each has, and how to read one again.
 
-Owns the listing of folders, ground-truth lists and tar archives. Must not know models or batches.
+Owns what counts as an image, the listing of folders and archives, and labels by folder. Must not know models or
+batches.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
 import json
-import lzma
 import os
-import tarfile
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import PIL.Image
 
 from precompute.atlas.evenly import spread_evenly
-from precompute.atlas.files import replacing
 from precompute.atlas.records import EMPTY, IntArray
 from precompute.errors import DataError
 
-from .classes import ClassList
-from .decoding import decode_image
+from .archives import Member, Place, list_archive
+from .classes import ClassList, IdKind, find_classes, is_index
+from .decoding import IMAGE_SUFFIXES, PLUGINS, GreyRange, choose_grey, decode_image, measure_grey
 
-IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"])
-
-
-_CODECS = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
-"""What reads a compressed file, by its first bytes."""
+_MOST_BYTES = 32
+"""No image file has more bytes for each pixel that it may have; a larger one is not read into memory."""
+_LOOKED_AT = 32
+"""So many images are looked at to find the range of deep grey."""
 
 
 class Sample(NamedTuple):
@@ -45,23 +41,53 @@ class Sample(NamedTuple):
         With forward slashes.
     size : int
         In bytes.
-    offset : int
-        Where its bytes begin; 0 but in archives.
     modified : int
         When the file, or the archive, was last changed, in nanoseconds.
+    place : Place or None
+        Where its bytes lie in an archive; None for a file.
     """
 
     name: str
     size: int
-    offset: int = 0
     modified: int = 0
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder or an archive holds.
+
+    Attributes
+    ----------
+    root : Path
+        The folder or archive.
+    samples : list of Sample
+        The images, in the order of their names.
+    others : Counter of str
+        How many files are no images, by suffix.
+    side : dict of str to Member
+        Files of an archive that are no images, by name.
+    """
+
+    root: Path
+    samples: list[Sample]
+    others: Counter[str] = field(default_factory=Counter)
+    side: Mapping[str, Member] = field(default_factory=dict)
+
+    def describe_others(self) -> str:
+        """Say which files were not taken, by suffix, and what would read them; empty where there are none."""
+        if not self.others:
+            return ""
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(self.others.items()))
+        hints = sorted({PLUGINS[suffix] for suffix in self.others if suffix in PLUGINS})
+        return counts + (f" (`{hints[0]}` reads photos of phones)" if hints else "")
 
 
 class Source(Protocol):
     """Reads samples again; cheap to send to another process."""
 
     def read(self, index: int) -> bytes:
-        """Read the bytes of one sample; raises OSError."""
+        """Read the bytes of one sample; raises OSError, or DataError with the reason."""
         ...
 
 
@@ -78,19 +104,14 @@ class FileSource:
 
 
 @dataclass(frozen=True)
-class TarSource:
-    """Samples that are members of an uncompressed tar archive: (offset, size) in bytes each."""
+class MemberSource:
+    """Samples that are members of archives."""
 
-    path: Path
-    places: tuple[tuple[int, int], ...]
+    places: tuple[Place, ...]
 
     def read(self, index: int) -> bytes:
-        """Read one member, without reading the archive's other members."""
-        offset, size = self.places[index]
-        # Opened each time: a file position shared with another process would be moved by it.
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
+        """Read one member."""
+        return self.places[index].read()
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +125,10 @@ class SampleSet:
     source: Source
     max_megapixels: float
     modified: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
+    grey: GreyRange | None = None
+    notes: tuple[str, ...] = ()
+    cache: Path = field(default_factory=Path)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -120,34 +145,82 @@ class SampleSet:
         DataError
             The message is the reason.
         """
+        return decode_image(self._read(index), self.max_megapixels, self.grey)
+
+    def _read(self, index: int) -> bytes:
+        check_size(self.sizes[index], self.max_megapixels)
         try:
-            content = self.source.read(index)
+            return self.source.read(index)
         except OSError as error:
             raise DataError(f"cannot be read: {error.strerror or error}") from error
-        return decode_image(content, self.max_megapixels)
+
+    def measure_grey(self) -> GreyRange | None:
+        """Find black and white of deep grey in some of the images; None where they have none."""
+        found = []
+        for index in spread_evenly(len(self), _LOOKED_AT):
+            try:
+                measured = measure_grey(self._read(index), self.max_megapixels)
+            except DataError:
+                continue
+            found += [measured] if measured else []
+        if not found or len({measured.is_float for measured in found}) > 1:
+            return None
+        lowest, highest = min(each.low for each in found), max(each.high for each in found)
+        return choose_grey(found[0]._replace(low=lowest, high=highest))._replace(is_measured=True)
 
 
-def list_folder(root: Path) -> list[Sample]:
-    """List the image files below a folder, in the order of their names; links are followed, loops are not.
+def is_image(name: str) -> bool:
+    """Tell whether a file is an image, by its name: a known suffix in any spelling, and not hidden."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not PurePosixPath(name).name.startswith(".")
+
+
+def check_size(n_bytes: int, max_megapixels: float) -> None:
+    """Refuse a file too large for any image of the allowed pixels, before it is read into memory."""
+    if n_bytes > max_megapixels * 1e6 * _MOST_BYTES + (1 << 20):
+        raise DataError(f"too large: a file of {n_bytes / 1e6:.0f} MB for at most {max_megapixels:g} megapixels")
+
+
+def list_images(root: Path, cache: Path, max_ratio: float) -> Listing:
+    """List the images in a folder or in an archive.
 
     Raises
     ------
     DataError
-        The folder is missing, unreadable or holds no image.
+        It is missing, unreadable or damaged, or holds no image.
+    """
+    listing = list_folder(root) if root.is_dir() or not root.exists() else _list_archive(root, cache, max_ratio)
+    if not listing.samples:
+        others = listing.describe_others()
+        raise DataError(
+            f"{_kind(root)} {root} holds no image file ({f'it holds {others}' if others else 'it is empty'}; known: "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}). Set dataset.root to where the images are."
+        )
+    return listing
+
+
+def list_folder(root: Path) -> Listing:
+    """List the files below a folder, in the order of their names; links are followed, loops are not.
+
+    Raises
+    ------
+    DataError
+        The folder is missing or unreadable.
     """
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise DataError(f"the image folder {root} {what}. Set dataset.root to the folder that holds the images.")
+    samples: list[Sample] = []
+    others: Counter[str] = Counter()
     try:
-        samples = sorted(_walk(root, PurePosixPath(), frozenset()))
+        for name, entry in _walk(root, PurePosixPath(), frozenset()):
+            if is_image(entry.name):
+                file = entry.stat()
+                samples.append(Sample(name, file.st_size, file.st_mtime_ns))
+            else:
+                others[_suffix(entry.name)] += 1
     except OSError as error:
         raise DataError(f"cannot list the image folder {error.filename or root}: {error.strerror}") from error
-    if not samples:
-        raise DataError(
-            f"the image folder {root} holds no image file (known: {', '.join(sorted(IMAGE_SUFFIXES))}). "
-            "Set dataset.root to the folder that holds the images."
-        )
-    return samples
+    return Listing(root, sorted(samples), others)
 
 
 def list_class_folders(root: Path) -> list[str]:
@@ -160,117 +233,170 @@ def list_class_folders(root: Path) -> list[str]:
     )
 
 
-def list_tar(path: Path, cache: Path) -> tuple[Path, list[Sample]]:
-    """List the images in a tar archive; a compressed one is unpacked into the `cache` folder, once.
-
-    Returns
-    -------
-    path : Path
-        The uncompressed archive.
-    samples : list of Sample
-        In the order of their names; a folder that holds everything is left out of the names.
-
-    Raises
-    ------
-    DataError
-        The archive is missing, damaged or holds no image.
-    """
-    plain = _uncompressed(path, cache)
-    try:
-        with tarfile.open(plain, "r:") as archive:
-            members = [member for member in archive if member.isreg() and not member.issparse()]
-        modified = path.stat().st_mtime_ns
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"cannot read the archive {path}: {error}") from error
-    samples = []
-    for member in members:
-        name = PurePosixPath(*(part for part in PurePosixPath(member.name).parts if part not in (".", "/")))
-        if _is_image(name.name):
-            samples.append(Sample(str(name), member.size, member.offset_data, modified))
+def list_shards(root: Path, cache: Path, max_ratio: float) -> Listing:
+    """List the images in WebDataset's shards: one archive, or all of a folder, whose names then come first."""
+    shards = sorted(path for path in root.iterdir() if is_shard(path.name)) if root.is_dir() else [root]
+    if not shards:
+        raise DataError(f"the folder {root} holds no shard (.tar, .tar.gz, .tgz). Set dataset.root to where they are.")
+    samples: list[Sample] = []
+    others: Counter[str] = Counter()
+    side: dict[str, Member] = {}
+    for shard in shards:
+        listed = _list_archive(shard, cache, max_ratio, strip=False)
+        prefix = f"{shard.name.partition('.tar')[0]}/" if len(shards) > 1 else ""
+        samples += [sample._replace(name=prefix + sample.name) for sample in listed.samples]
+        side |= {prefix + name: member for name, member in listed.side.items()}
+        others += Counter({suffix: n for suffix, n in listed.others.items() if suffix != ".cls"})
     if not samples:
-        raise DataError(f"the archive {path} holds no image file")
-    if len({sample.name.partition("/")[0] for sample in samples}) == 1 and all(
-        sample.name.count("/") >= 2 for sample in samples
-    ):
-        samples = [sample._replace(name=sample.name.partition("/")[2]) for sample in samples]
-    return plain, sorted(samples)
+        raise DataError(f"the shards {root} hold no image file. Set dataset.root to where they are.")
+    return Listing(root, sorted(samples), others, side)
+
+
+def is_shard(name: str) -> bool:
+    """Tell whether a file is a shard, by its name."""
+    return name.lower().endswith((".tar", ".tar.gz", ".tgz")) and not name.startswith(".")
 
 
 def label_by_folder(
-    samples: Sequence[Sample], folders: Sequence[str], classes: ClassList | None, where: Path
-) -> tuple[IntArray, tuple[str, ...]]:
+    listing: Listing, folders: Sequence[str], classes: ClassList | None, ids: IdKind = "auto"
+) -> tuple[IntArray, tuple[str, ...], str]:
     """Label samples by their first folder.
 
     Parameters
     ----------
-    samples : sequence of Sample
+    listing : Listing
     folders : sequence of str
         Class folders that exist, so that an empty one is found out.
     classes : ClassList or None
         None numbers the folders in the order of their names.
-    where : Path
-        For messages.
+    ids : str
+        How folders that are numbers count, where there is a class list.
 
     Returns
     -------
     labels : (n_samples,) int64
     class_names : tuple of str
+    how : str
+        For a note; empty where there is nothing to tell.
 
     Raises
     ------
     DataError
         There are no class folders, one is empty, or one is not in the class list.
     """
+    samples, where = listing.samples, listing.root
     found = {sample.name.partition("/")[0] for sample in samples if "/" in sample.name}
     if loose := [sample.name for sample in samples if "/" not in sample.name]:
+        shards = (
+            " For WebDataset's shards, 'webdataset'." if any(name.endswith(".cls") for name in listing.side) else ""
+        )
         raise DataError(
             f"{where} has {len(loose)} images outside class folders, first {loose[0]!r}; expected one folder for each "
-            "class. For a folder without classes set dataset.kind = 'unlabelled', for a list of labels 'flat'."
+            "class. For images without classes set dataset.kind = 'unlabelled', for a list of labels 'flat' (and "
+            f"dataset.ground_truth).{shards}"
         )
     if empty := sorted(set(folders) - found):
+        others = listing.describe_others()
         raise DataError(
             f"{where}: {len(empty)} class folder(s) hold no image: {', '.join(map(repr, empty[:5]))}"
-            f"{', …' if len(empty) > 5 else ''}. Add their images or remove the folders."
+            f"{', …' if len(empty) > 5 else ''}{f' (no images: {others})' if others else ''}. Add their images, or "
+            "move folders that are no classes out of dataset.root."
         )
     ordered = sorted(found)
-    indices = dict(zip(ordered, range(len(ordered)), strict=True))
-    if classes is not None:
-        indices = {folder: find_class(classes, folder, f"class folder {str(where / folder)!r}") for folder in ordered}
+    if classes is None and (ids == "auto" or not all(map(is_index, ordered))):
+        indices, names, how = {folder: n for n, folder in enumerate(ordered)}, tuple(ordered), _order_note(ordered)
+    else:
+        read = find_classes({folder: f"class folder {str(where / folder)!r}" for folder in ordered}, classes, ids)
+        indices, names, how = read.indices, read.names, f"class folders are {read.how}"
     labels = np.array([indices[sample.name.partition("/")[0]] for sample in samples], dtype=np.int64)
-    return labels, classes.names if classes is not None else tuple(ordered)
+    return labels, names, how
 
 
-def find_class(classes: ClassList, text: str, where: str) -> int:
-    """Find the class index that `text` means; raises DataError where the class list does not have it."""
-    index = classes.index(text)
-    if index is None:
-        raise DataError(f"{where}: {text!r} is no class of the list {classes.source!r}{classes.nearest(text)}")
-    return index
+def _order_note(folders: Sequence[str]) -> str:
+    """Say in which order folders were numbered, where that is not plain."""
+    if not all(map(is_index, folders)):
+        return ""
+    shown = ", ".join(folders[:5]) + (", …" if len(folders) > 5 else "")
+    ways = "as torchvision's ImageFolder numbers them" if folders != sorted(folders, key=float) else "as they count"
+    return (
+        f"class folders are numbers, and there is no class list: class 0, 1, 2, … are {shown} (the order of the text, "
+        f"{ways}). If the model numbers them otherwise, set dataset.classes to its class list"
+    )
+
+
+def label_by_side(
+    listing: Listing, classes: ClassList | None, ids: IdKind = "auto"
+) -> tuple[IntArray, tuple[str, ...], str]:
+    """Label the images of shards by the ``.cls`` file that has the same key; returns as `label_by_folder` does.
+
+    Raises
+    ------
+    DataError
+        An image has none, or it is no class.
+    """
+    texts: list[str] = []
+    wheres: dict[str, str] = {}
+    for sample in listing.samples:
+        folder, _, name = sample.name.rpartition("/")
+        key = f"{folder}/{name.partition('.')[0]}".lstrip("/") + ".cls"
+        member = listing.side.get(key)
+        if member is None:
+            raise DataError(f"{listing.root}: the image {sample.name!r} has no {key!r} with its class beside it")
+        if member.place.size > 1000:
+            raise DataError(f"{listing.root}: {key!r} has {member.place.size} bytes, expected a class")
+        try:
+            text = member.place.read().decode().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{listing.root}: cannot read {key!r}: {error}") from error
+        texts.append(text)
+        wheres.setdefault(text, f"{listing.root}, {key}")
+    read = find_classes(wheres, classes, ids)
+    return np.array([read.indices[text] for text in texts], np.int64), read.names, f"classes of .cls files: {read.how}"
 
 
 def make_sample_set(
-    samples: Sequence[Sample],
+    listing: Listing,
     labels: IntArray,
     class_names: tuple[str, ...],
-    place: Path,
     limit: int = 0,
+    *,
     max_megapixels: float = 100.0,
+    grey: GreyRange | None = None,
+    notes: Sequence[str] = (),
+    cache: Path = Path(),
 ) -> SampleSet:
-    """Keep at most `limit` samples, spread evenly (0 keeps all), read from the folder or tar archive `place`."""
-    chosen = spread_evenly(len(samples), limit or len(samples))
-    kept = [samples[position] for position in chosen]
+    """Keep at most `limit` samples of a listing, spread evenly (0 keeps all)."""
+    chosen = spread_evenly(len(listing.samples), limit or len(listing.samples))
+    kept = [listing.samples[position] for position in chosen]
     kept_labels = labels[np.asarray(chosen, dtype=np.int64)]
-    source: Source
-    if place.is_dir():
-        source = FileSource(place, tuple(sample.name for sample in kept))
-    else:
-        source = TarSource(place, tuple((sample.offset, sample.size) for sample in kept))
-    names = tuple(_printable(sample.name) for sample in kept)
+    places = tuple(sample.place for sample in kept if sample.place)
+    source: Source = MemberSource(places) if places else FileSource(listing.root, tuple(sample.name for sample in kept))
+    names = tuple(printable(sample.name) for sample in kept)
     digest = hashlib.sha256()
     for name, sample, label in zip(names, kept, kept_labels.tolist(), strict=True):
         digest.update(json.dumps([name, sample.size, label]).encode() + b"\n")
-    modified = tuple(sample.modified for sample in kept)
-    return SampleSet(names, kept_labels, class_names, digest.hexdigest(), source, max_megapixels, modified)
+    found = SampleSet(
+        *(names, kept_labels, class_names, digest.hexdigest(), source, max_megapixels),
+        modified=tuple(sample.modified for sample in kept),
+        sizes=tuple(sample.size for sample in kept),
+        grey=grey,
+        notes=tuple(notes),
+        cache=cache,
+    )
+    return found if grey else _with_grey(found)
+
+
+def _with_grey(found: SampleSet) -> SampleSet:
+    """Measure deep grey, where there is some, and say so; the range becomes a part of the digest."""
+    grey = found.measure_grey()
+    if grey is None:
+        return found
+    note = (
+        f"grey of more than 8 bits: black is {grey.black:g} and white {grey.white:g}, measured in "
+        f"{min(len(found), _LOOKED_AT)} of {len(found)} images; dataset.grey_range sets them"
+    )
+    digest = hashlib.sha256(f"{found.digest} {grey.black} {grey.white}".encode()).hexdigest()
+    return replace(found, digest=digest, grey=grey, notes=(*found.notes, note))
 
 
 def no_labels(n_samples: int) -> IntArray:
@@ -278,57 +404,59 @@ def no_labels(n_samples: int) -> IntArray:
     return np.full(n_samples, EMPTY, dtype=np.int64)
 
 
-def _is_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+def _list_archive(path: Path, cache: Path, max_ratio: float, *, strip: bool = True) -> Listing:
+    """List the files in an archive; `strip` leaves a folder that holds everything out of the names."""
+    samples: list[Sample] = []
+    others: Counter[str] = Counter()
+    side: dict[str, Member] = {}
+    for member in list_archive(path, cache, max_ratio):
+        if _is_hidden(member.name):
+            others["hidden"] += 1
+        elif is_image(member.name):
+            samples.append(Sample(member.name, member.place.size, member.modified, member.place))
+        else:
+            others[_suffix(member.name)] += 1
+            side[member.name] = member
+    if (
+        strip
+        and len({sample.name.partition("/")[0] for sample in samples}) == 1
+        and all(sample.name.count("/") >= 2 for sample in samples)
+    ):
+        samples = [sample._replace(name=sample.name.partition("/")[2]) for sample in samples]
+    return Listing(path, sorted(samples), others, side)
 
 
-def _walk(root: Path, below: PurePosixPath, above: frozenset[tuple[int, int]]) -> Iterator[Sample]:
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _suffix(name: str) -> str:
+    if name.startswith("."):
+        return "hidden"
+    return PurePosixPath(name).suffix.lower() or "without suffix"
+
+
+def _kind(root: Path) -> str:
+    return "the archive" if root.is_file() else "the image folder"
+
+
+def _walk(
+    root: Path, below: PurePosixPath, above: frozenset[tuple[int, int]]
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Iterate over the files below a folder; hidden folders are left out."""
     status = (root / below).stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
         return  # a link back to a folder that is being listed
     with os.scandir(root / below) as entries:
         for entry in entries:
-            name = below / entry.name
-            if entry.name.startswith("."):
-                continue
             if Path(entry).is_dir():
-                yield from _walk(root, name, above | {here})
-            elif _is_image(entry.name) and Path(entry).is_file():
-                file = entry.stat()
-                yield Sample(str(name), file.st_size, modified=file.st_mtime_ns)
+                if not entry.name.startswith("."):
+                    yield from _walk(root, below / entry.name, above | {here})
+            elif Path(entry).is_file():
+                yield str(below / entry.name), entry
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """Make a name that can be written as UTF-8; bytes that are none become escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _uncompressed(path: Path, cache: Path) -> Path:
-    """Unpack a compressed archive into the cache, whole or not at all; a plain one stays where it is."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(6)
-        status = path.stat()
-    except OSError as error:
-        raise DataError(f"cannot read the archive {path}: {error.strerror} (dataset.root)") from error
-    codec = next((codec for start, codec in _CODECS.items() if magic.startswith(start)), None)
-    if codec is None:
-        return path
-    key = hashlib.sha256(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:16]
-    plain = cache / f"{path.name.partition('.')[0]}-{key}.tar"
-    if not plain.exists():
-        with codec.open(path) as packed, replacing(plain) as partial, partial.open("wb") as file:
-            _unpack(cast("IO[bytes]", packed), file, path)
-    return plain
-
-
-def _unpack(packed: IO[bytes], file: IO[bytes], path: Path) -> None:
-    while True:
-        try:
-            block = packed.read(1 << 20)
-        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            raise DataError(f"the archive {path} is damaged or truncated: {error}") from error
-        if not block:
-            return
-        file.write(block)

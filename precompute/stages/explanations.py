@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from precompute.errors import DataError, NamerError, StoreError
 from precompute.explanations.attribution import explain_photo, explanation_digest, explanation_id
 from precompute.explanations.table import ExplanationTable, build_table
 from precompute.images.dataset import load_photo
+from precompute.images.listing import list_folder, printable
 from precompute.inputs import Inputs
 from precompute.llm.asking import ask_all
 from precompute.llm.client import LlmClient
@@ -36,8 +37,6 @@ from precompute.progress import Reporter
 from precompute.provenance import digest_of, digest_package
 
 from .cost_preview import NOT_ENABLED, announce, sampled
-
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -316,7 +315,7 @@ class ExplanationStage:
 
     def _load(self, photo: Photo) -> tuple[PIL.Image.Image, str]:
         if photo.sample_index == EMPTY:
-            image = load_photo(photo.path, self._config)
+            image = load_photo(photo.path, self._config, self._inputs.dataset.grey)
             return image, hashlib.sha256(photo.path.read_bytes()).hexdigest()
         image = self._inputs.dataset.load(photo.sample_index)
         return image, hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
@@ -337,15 +336,22 @@ def _read(path: Path) -> Explanation | None:
         return None
 
 
-def _from_paths(paths: Iterator[Path] | tuple[Path, ...]) -> Iterator[Photo]:
+def _from_paths(paths: Iterable[Path]) -> Iterator[Photo]:
+    """List photos from outside: a file as it is, a folder's images as a data set's would be listed."""
     for path in paths:
-        if not path.exists():
-            raise DataError(f"there is no photo or folder {path}: check the name")
-        files = (
-            [path]
-            if path.is_file()
-            else sorted(file for file in path.iterdir() if file.suffix.lower() in PHOTO_SUFFIXES)
-        )
-        if not files:
-            raise DataError(f"the folder {path} holds no photo ({', '.join(PHOTO_SUFFIXES)})")
-        yield from (Photo(file.name, "", EMPTY, file) for file in files)
+        try:
+            is_folder, is_there = path.is_dir(), path.exists()
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"cannot read the photo {str(path)!r}: {getattr(error, 'strerror', None) or error}"
+            ) from error
+        if not is_there:
+            raise DataError(f"there is no photo or folder {printable(str(path))}: check the name")
+        if not is_folder:
+            yield Photo(printable(path.name), "", EMPTY, path)
+            continue
+        listing = list_folder(path)
+        if not listing.samples:
+            others = listing.describe_others() or "nothing"
+            raise DataError(f"the folder {printable(str(path))} holds no photo; it holds {others}")
+        yield from (Photo(printable(sample.name), "", EMPTY, path / sample.name) for sample in listing.samples)

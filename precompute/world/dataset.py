@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +42,13 @@ class WorldDataset:
     n_samples : int
     seed : int
         First seed word of the scenes.
+    cache : Path
+        The folder for what can be made again.
     """
 
     n_samples: int
     seed: int = HELD_OUT_SEED
+    cache: Path = field(default_factory=Path)
 
     def __post_init__(self) -> None:
         """Order the scenes by class, as folders would be."""
@@ -65,6 +69,16 @@ class WorldDataset:
     def class_names(self) -> tuple[str, ...]:
         """By class index."""
         return CLASS_NAMES
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing: nobody brought these images."""
+        return ()
+
+    @property
+    def grey(self) -> None:
+        """Nothing: all scenes are colours of 8 bits."""
+        return
 
     @property
     def part_names(self) -> tuple[str, ...]:
@@ -131,7 +145,7 @@ class WorldDataset:
         return order
 
 
-def open_world(config: Config) -> WorldDataset:
+def open_world(config: Config, cache: Path) -> WorldDataset:
     """Open the scenes of a config whose data set is the world.
 
     Raises
@@ -145,4 +159,4 @@ def open_world(config: Config) -> WorldDataset:
             f"{config.path}: dataset.n_samples is {config.dataset.n_samples}, expected at least {len(CLASS_NAMES)} so "
             f"that every class is shown; leave it out for {DEFAULT_SAMPLES}."
         )
-    return WorldDataset(n_samples)
+    return WorldDataset(n_samples, cache=cache)
