@@ -1,179 +1,206 @@
 """Check every number in every narrative of a finished atlas against its record.
 
 Run from the repository: ``python -m benchmarks.narrative_numbers --folder data/imagenet-sample``. It rests on the JSON
-files alone: each template is cut at its placeholders, the numbers are read out of the printed text between them, and
-each is compared with the value computed here from the record. Nothing of the program that wrote the text is used.
-Exits 1 where a number differs, or where a text holds a number that no placeholder stands for.
+files and the mined class sums alone: each number of a text says which quantity it is and of what; the quantity is
+computed here from the record, the printed digits are read back, and the two are compared at the printed precision.
+Nothing of the program that derived the facts or wrote the text is used. A text with a digit outside its numbers, or
+with one number twice, counts as a fault too. Exits 1 where there is one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-PLACEHOLDER = re.compile(r"\{([a-z_]+)(?::([CL][0-9.]+))?\}")
-NUMBER = re.compile(r"(?P<bound>[<>]\s)?(?P<sign>[+\u2212-])?(?P<digits>[0-9]+(?:[.,][0-9]+)?)(?P<percent>\s%)?")
-WORDS = {"class", "runner_up", "name", "layer", "place"}
-COUNTS = {"channel", "rank", "n_channels", "n_concepts", "n_others", "n_carrying"}
-DECIMALS = {"logit", "relevance", "relevance_sum", "activation"}
+from precompute.atlas.hdf5 import read_atlas
+from precompute.atlas.records import Atlas
+
 Record = dict[str, Any]
+NUMBER = re.compile(
+    r"(?P<sign>[+\u2212])?(?P<digits>\d[\d.,\u2019\u00a0\u202f]*\d|\d)(?P<exponent>\u00a0×\u00a010[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?"
+)
+SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+BELOW, ABOVE = re.compile("< |> −|less than|weniger als"), re.compile("> |< −|more than|mehr als")
 
 
 class Values:
-    """The values of one target's placeholders, from its record and the names.
+    """The quantities of one target, from its record and the mined atlas.
 
     Parameters
     ----------
     explanation, target : dict
         As in the JSON file.
-    names : mapping of concept key to dict
+    atlas : Atlas or None
+        For means by class and the accuracy of predictions.
     """
 
-    def __init__(self, explanation: Record, target: Record, names: dict[str, Record]) -> None:
-        self._target, self._names = target, names
-        others = [p for p in explanation["predictions"] if p["class_index"] != target["class_index"]]
-        self._rival = max(others, key=lambda p: (p["probability"], -p["class_index"]), default=None)
-        rival_index = self._rival["class_index"] if self._rival else None
-        self._rival_target = next((t for t in explanation["targets"] if t["class_index"] == rival_index), None)
-        self._layers = {f"L{number}": layer for number, layer in enumerate(target["layers"], start=1)}
-        shown = [c for layer in target["layers"] for c in sorted(layer["concepts"], key=lambda c: int(c["rank"]))]
-        self._concepts = {f"C{number}": concept for number, concept in enumerate(shown, start=1)}
+    def __init__(self, explanation: Record, target: Record, atlas: Atlas | None = None) -> None:
+        self._explanation, self._target, self._atlas = explanation, target, atlas
+        self._layers = {layer["layer"]: layer for layer in target["layers"]}
+        self._concepts = {c["concept"]: c for layer in target["layers"] for c in layer["concepts"]}
 
-    def of(self, field: str, key: str) -> float | None:
-        """Return the value of a numeric placeholder, None where the record has none."""
-        if key.startswith("L"):
-            return self._of_layer(field, self._layers[key])
-        if key.startswith("C"):
-            return self._of_sub_concept(field, key) if "." in key else self._of_concept(field, self._concepts[key])
-        rival = self._rival["probability"] if self._rival else None
-        values: Record = {"probability": self._target["probability"], "logit": self._target["logit"]}
-        return _number(values | {"runner_up_probability": rival}, field)
+    def of(self, name: str, of: list[str]) -> float:
+        """Compute a quantity; an unknown one is a fault of the narrative and raises KeyError."""
+        return float(self._COMPUTED[name](self, *of))
 
-    def _of_layer(self, field: str, layer: Record) -> float:
-        sign = 1 if self._target["logit"] >= 0 else -1
-        coverage = sum(abs(concept["share"]) for concept in layer["concepts"])
-        carrying = sum(share != 0 for share in layer["shares"]) - sum(c["share"] != 0 for c in layer["concepts"])
-        n_channels, n_concepts = len(layer["shares"]), len(layer["concepts"])
-        values = {
-            "coverage": coverage,
-            "uncovered": max(0.0, 1 - coverage),
-            "supporting": sum(abs(share) for share in layer["shares"] if share * sign > 0),
-            "opposing": sum(abs(share) for share in layer["shares"] if share * sign < 0),
-            "relevance_sum": layer["relevance_sum"],
-            "n_channels": n_channels,
-            "n_concepts": n_concepts,
-            "n_others": n_channels - n_concepts,
-            "n_carrying": carrying,
-        }
-        return float(values[field])
+    def _probability(self, index: str) -> float:
+        return float(next(p["probability"] for p in self._explanation["predictions"] if str(p["class_index"]) == index))
 
-    def _of_concept(self, field: str, concept: Record) -> float | None:
-        layer, channel = concept["concept"].rsplit(":", 1)
-        share = next(each for each in self._target["layers"] if each["layer"] == layer)["shares"][int(channel)]
-        if abs(share - concept["share"]) > 1e-12:
-            raise ValueError(f"{concept['concept']}: its share differs from the layer's list")
-        values = {
-            "channel": int(channel),
-            "rank": concept["rank"],
-            "share": share,
-            "magnitude": abs(share),
-            "relevance": concept["relevance"],
-            "activation": concept["activation"],
-            "area": concept["place"]["area"],
-            "runner_up_share": self._rival_share(layer, int(channel)),
-            "confidence": self._names.get(concept["concept"], {}).get("confidence"),
-        }
-        return _number(values, field)
+    def _share(self, key: str, target: Record | None = None) -> float:
+        layer, _, channel = key.rpartition(":")
+        found = next(each for each in (target or self._target)["layers"] if each["layer"] == layer)
+        return float(found["shares"][int(channel)])
 
-    def _of_sub_concept(self, field: str, key: str) -> float | None:
-        parent, _, number = key.partition(".")
-        below = sorted(self._concepts[parent]["sub_concepts"], key=lambda sub: (-abs(sub["share"]), sub["concept"]))
-        sub = below[int(number) - 1]
-        layer, channel = sub["concept"].rsplit(":", 1)
-        before = [each for each in below[: int(number) - 1] if each["concept"].rsplit(":", 1)[0] == layer]
-        values = {
-            "channel": int(channel),
-            "rank": len(before),
-            "share": sub["share"],
-            "magnitude": abs(sub["share"]),
-            "confidence": self._names.get(sub["concept"], {}).get("confidence"),
-        }
-        return _number(values, field)
+    def _rival_share(self, key: str, index: str) -> float:
+        return self._share(key, next(t for t in self._explanation["targets"] if str(t["class_index"]) == index))
 
-    def _rival_share(self, layer: str, channel: int) -> float | None:
-        found = [each for each in (self._rival_target or {"layers": []})["layers"] if each["layer"] == layer]
-        return found[0]["shares"][channel] if found else None
+    def _sub_share(self, key: str, below: str) -> float:
+        return float(next(s["share"] for s in self._concepts[key]["sub_concepts"] if s["concept"] == below))
+
+    def _mean_share(self, key: str, index: str) -> float:
+        assert self._atlas is not None
+        layer, _, channel = key.rpartition(":")
+        total = self._atlas.layers[layer].class_relevance[int(index), int(channel)]
+        return float(total / self._atlas.class_counts[int(index)])
+
+    def _class_samples(self, index: str) -> float:
+        assert self._atlas is not None
+        return float(self._atlas.class_counts[int(index)])
+
+    def _of_concept(self, key: str, field: str) -> float:
+        return float(self._concepts[key][field])
+
+    def _coverage(self, layer: str) -> float:
+        return sum(abs(concept["share"]) for concept in self._layers[layer]["concepts"])
+
+    def _side(self, layer: str, side: int) -> float:
+        sign = side * math.copysign(1, self._target["logit"])
+        return sum(abs(share) for share in self._layers[layer]["shares"] if share * sign > 0)
+
+    def _half(self, layer: str) -> int:
+        sizes, total, count = sorted((abs(share) for share in self._layers[layer]["shares"]), reverse=True), 0.0, 0
+        while total < 0.5 - 1e-9:
+            total += sizes[count]
+            count += 1
+        return count
+
+    def _carrying(self, layer: str) -> int:
+        found = self._layers[layer]
+        return sum(1 for share in found["shares"] if share) - sum(1 for c in found["concepts"] if c["share"])
+
+    def _band(self) -> tuple[float, float, int, int]:
+        assert self._atlas is not None
+        probability, samples = self._target["probability"], self._atlas.samples
+        edges = [0.0, 0.5, 0.8, 0.95]
+        least = max(edge for edge in edges if edge <= probability)
+        below = next((edge for edge in edges if edge > probability), 1.0)
+        rows = zip(samples.label.tolist(), samples.prediction.tolist(), samples.probability.tolist(), strict=True)
+        inside = [(label, said) for label, said, p in rows if label >= 0 and least <= p and (p < below or below == 1.0)]
+        return least, below, sum(label == said for label, said in inside), len(inside)
+
+    _COMPUTED: dict[str, Callable[..., float]] = {  # noqa: RUF012 - a table of methods, never changed
+        "probability": _probability,
+        "logit": lambda self, _: self._target["logit"],
+        "share": _share,
+        "share_sum": lambda self, *keys: sum(self._share(key) for key in keys),
+        "n_group": lambda _, *keys: len(keys),
+        "rival_share": _rival_share,
+        "sub_share": _sub_share,
+        "mean_share": _mean_share,
+        "class_samples": _class_samples,
+        "relevance": lambda self, key: self._of_concept(key, "relevance"),
+        "activation": lambda self, key: self._of_concept(key, "activation"),
+        "area": lambda self, key: self._concepts[key]["place"]["area"],
+        "channel": lambda _, key: int(key.rpartition(":")[2]),
+        "coverage": _coverage,
+        "rest": lambda self, layer: max(0.0, 1 - self._coverage(layer)),
+        "supporting": lambda self, layer: self._side(layer, 1),
+        "opposing": lambda self, layer: self._side(layer, -1),
+        "relevance_sum": lambda self, layer: self._layers[layer]["relevance_sum"],
+        "n_channels": lambda self, layer: len(self._layers[layer]["shares"]),
+        "n_concepts": lambda self, layer: len(self._layers[layer]["concepts"]),
+        "n_carrying": _carrying,
+        "n_half": _half,
+        "n_other_layers": lambda self: len(self._layers) - 1,
+        "band_least": lambda self: self._band()[0],
+        "band_below": lambda self: self._band()[1],
+        "band_right": lambda self: self._band()[2],
+        "band_samples": lambda self: self._band()[3],
+    }
 
 
-def _number(values: Record, field: str) -> float | None:
-    """Look a value up; an unknown field is a fault of the narrative and raises KeyError."""
-    return None if values[field] is None else float(values[field])
-
-
-def agrees(match: re.Match[str], field: str, value: float) -> bool:
-    """Tell whether a printed number is the value at the printed precision."""
-    digits = match["digits"].replace(",", ".")
-    printed = Decimal(digits) * (-1 if match["sign"] in ("\u2212", "-") else 1)
-    if bool(match["percent"]) != (field not in COUNTS | DECIMALS):
+def agrees(text: str, quantity: Record, language: str) -> bool:
+    """Tell whether a printed number is its quantity at the printed precision."""
+    match, unit, value = NUMBER.search(text), quantity["unit"], quantity["value"]
+    has_percent = "%" in text
+    if match is None or has_percent != (unit in ("share", "probability")):
         return False
-    exact = Decimal(value) * (100 if match["percent"] else 1)
-    if match["bound"]:
-        return (exact < printed) if match["bound"][0] == "<" else (exact > printed)
-    step = Decimal(1).scaleb(-len(digits.partition(".")[2])) if "." in digits else Decimal(0)
-    if field in COUNTS:
-        return exact == printed
-    noise = Decimal("1e-6")  # of sums of shares: 0 and 100 % are printed without decimals, for exact values
-    return abs(exact - printed) <= step / 2 + noise and (printed == 0 or (exact > 0) == (printed > 0))
+    mark = "," if language.startswith("de") else "."
+    whole, _, decimals = match["digits"].partition(mark)
+    printed = Decimal(f"{re.sub(r'[^0-9]', '', whole)}.{decimals or 0}")
+    step = Decimal(1).scaleb(-len(decimals))
+    if match["exponent"]:
+        power = int(match["exponent"].split("10")[1].translate(SUPERSCRIPTS))
+        printed, step = printed.scaleb(power), step.scaleb(power)
+    elif unit == "activation" and not decimals:  # four significant digits
+        step = Decimal(1).scaleb(max(0, len(re.sub(r"\D", "", whole)) - 4))
+    exact, plain = abs(Decimal(value)) * (100 if has_percent else 1), text.replace("\u00a0", " ")
+    if match["sign"] and (match["sign"] == "+") != (value > 0):
+        return False
+    if BELOW.match(plain):
+        return 0 < exact < printed
+    if ABOVE.match(plain):
+        return exact > printed
+    is_zero = printed == 0
+    return abs(exact - printed) <= step / 2 + Decimal("1e-6") and (not is_zero or exact <= Decimal("1e-10"))
 
 
-def faults_of(statement: Record, values: Values, counts: Counter[str]) -> list[str]:
-    """Compare the numbers of one statement; adds to the counts by field."""
-    template, text = statement["template"].strip(), statement["text"]
-    parts = [part for part in re.split(r"(\{[^{}]*\})", template) if part]
-    pattern = "".join(_piece(part) for part in parts)
-    found = re.fullmatch(pattern, text, re.IGNORECASE | re.DOTALL)
-    if not found:
-        return [f"{text!r} was not made from {template!r}"]
-    numeric = [m for m in PLACEHOLDER.finditer(template) if m[1] not in WORDS]
-    faults = [f"{part!r} holds a digit" for part in parts if part[0] != "{" and re.search(r"\d", part)]
-    for placeholder, piece in zip(numeric, found.groups(), strict=True):
-        field, value = placeholder[1], values.of(placeholder[1], placeholder[2] or "")
-        match = NUMBER.fullmatch(piece)
-        counts[field] += 1
-        if match is None or value is None or not agrees(match, field, value):
-            faults.append(f"{piece!r} in {text!r}: {placeholder[0]} is {value!r}")
-    return faults
+def pieces_of(narrative: Record) -> Iterator[Record]:
+    """List the pieces of all sentences and tables of a narrative."""
+    statements = [narrative["headline"], *(s for p in narrative["paragraphs"] for s in p["statements"])]
+    yield from (piece for statement in statements for piece in statement["pieces"])
+    for table in (paragraph["table"] for paragraph in narrative["paragraphs"] if paragraph["table"]):
+        yield from (piece for row in table["rows"] for cell in row for piece in cell)
 
 
-def _piece(part: str) -> str:
-    placeholder = PLACEHOLDER.fullmatch(part)
-    if placeholder is None:
-        return re.escape(part)
-    return r".+?" if placeholder[1] in WORDS else r"((?:[<>]\s)?[+\u2212-]?[0-9]+(?:[.,][0-9]+)?(?:\s%)?)"
+def faults_of(narrative: Record, values: Values, counts: Counter[str]) -> list[str]:
+    """Compare the numbers of one narrative; adds to the counts by quantity."""
+    faults, seen = [], Counter[tuple[str, ...]]()
+    for piece in pieces_of(narrative):
+        quantity = piece["quantity"]
+        if quantity is None:
+            if piece["kind"] == "text" and re.search(r"\d", piece["text"]):
+                faults.append(f"{piece['text']!r} holds a digit that belongs to nothing")
+            continue
+        counts[quantity["name"]] += 1
+        seen[(quantity["name"], *quantity["of"])] += quantity["unit"] != "count"
+        value = values.of(quantity["name"], quantity["of"])
+        is_equal = math.isclose(value, quantity["value"], rel_tol=1e-12, abs_tol=1e-12)
+        if not is_equal or not agrees(piece["text"], quantity, narrative["language"]):
+            faults.append(f"{piece['text']!r} stands for {quantity}, which is {value!r}")
+    return faults + [f"{key} is printed {number} times" for key, number in seen.items() if number > 1]
 
 
 def check(folder: Path) -> int:
     """Check one atlas folder, print the counts, and return the number of faults."""
-    lines = (
-        (folder / "names.jsonl").read_text(encoding="utf-8").split("\n") if (folder / "names.jsonl").exists() else []
-    )
-    names = {name["concept"]: name for name in map(json.loads, filter(None, lines))}
+    atlas = read_atlas(folder / "atlas.h5") if (folder / "atlas.h5").exists() else None
     counts, narratives, faults = Counter[str](), Counter[str](), list[str]()
     paths = sorted((folder / "explanations").glob("*.json"))
     for path in paths:
         explanation = json.loads(path.read_text(encoding="utf-8"))
         for target in explanation["targets"]:
-            values = Values(explanation, target, names)
+            values = Values(explanation, target, atlas)
             for narrative in target["narratives"]:
-                narratives[f"{narrative['audience']}, {narrative['author']}"] += 1
-                for statement in narrative["statements"]:
-                    faults += [f"{path.name}: {fault}" for fault in faults_of(statement, values, counts)]
+                narratives[f"{narrative['audience']}, {narrative['language']}, {narrative['planner']}"] += 1
+                faults += [f"{path.name}: {fault}" for fault in faults_of(narrative, values, counts)]
     print(f"{len(paths)} photos, {narratives.total()} narratives: {dict(narratives)}")
     print(f"{counts.total()} numbers: {dict(counts.most_common())}")
     print(f"{len(faults)} numbers that differ from the record", *faults[:20], sep="\n  ")

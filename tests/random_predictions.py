@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -47,6 +48,14 @@ class RandomPrediction:
             usual=self.usual,
             accuracy=self.accuracy,
         )
+
+    def atlas(self) -> SimpleNamespace | None:
+        """Give the means in the form in which an atlas stores them: sums and counts."""
+        if self.usual is None:
+            return None
+        counts = self.usual.counts[:, None]
+        layers = {name: SimpleNamespace(class_relevance=means * counts) for name, means in self.usual.means.items()}
+        return SimpleNamespace(layers=layers, class_counts=self.usual.counts)
 
 
 def random_prediction(seed: int) -> RandomPrediction:

@@ -75,11 +75,15 @@ def task_of(body: Mapping[str, Any]) -> str:
     if schema:
         return str(schema["name"])
     text = "\n".join(texts(body))
+    if '"left_out"' in text:
+        return "planning"
     return "naming" if '"second_name"' in text else "scoring" if '"probability"' in text else "unknown"
 
 
 def plausible_answer(body: dict[str, Any]) -> Any:
-    """Answer as an obedient model that sees nothing: a name, or one probability, from the digest of the pictures."""
+    """Answer as an obedient model that sees nothing: a name, a probability or a plan, from the request's digest."""
+    if task_of(body) == "planning":
+        return plausible_plan(texts(body))
     chance = random.Random(sha256(pictures(body)))
     if task_of(body) == "scoring":
         numbers = sorted({int(n) for n in re.findall(r"\btiles? (?:0 to )?(\d+)", "\n".join(texts(body)))} or {0})
@@ -93,6 +97,21 @@ def plausible_answer(body: dict[str, Any]) -> Any:
         "outliers": [],
         "confidence": round(chance.random(), 2),
         "second_name": "",
+    }
+
+
+def plausible_plan(asked: list[str]) -> Any:
+    """Plan as a model that reads the codes alone: what must be told, and some of the rest, in any order."""
+    facts = re.findall(r"^- ([a-z]{3})( \(must be told\))?: ", "\n".join(asked), re.MULTILINE)
+    chance = random.Random(sha256(asked))
+    chosen = [code for code, must in facts if must or chance.random() < 0.3]
+    sentences = [{"facts": [code], "relation": chance.choice(("also", "but", "same"))} for code in chosen]
+    middle = len(sentences) // 2
+    return {
+        "reasoning": "First what must be told.",
+        "headline": sentences[0],
+        "paragraphs": [{"sentences": sentences[1:middle]}, {"sentences": sentences[middle:]}],
+        "left_out": [code for code, _ in facts if code not in chosen],
     }
 
 
@@ -114,7 +133,8 @@ def spoiled(answer: Any, fault: str) -> str:
 
 def _replaced(value: Any, *, ids: bool) -> Any:
     if isinstance(value, dict):
-        return {key: [9999] if ids and key == "outliers" else _replaced(v, ids=ids) for key, v in value.items()}
+        unknown = {"outliers": [9999], "facts": ["zzzz"]} if ids else {}
+        return {key: unknown.get(key, _replaced(v, ids=ids)) for key, v in value.items()}
     if isinstance(value, list):
         return [_replaced(v, ids=ids) for v in value]
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -26,8 +26,12 @@ from precompute.atlas.records import (
     LayerTruth,
     ModelTruth,
     Narrative,
+    NarrativeTable,
+    Paragraph,
+    Piece,
     Place,
     Prediction,
+    Quantity,
     RankingTable,
     ReceptiveField,
     Reference,
@@ -267,16 +271,23 @@ def _layer_explanation(atlas: Atlas, layer: str, rng: np.random.Generator, stem:
 
 
 def _narratives(atlas: Atlas, layer: str, *, hostile: bool) -> tuple[Narrative, ...]:
-    name = hostile_or(f"{PARTS[0]} of {CLASSES[0]}", hostile)
-    cited = f"{layer}:0"
-    plain = Statement("It looked at {name}.", f"It looked first at the {name}, low in the picture.", (cited,))
-    more = Statement("Sure.", hostile_or("It is rather sure. It did not use the background.", hostile))
-    refusal = Refusal(hostile_or("a digit outside a placeholder", hostile), hostile_or('{"text": "42 %"}', hostile), 0)
+    name = Piece("concept", hostile_or(f"{PARTS[0]} of {CLASSES[0]}", hostile), concept=f"{layer}:0")
+    share = Piece("number", "12.3\u00a0%", quantity=Quantity("share", (f"{layer}:0",), 0.1234))
+    target = Piece("class", hostile_or(CLASSES[0], hostile), class_index=0)
+    plain = Statement(
+        (Piece("text", "It looked first at the "), name, Piece("text", ", low in the picture.")), ("lead:C1",)
+    )
+    more = Statement(
+        (Piece("text", "It is rather sure of "), target, Piece("text", ". It did not use the background."))
+    )
+    leads = Statement(
+        (Piece("text", f"In {layer}, "), name, Piece("text", " leads with a positive share.")), ("lead:C1",)
+    )
+    table = NarrativeTable((Piece("text", "Concepts"),), ("Concept", "Share"), (((name,), (share,)),))
+    refusal = Refusal(hostile_or("there is no fact 'xyz'", hostile), hostile_or('{"text": "42 %"}', hostile), 0)
     return (
-        Narrative(
-            "expert", "generated", (Statement("x", f"In {layer}, {name} leads with a positive share.", (cited,)), more)
-        ),
-        Narrative("stakeholder", "llm:tiny-vision", (plain, more), refusals=(refusal,)),
+        Narrative("expert", "built-in", more, (Paragraph((leads,)), Paragraph(table=table))),
+        Narrative("stakeholder", "llm:tiny-vision", more, (Paragraph((plain,)),), refusals=(refusal,)),
     )
 
 

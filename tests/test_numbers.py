@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from precompute.atlas import numbers
+from precompute.atlas.records import Quantity
 from precompute.naming.traits import COLOURS, find_colour
-from precompute.narratives.languages import find_language
-from precompute.narratives.placeholders import numbers_in, render
+from precompute.narratives.wording import Slots, find_wording
 from sitegen import charts
 from sitegen.render import make_environment
-from tests.narrative_table import table
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,7 +117,7 @@ def test_each_language_has_its_own_marks(language, share, logit, things):
 
 def test_pages_narratives_and_names_print_the_same_value_alike():
     page = make_environment().from_string("{{ value | percent }}").render(value=0.004)
-    narrative = render("{probability}", table(probability=0.004), find_language("en"))
+    narrative = find_wording("en", "expert", 1).printed(Quantity("share", (), 0.004))
     appearance = _Appearance(np.eye(len(COLOURS))[0] * 0.996 + 0.004 / len(COLOURS))
     trait = find_colour([appearance] * 4)
     assert page == narrative == numbers.percent(0.004)
@@ -130,12 +129,12 @@ class _Appearance:
         self.colours = colours
 
 
-def test_a_count_in_a_narrative_is_grouped_as_on_a_page_and_read_back():
-    made = table(n_channels=1408)
+def test_a_count_in_a_narrative_is_grouped_as_on_a_page():
     for language, printed in (("en", "1,408"), ("de", "1.408")):
-        text = render("{n_channels:L1}", made, find_language(language))
-        assert text == printed
-        assert [number.value for number in numbers_in(text)] == [1408]
+        wording, slots = find_wording(language, "expert", 1), Slots()
+        count = wording.number(slots, Quantity("n_channels", (), 1408, "count"))
+        text = wording.format("column-rival", {"runner_up": count})
+        assert printed in "".join(piece.text for piece in slots.pieces(text))
 
 
 def test_no_other_module_formats_a_number_for_readers():

@@ -1,4 +1,4 @@
-"""Records of explanations: the numbers of one photo and the words about them. Import them from `records`."""
+"""Records of explanations: the numbers of one photo. Import them from `records`; the words are in `narrated`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .mined import Box
+from .narrated import Fact, Narrative
 
 
 @dataclass(frozen=True)
@@ -104,58 +105,6 @@ class LayerExplanation:
 
 
 @dataclass(frozen=True)
-class Statement:
-    """One sentence of a narrative.
-
-    Attributes
-    ----------
-    template : str
-        As written by its author: prose with placeholders, no digit outside them.
-    text : str
-        With the values filled in by the renderer. Hostile until escaped.
-    concepts : tuple of str
-        Keys of the concepts cited.
-    """
-
-    template: str
-    text: str
-    concepts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A reply of a language model that was not let through, and why."""
-
-    reason: str
-    reply: str
-    attempt: int
-
-
-@dataclass(frozen=True)
-class Narrative:
-    """The words of one explanation for one audience.
-
-    Attributes
-    ----------
-    audience : str
-    author : str
-        ``generated`` or ``llm:<model>``.
-    statements : tuple of Statement
-    language : str
-    prompt_digest : str
-    refusals : tuple of Refusal
-        Replies refused on the way; shown to the reader.
-    """
-
-    audience: str
-    author: str
-    statements: tuple[Statement, ...]
-    language: str = "en"
-    prompt_digest: str = ""
-    refusals: tuple[Refusal, ...] = ()
-
-
-@dataclass(frozen=True)
 class TargetExplanation:
     """Why one class of one photo got its score.
 
@@ -170,6 +119,8 @@ class TargetExplanation:
     heatmap, overlay : str
         Files of the unconditional heatmap.
     heatmap_scale : float
+    facts : tuple of Fact
+        Everything that is true of it and that a narrative may say.
     narratives : tuple of Narrative
     """
 
@@ -181,6 +132,7 @@ class TargetExplanation:
     heatmap: str = ""
     heatmap_scale: float = 0.0
     overlay: str = ""
+    facts: tuple[Fact, ...] = ()
     narratives: tuple[Narrative, ...] = ()
 
 
@@ -219,7 +171,7 @@ class Explanation:
         Of everything that the numbers depend on.
     """
 
-    FILE_FORMAT: ClassVar[tuple[str, int]] = ("explanation", 1)
+    FILE_FORMAT: ClassVar[tuple[str, int]] = ("explanation", 2)
 
     id: str
     photo_name: str

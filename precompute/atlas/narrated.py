@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Unit = Literal["share", "probability", "score", "count"]
-"""A share or a probability is a fraction of 1; a score is in units of the logit or of an activation."""
+Unit = Literal["share", "probability", "score", "activation", "count", "index"]
+"""A share or a probability is a fraction of 1; a score is in units of the logit; an index is a place in a list."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Quantity:
     of : tuple of str
         The concepts (keys), layers or classes (indices as text) that it belongs to; empty for the prediction itself.
     value : float
-        Never rounded.
-    unit : {"share", "probability", "score", "count"}
+        Signed, never rounded. A sentence prints a share without its sign, which it tells in words.
+    unit : {"share", "probability", "score", "activation", "count", "index"}
     """
 
     name: str

@@ -22,8 +22,8 @@ NOISE = 1e-12
 ENGLISH = "en"
 
 
-def percent(fraction: float | None, language: str = ENGLISH) -> str:
-    """Print a fraction as percent with one decimal; a value that is neither 0 nor 100 % is never printed as that.
+def percent(fraction: float | None, language: str = ENGLISH, decimals: int = 1) -> str:
+    """Print a fraction as percent; a value that is neither 0 nor 100 % is never printed as that.
 
     Examples: ``0.0897`` gives ``9.0 %``, ``4e-4`` gives ``< 0.1 %``, ``-4e-4`` gives ``> −0.1 %``.
 
@@ -33,8 +33,9 @@ def percent(fraction: float | None, language: str = ENGLISH) -> str:
         1 is 100 %.
     language : str
         Code such as ``de`` or ``de-CH``; one that Babel does not know has English marks.
+    decimals : int
     """
-    return _percent(fraction, "", language)
+    return _percent(fraction, "", language, decimals)
 
 
 def signed_percent(fraction: float | None, language: str = ENGLISH) -> str:
@@ -88,7 +89,7 @@ def plural(value: int, one: str, many: str = "") -> str:
     return f"{count(value)}{NO_BREAK}{one if value == 1 else many or one + 's'}"
 
 
-def _percent(fraction: float | None, plus: str, language: str) -> str:
+def _percent(fraction: float | None, plus: str, language: str, decimals: int = 1) -> str:
     unit = f"{NO_BREAK}%"
     if fraction is None or not math.isfinite(fraction):
         return UNKNOWN
@@ -96,7 +97,7 @@ def _percent(fraction: float | None, plus: str, language: str) -> str:
         return f"0{unit}"
     if abs(abs(fraction) - 1) <= NOISE:
         return f"{MINUS if fraction < 0 else plus}100{unit}"
-    return _bounded(fraction, 100, 1, language, whole=1.0, plus=plus) + unit
+    return _bounded(fraction, 100, decimals, language, whole=1.0, plus=plus) + unit
 
 
 def _bounded(

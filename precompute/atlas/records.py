@@ -10,11 +10,8 @@ from .explained import (
     ConceptAttribution,
     Explanation,
     LayerExplanation,
-    Narrative,
     Place,
     Prediction,
-    Refusal,
-    Statement,
     SubConcept,
     TargetExplanation,
 )
@@ -40,7 +37,7 @@ from .named import (
     ConceptName,
     ConceptScore,
 )
-from .narrated import Fact, Quantity
+from .narrated import Fact, Narrative, NarrativeTable, Paragraph, Piece, Quantity, Refusal, Statement
 from .scored import (
     ConceptTruth,
     LayerTruth,
@@ -71,6 +68,9 @@ __all__ = [
     "LayerTruth",
     "ModelTruth",
     "Narrative",
+    "NarrativeTable",
+    "Paragraph",
+    "Piece",
     "Place",
     "Prediction",
     "Quantity",

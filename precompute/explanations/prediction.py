@@ -361,7 +361,7 @@ class _Builder:
 
 
 def _usable(name: ConceptName | None) -> ConceptName | None:
-    return name if name and not name.failure and name.name.strip() else None
+    return name if name and name.is_named else None
 
 
 def _sign(value: float) -> int:

@@ -28,7 +28,7 @@ UNUSUAL_FACTOR = 1.5
 UNUSUAL_STEP = 0.05
 """A share is unusual that is this many times its mean (or the other way round) and differs by this much."""
 NEXT_TO_NOTHING = 0.005
-"""Below this a mean is not told as a number, but as less than one percent."""
+"""A mean of less than this, on either side, is next to nothing."""
 LEADING_MEAN = 0.1
 """Least mean share of a concept that is called usual for a class."""
 ABSENT_FACTOR = 0.25
@@ -126,7 +126,7 @@ def _verdict(table: PredictionTable) -> Iterator[Fact]:
         classes={"class": table.target.index},
         words={"verdict": verdict},
         must=verdict != "right",
-        polarity=1 if verdict == "right" else -1,
+        polarity={"right": 1, "wrong": -1, "missed": 0}[verdict],
     )
 
 
@@ -146,13 +146,19 @@ def _runner_up(table: PredictionTable) -> Iterator[Fact]:
             )
         },
         words={"margin": margin},
+        must=table.is_predicted and margin == "close",
         polarity=-1 if margin in ("above", "close") else 0,
     )
 
 
-@_kind("doubt", "decision", "the probability is below one half", "all other classes together are more probable")
+@_kind(
+    "doubt",
+    "decision",
+    "the prediction has a probability below one half",
+    "all other classes together are more probable",
+)
 def _doubt(table: PredictionTable) -> Iterator[Fact]:
-    if table.probability < 0.5:
+    if table.is_predicted and table.probability < 0.5:
         yield Fact("doubt", "doubt", classes={"class": table.target.index}, must=True, polarity=-1)
 
 
@@ -310,7 +316,7 @@ def _built_from(table: PredictionTable) -> Iterator[Fact]:
             shown = row.below[:2]
             if shown and row.share:
                 numbers = {
-                    f"sub_{number}": Quantity("sub_share", (row.key, sub.key), abs(sub.share))
+                    f"sub_{number}": Quantity("sub_share", (row.key, sub.key), sub.share)
                     for number, sub in enumerate(shown, start=1)
                 }
                 concepts = (row.key, *(sub.key for sub in shown))
@@ -334,10 +340,11 @@ def _usual(table: PredictionTable) -> Iterator[Fact]:
         level = _level(strength, mean)
         if not row.direction or max(strength, mean) < WORTH_TELLING or not level:
             continue
-        numbers = {"share": _share(row)}
-        if mean >= NEXT_TO_NOTHING:
-            numbers["mean"] = Quantity("mean_share", (row.key, str(table.target.index)), mean)
-        numbers["n_samples"] = _class_samples(table, usual.n_samples)
+        numbers = {
+            "share": _share(row),
+            "mean": Quantity("mean_share", (row.key, str(table.target.index)), usual.mean),
+            "n_samples": _class_samples(table, usual.n_samples),
+        }
         yield Fact(
             id=f"usual:{row.id}",
             kind="usual",
@@ -345,9 +352,14 @@ def _usual(table: PredictionTable) -> Iterator[Fact]:
             concepts=(row.key,),
             classes={"class": table.target.index},
             numbers=numbers,
-            words={"level": level, "average": "some" if "mean" in numbers else "little", **_direction(table, row)},
+            words={"level": level, "average": _average(mean), **_direction(table, row)},
             polarity=1 if level == "same" else -1,
         )
+
+
+def _average(mean: float) -> str:
+    """Say on which side a mean is, as seen from a concept's own side."""
+    return "some" if mean >= NEXT_TO_NOTHING else "opposite" if mean <= -NEXT_TO_NOTHING else "little"
 
 
 def _level(share: float, mean: float) -> str:
@@ -384,9 +396,10 @@ def _other_class(table: PredictionTable) -> Iterator[Fact]:
         if row.direction <= 0 or abs(row.share) < WORTH_TELLING or usual.other is None:
             continue
         if usual.other_mean >= max(LEADING_MEAN, OTHER_CLASS_FACTOR * here):
-            numbers = {"other_mean": Quantity("mean_share", (row.key, str(usual.other.index)), usual.other_mean)}
-            if here >= NEXT_TO_NOTHING:
-                numbers["mean"] = Quantity("mean_share", (row.key, str(table.target.index)), here)
+            numbers = {
+                "other_mean": Quantity("mean_share", (row.key, str(usual.other.index)), usual.other_mean),
+                "mean": Quantity("mean_share", (row.key, str(table.target.index)), usual.mean),
+            }
             yield Fact(
                 id=f"other_class:{row.id}",
                 kind="other_class",
@@ -394,7 +407,7 @@ def _other_class(table: PredictionTable) -> Iterator[Fact]:
                 concepts=(row.key,),
                 classes={"class": table.target.index, "other": usual.other.index},
                 numbers=numbers,
-                words={"average": "some" if "mean" in numbers else "little"},
+                words={"average": _average(usual.mean)},
                 polarity=-1,
             )
 
@@ -421,7 +434,7 @@ def _absent(table: PredictionTable) -> Iterator[Fact]:
                 classes={"class": table.target.index},
                 numbers={
                     "mean": Quantity("mean_share", (leader.key, str(table.target.index)), leader.mean),
-                    "share": Quantity("share", (leader.key,), abs(leader.share)),
+                    "share": Quantity("share", (leader.key,), leader.share),
                 },
                 words={"here": "against" if against else "for" if leader.share else "none"},
                 polarity=-1,
@@ -469,7 +482,7 @@ def _coverage(table: PredictionTable) -> Iterator[Fact]:
                 "n_concepts": Quantity("n_concepts", (layer.layer,), len(layer.concepts), "count"),
                 "n_others": Quantity("n_carrying", (layer.layer,), layer.n_carrying, "count"),
                 "coverage": Quantity("coverage", (layer.layer,), layer.coverage),
-                "rest": Quantity("rest", (layer.layer,), max(0.0, 1 - layer.coverage)),
+                "rest_share": Quantity("rest", (layer.layer,), max(0.0, 1 - layer.coverage)),
             }
             words = {"rest": "none" if layer.n_carrying == 0 else "some"}
             must = _is_main(table, layer)
@@ -650,7 +663,7 @@ def _group(table: PredictionTable, kind: str, layer: LayerRow, rows: Sequence[Co
         classes={"class": table.target.index},
         numbers={
             "n": Quantity("n_group", keys, len(rows), "count"),
-            "sum": Quantity("share_sum", keys, sum(abs(row.share) for row in rows)),
+            "sum": Quantity("share_sum", keys, sum(row.share for row in rows)),
         },
         words={"place": rows[0].place, **_direction(table, rows[0])},
         polarity=_polarity(table, rows[0]),
@@ -684,7 +697,7 @@ def _against_rival(table: PredictionTable, kind: str, layer: LayerRow, row: Conc
         classes={"class": table.target.index, "runner_up": rival.index},
         numbers={
             "share": _share(row),
-            "rival_share": Quantity("rival_share", (row.key, str(rival.index)), abs(rival_share)),
+            "rival_share": Quantity("rival_share", (row.key, str(rival.index)), rival_share),
         },
         words={"rival_side": side},
         polarity=1 if kind == "contrast" else -1,
@@ -723,7 +736,7 @@ def _with_must(fact: Fact, *, must: bool) -> Fact:
 
 
 def _share(row: ConceptRow) -> Quantity:
-    return Quantity("share", (row.key,), abs(row.share))
+    return Quantity("share", (row.key,), row.share)
 
 
 def _class_samples(table: PredictionTable, number: int) -> Quantity:
@@ -747,5 +760,4 @@ def _is_of_kind(table: PredictionTable, row: ConceptRow, kind: str) -> bool:
 
 def _maker(table: PredictionTable, key: str) -> str:
     name = table.name(key)
-    author = name.author.partition(":")[0] if name else ""
-    return author if author in ("", "offline", "llm") else "person"
+    return {"recorded": "llm"}.get(name.by.kind, name.by.kind) if name else ""

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import PIL.Image
@@ -17,12 +18,14 @@ import PIL.Image
 from precompute.atlas.evenly import spread_evenly
 from precompute.atlas.files import write_bytes
 from precompute.atlas.folder import Workspace, read_names
+from precompute.atlas.hdf5 import read_atlas
 from precompute.atlas.json_records import read_json, write_json
-from precompute.atlas.records import EMPTY, ConceptName, Explanation, Narrative, TargetExplanation
+from precompute.atlas.records import EMPTY, Atlas, ConceptName, Explanation, Narrative, TargetExplanation
 from precompute.config import Config, resolve_path
 from precompute.errors import DataError, NamerError, StoreError
 from precompute.explanations.attribution import explain_photo, explanation_digest, explanation_id
-from precompute.explanations.table import ExplanationTable, build_table
+from precompute.explanations.prediction import PredictionTable, build_prediction
+from precompute.explanations.usual import UsualShares, accuracy_at, usual_shares
 from precompute.images.dataset import load_photo
 from precompute.images.listing import list_folder, printable
 from precompute.inputs import Inputs
@@ -30,9 +33,10 @@ from precompute.llm.asking import ask_all
 from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
 from precompute.llm.prompts import load_prompt
-from precompute.llm.request import Request
-from precompute.narratives.languages import KNOWN_LANGUAGES, find_language
-from precompute.narratives.narrator import generate, narrate, prompt_values
+from precompute.narratives.audiences import find_audience
+from precompute.narratives.facts import derive_facts
+from precompute.narratives.planner import PROMPT, Commission, plan_and_narrate
+from precompute.narratives.wording import Wording, find_wording, languages
 from precompute.progress import Reporter
 from precompute.provenance import digest_of, digest_package
 
@@ -51,7 +55,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Unworded:
-    """A finished explanation whose words a language model has yet to write."""
+    """A finished explanation whose texts a language model has yet to plan."""
 
     path: Path
     key: str
@@ -60,12 +64,11 @@ class Unworded:
 
 @dataclass(frozen=True)
 class Wanted:
-    """One narrative to ask for; `place` is its target and its audience by position."""
+    """One text to have planned; `place` is its target and its audience by position."""
 
     explanation: Unworded
     place: tuple[int, int]
-    table: ExplanationTable
-    audience: str
+    commission: Commission
 
 
 class ExplanationStage:
@@ -77,7 +80,7 @@ class ExplanationStage:
     workspace : Workspace
     reporter : Reporter
     client : LlmClient, optional
-        Writes the narratives; without it they are generated.
+        Plans the texts; without it the built-in plan is worded.
     """
 
     def __init__(
@@ -95,14 +98,14 @@ class ExplanationStage:
         DataError
             A photo from outside cannot be read.
         NamerError
-            The language model cannot be used; explanations have generated words until it can.
+            The language model cannot be used; texts follow the built-in plan until it can.
         """
         written, n_new, unworded = self._compute_numbers(extra)
         unworded += self._word_earlier(written)
-        if unworded and self._client is not None:
-            self._ask_for_words(self._client, unworded)
-        elif unworded:
+        if unworded:
             self._tell_language()
+            if self._client is not None:
+                self._ask_for_plans(self._client, unworded)
         self._reporter.say(f"explained {self._workspace.explanations}: {len(written)} photos, {n_new} of them anew")
         return written
 
@@ -117,7 +120,7 @@ class ExplanationStage:
         if self._client is None:
             raise NamerError(NOT_ENABLED)
         _, _, unworded = self._compute_numbers(extra)
-        return self._client.estimate(map(self._request, self._wanted(unworded)))
+        return self._client.estimate(wanted.commission.request() for wanted in self._wanted(unworded))
 
     # --- numbers -----------------------------------------------------------------------------------------------
 
@@ -146,12 +149,12 @@ class ExplanationStage:
         return path, self._word(path, explanation, wording, is_new=kept is None)
 
     def _word(self, path: Path, explanation: Explanation, wording: str, *, is_new: bool) -> Unworded | None:
-        """Generate the words that are missing; with a language model to come too, so that no file lacks one."""
+        """Word what is not worded yet; with a language model to come too, so that no file lacks a text."""
         state = digest_of([explanation.digest, wording])
         if not is_new and self._workspace.recall(f"explanation {path.stem}") == state:
             return None
         if is_new or self._client is None:
-            write_json(path, self._with_generated_words(explanation))
+            write_json(path, self._worded(explanation))
         if self._client is None:
             self._workspace.remember(f"explanation {path.stem}", state)
         return Unworded(path, path.stem, state)
@@ -213,20 +216,33 @@ class ExplanationStage:
 
     # --- words -------------------------------------------------------------------------------------------------
 
-    def _with_generated_words(self, explanation: Explanation) -> Explanation:
-        audiences, language = self._config.explaining.audiences, self._config.explaining.language
+    def _worded(self, explanation: Explanation) -> Explanation:
+        """Derive the facts of every target and word them by the built-in plan."""
 
         def worded(target: TargetExplanation) -> TargetExplanation:
-            table = self._table(explanation, target)
-            narratives = tuple(generate(table, audience, language) for audience in audiences)
-            return dataclasses.replace(target, narratives=narratives)
+            commissions = list(self._commissions(explanation, target))
+            facts = commissions[0].facts if commissions else ()
+            narratives = tuple(commission.narrate() for commission in commissions)
+            return dataclasses.replace(target, facts=facts, narratives=narratives)
 
         return dataclasses.replace(explanation, targets=tuple(worded(target) for target in explanation.targets))
 
-    def _ask_for_words(self, client: LlmClient, unworded: Sequence[Unworded]) -> None:
-        """Ask for the narratives of all photos, targets and audiences at once; write each photo when it is complete."""
+    def _commissions(
+        self, explanation: Explanation, target: TargetExplanation, pictures: tuple[bytes, ...] = ()
+    ) -> Iterator[Commission]:
+        """List the texts of one target, one for each audience."""
+        table = self._table(explanation, target)
+        facts = derive_facts(table)
+        for name in self._config.explaining.audiences:
+            yield Commission(table, facts, find_audience(name), self._messages(name), pictures)
+
+    def _messages(self, audience: str) -> Wording:
+        return find_wording(self._config.explaining.language, audience, find_audience(audience).decimals)
+
+    def _ask_for_plans(self, client: LlmClient, unworded: Sequence[Unworded]) -> None:
+        """Ask for the plans of all photos, targets and audiences at once; write each photo when it is complete."""
         few = sampled(unworded)
-        requests = map(self._request, self._wanted(few))
+        requests = (wanted.commission.request() for wanted in self._wanted(few))
         announce(self._reporter, client, "narratives", requests, len(few) / len(unworded))
         found: dict[Unworded, dict[tuple[int, int], Narrative]] = {}
         with self._reporter.track("narratives", len(unworded), unit="photo") as advance:
@@ -239,14 +255,14 @@ class ExplanationStage:
 
     def _tell_language(self) -> None:
         code = self._config.explaining.language
-        if not find_language(code).sentences:
-            known = ", ".join(KNOWN_LANGUAGES)
-            self._reporter.say(f"language  {code!r}: generated sentences exist in {known} alone, so these are English")
+        spoken = {self._messages(audience).language for audience in self._config.explaining.audiences}
+        if any(code.lower().replace("_", "-").partition("-")[0] != each for each in spoken):
+            known = ", ".join(languages())
+            self._reporter.say(f"language  {code!r}: message files exist in {known} alone, so these are English")
 
     async def _ask(self, wanted: Wanted) -> tuple[Wanted, Narrative]:
         assert self._client is not None
-        language = self._config.explaining.language
-        return wanted, await narrate(wanted.table, wanted.audience, self._client, language)
+        return wanted, await plan_and_narrate(wanted.commission, self._client)
 
     def _complete(self, unworded: Unworded, narratives: Mapping[tuple[int, int], Narrative]) -> bool:
         """Write an explanation once all its narratives are there."""
@@ -262,23 +278,35 @@ class ExplanationStage:
         return True
 
     def _wanted(self, unworded: Sequence[Unworded]) -> Iterator[Wanted]:
-        """List the narratives to ask for; each explanation is read when its turn comes."""
+        """List the texts to have planned; each explanation is read when its turn comes."""
         for waiting in unworded:
             explanation = read_json(waiting.path, Explanation)
             for index, target in enumerate(explanation.targets):
-                table = self._table(explanation, target)
-                for place, audience in enumerate(self._config.explaining.audiences):
-                    yield Wanted(waiting, (index, place), table, audience)
+                pictures = _pictures(waiting.path.with_suffix(""), explanation, target)
+                for place, commission in enumerate(self._commissions(explanation, target, pictures)):
+                    yield Wanted(waiting, (index, place), commission)
 
-    def _request(self, wanted: Wanted) -> Request:
-        """Make the first request of a narrative, for an estimate."""
-        prompt = load_prompt(f"explaining/{wanted.audience}")
-        language = find_language(self._config.explaining.language)
-        system, user = prompt.render(**prompt_values(wanted.table, language))
-        return Request(f"explaining/{wanted.audience}", system, user, schema=prompt.schema)
+    def _table(self, explanation: Explanation, target: TargetExplanation) -> PredictionTable:
+        atlas = self._atlas
+        return build_prediction(
+            explanation,
+            target,
+            self._names,
+            class_names=self._inputs.class_names,
+            usual=self._usual,
+            accuracy=accuracy_at(atlas, target.probability) if atlas else None,
+        )
 
-    def _table(self, explanation: Explanation, target: TargetExplanation) -> ExplanationTable:
-        return build_table(explanation, target, self._names, self._inputs.class_names)
+    @cached_property
+    def _atlas(self) -> Atlas | None:
+        return read_atlas(self._workspace.atlas) if self._workspace.atlas.exists() else None
+
+    @cached_property
+    def _usual(self) -> UsualShares | None:
+        """What is usual; None where scores are no shares, or nothing was mined."""
+        relevance = self._config.relevance
+        are_shares = relevance.normalised and relevance.max_target == "sum"
+        return usual_shares(self._atlas) if self._atlas and are_shares else None
 
     def _wording(self) -> str:
         """Digest of everything that the words depend on besides the numbers."""
@@ -286,13 +314,13 @@ class ExplanationStage:
         said = sorted(
             (name.concept, name.name, name.author, name.kind, name.second_name, name.confidence) for name in names
         )
-        author: list[object] = ["generated"]
+        author: list[object] = ["built-in"]
         if llm.enabled:
-            prompts = [load_prompt(f"explaining/{audience}").digest for audience in explaining.audiences]
-            described = sorted((name.concept, name.description) for name in names)
-            author = [llm.model, llm.base_url, prompts, described]
-        program = digest_package("precompute")  # another one has other sentences, and other checks of a model's
-        return digest_of([explaining.language, explaining.audiences, program, *author, said])
+            author = [llm.model, llm.base_url, load_prompt(PROMPT).digest]
+        messages = [self._messages(audience).digest for audience in explaining.audiences]
+        program = digest_package("precompute")  # another one has other facts and other plans
+        has_usual = self._workspace.atlas.exists()
+        return digest_of([explaining.language, explaining.audiences, program, messages, has_usual, *author, said])
 
     # --- which photos ------------------------------------------------------------------------------------------
 
@@ -319,6 +347,13 @@ class ExplanationStage:
             return image, hashlib.sha256(photo.path.read_bytes()).hexdigest()
         image = self._inputs.dataset.load(photo.sample_index)
         return image, hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+
+
+def _pictures(folder: Path, explanation: Explanation, target: TargetExplanation) -> tuple[bytes, ...]:
+    """Read the photo and the overlays of the main layer's concepts."""
+    main = max(target.layers, key=lambda layer: abs(layer.relevance_sum), default=None)
+    names = [explanation.photo, *(concept.overlay for concept in (main.concepts if main else ()))]
+    return tuple((folder / name).read_bytes() for name in names)
 
 
 def _read_kept(path: Path, digest: str) -> Explanation | None:

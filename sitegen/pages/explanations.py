@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -15,7 +14,9 @@ from precompute.atlas.records import (
     Explanation,
     LayerExplanation,
     Narrative,
-    Statement,
+    NarrativeTable,
+    Paragraph,
+    Piece,
     TargetExplanation,
 )
 from sitegen import links
@@ -98,50 +99,55 @@ def in_reading_order(narratives: Sequence[Narrative]) -> list[Narrative]:
 
 
 def _narrative(catalogue: Catalogue, narrative: Narrative, root: str) -> dict[str, Any]:
+    def paragraph(item: Paragraph) -> dict[str, Any]:
+        statements = Markup(" ").join(print_pieces(catalogue, each.pieces, root) for each in item.statements)
+        return {"text": statements, "table": _table(catalogue, item.table, root) if item.table else None}
+
     return {
         "audience": narrative.audience,
         "title": AUDIENCE_WORDS.get(narrative.audience, f"For {narrative.audience}"),
-        "author": narrative_author(narrative.author),
+        "planner": planner_words(narrative.planner),
         "language": narrative.language,
-        "paragraph": Markup(" ").join(link_names(catalogue, item, root) for item in narrative.statements),
+        "headline": print_pieces(catalogue, narrative.headline.pieces, root),
+        "paragraphs": [paragraph(item) for item in narrative.paragraphs],
+        "added": len(narrative.added),
+        "adjusted": narrative.adjusted,
         "refusals": narrative.refusals,
     }
 
 
-def narrative_author(author: str) -> str:
-    """Say who wrote a narrative."""
-    kind, _, detail = author.partition(":")
-    if kind == "generated":
-        return "generated from the table, without a language model"
-    return f"written by a language model ({detail}); every number filled in from the table" if kind == "llm" else author
+def planner_words(planner: str) -> str:
+    """Say who chose what is told, and who worded it."""
+    kind, _, detail = planner.partition(":")
+    if kind == "llm":
+        return f"chosen and ordered by a language model ({detail}) among facts of the table, worded by the program"
+    return "chosen, ordered and worded by the program from the table, without a language model"
 
 
-def link_names(catalogue: Catalogue, statement: Statement, root: str) -> Markup:
-    """Link each cited concept where its placeholder stands in the template; everything else is escaped.
-
-    Looking for names in the text would not do: a class, or another concept, may be called the same.
-    """
-    cards = [catalogue.card(key) for key in statement.concepts]
-    targets = {card.name: root + card.address for card in cards if card.named and card.address}
-    pieces: list[Markup] = []
-    for piece, is_name in _name_spans(statement):
-        name = next((name for name in sorted(targets, key=len, reverse=True) if is_name and name in piece), "")
-        before, _, after = piece.partition(name) if name else (piece, "", "")
-        pieces.append(escape(before))
-        if name:
-            pieces.append(Markup('<a href="{}">{}</a>').format(targets.pop(name), name) + escape(after))
-    return Markup("").join(pieces)
+def print_pieces(catalogue: Catalogue, pieces: Sequence[Piece], root: str) -> Markup:
+    """Print the pieces of a sentence: concepts and classes as links where they have a page, everything escaped."""
+    return Markup("").join(_piece(catalogue, piece, root) for piece in pieces)
 
 
-def _name_spans(statement: Statement) -> list[tuple[str, bool]]:
-    """Cut a statement's text into what stands for a concept's name and what does not."""
-    parts = re.split(r"(\{\w+(?::[\w.]+)?\})", statement.template)
-    pattern = "".join(re.escape(part) if index % 2 == 0 else "(.*?)" for index, part in enumerate(parts))
-    found = re.fullmatch(pattern, statement.text, re.DOTALL)
-    if not found:
-        return [(statement.text, False)]
-    filled = [part if index % 2 == 0 else found[index // 2 + 1] for index, part in enumerate(parts)]
-    return [(text, part.startswith("{name:")) for text, part in zip(filled, parts, strict=True)]
+def _piece(catalogue: Catalogue, piece: Piece, root: str) -> Markup:
+    address = ""
+    if piece.kind == "concept":
+        address = catalogue.card(piece.concept).address
+    elif piece.kind == "class" and piece.class_index is not None:
+        address = catalogue.class_address(piece.class_index)
+    if address:
+        return Markup('<a href="{}">{}</a>').format(root + address, piece.text)
+    if piece.kind == "number":
+        return Markup('<span class="number">{}</span>').format(piece.text)
+    return escape(piece.text)
+
+
+def _table(catalogue: Catalogue, table: NarrativeTable, root: str) -> dict[str, Any]:
+    return {
+        "caption": print_pieces(catalogue, table.caption, root),
+        "header": table.header,
+        "rows": [[print_pieces(catalogue, cell, root) for cell in row] for row in table.rows],
+    }
 
 
 def _layer(

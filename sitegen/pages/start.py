@@ -38,7 +38,8 @@ def start_context(catalogue: Catalogue) -> dict[str, Any]:
         "classes": [catalogue.class_name(index) for index in catalogue.class_indices[:6]],
         "figures": _figures(catalogue),
         "authors": catalogue.authors,
-        "without_model": not uses_language_model(catalogue),
+        "named_by_model": names_by_language_model(catalogue),
+        "planned_by_model": planned_by_language_model(catalogue),
         "has_truth": catalogue.source.truth is not None,
         "shortcut": _start_shortcut(catalogue),
         "catalogue": catalogue,
@@ -116,14 +117,16 @@ def _figures(catalogue: Catalogue) -> list[tuple[int, str]]:
     ]
 
 
-def uses_language_model(catalogue: Catalogue) -> bool:
-    """Tell whether any name or narrative came from a language model."""
-    narratives = (
-        narrative
+def names_by_language_model(catalogue: Catalogue) -> bool:
+    """Tell whether any name came from a language model."""
+    return any(name.by.kind in ("llm", "recorded") for name in catalogue.source.names.values())
+
+
+def planned_by_language_model(catalogue: Catalogue) -> bool:
+    """Tell whether a language model chose and ordered what any narrative tells."""
+    return any(
+        narrative.planner.startswith("llm")
         for explanation in catalogue.source.explanations
         for target in explanation.targets
         for narrative in target.narratives
-    )
-    return any(name.by.kind in ("llm", "recorded") for name in catalogue.source.names.values()) or any(
-        narrative.author.startswith("llm") for narrative in narratives
     )

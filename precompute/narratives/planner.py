@@ -1,0 +1,201 @@
+"""Letting a language model plan a text: it chooses among true facts and orders them; nothing that it types is printed.
+
+Owns the menu of facts, the schema of a plan, how a reply is read, and the fallback. Must not know HTTP, files or pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from precompute.atlas.records import Fact, Narrative, Refusal
+from precompute.errors import ReplyError
+from precompute.explanations.prediction import PredictionTable
+from precompute.llm.asking import ask_twice
+from precompute.llm.prompts import Prompt, load_prompt
+from precompute.llm.request import LanguageModel, Request
+
+from .audiences import Audience
+from .plan import Plan, Relation, Sentence
+from .realiser import Teller, narrate
+from .wording import Wording
+
+PROMPT = "planning"
+MAX_MENU = 300
+"""Facts on a menu: three enums of this size stay below the 1,000 values that strict schemas allow."""
+MAX_REPLY = 20_000
+"""Characters of a reply; a longer one is not read."""
+MAX_REASON = 500
+KEPT_REPLY = 4_000
+_CODE_LETTERS = "abcdefghijkmnpqrstuvwxyz"
+_CODE_LENGTH = 3
+
+
+class _SentenceReply(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    facts: list[str]
+    relation: Relation
+
+
+class _ParagraphReply(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    sentences: list[_SentenceReply]
+
+
+class _PlanReply(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    reasoning: str
+    headline: _SentenceReply
+    paragraphs: list[_ParagraphReply]
+    left_out: list[str]
+
+
+@dataclass(frozen=True)
+class Commission:
+    """What one text is to be planned and worded from.
+
+    Attributes
+    ----------
+    table : PredictionTable
+    facts : tuple of Fact
+        Everything that was derived from the table.
+    audience : Audience
+    wording : Wording
+    pictures : tuple of bytes
+        The photo, then the photo with the relevance of each concept; encoded.
+    """
+
+    table: PredictionTable
+    facts: tuple[Fact, ...]
+    audience: Audience
+    wording: Wording
+    pictures: tuple[bytes, ...] = ()
+
+    def menu(self) -> dict[str, Fact]:
+        """Give each fact that concerns the audience a code that says nothing, in an order that says nothing.
+
+        Codes and order follow from the table alone. Codes of another photo are unknown here.
+        """
+        concerning = self.audience.concerns(self.facts, self.table)
+        kept = sorted(concerning, key=lambda fact: not fact.must)[:MAX_MENU]
+        menu: dict[str, Fact] = {}
+        for fact in kept:
+            number, code = 0, ""
+            while not code or code in menu:
+                code = _code(f"{self.table.key} {self.audience.name} {fact.id} {number}")
+                number += 1
+            menu[code] = fact
+        codes = sorted(menu)
+        random.Random(f"{self.table.key} {self.audience.name}").shuffle(codes)
+        return {code: menu[code] for code in codes}
+
+    def request(self, reason: str = "") -> Request:
+        """Make the request for a plan; `reason` says why the reply before could not be used, empty at first."""
+        menu, prompt = self.menu(), load_prompt(PROMPT)
+        teller = Teller(self.table, {fact.id: fact for fact in self.facts}, self.audience, self.wording)
+        system, user = prompt.render(
+            audience=self.audience.who,
+            fewest=self.audience.words[0],
+            most=self.audience.words[1],
+            facts=[
+                {"code": code, "must": fact.must, "says": json.dumps(teller.alone(fact), ensure_ascii=False)}
+                for code, fact in menu.items()
+            ],
+            n_pictures=len(self.pictures),
+            reason=reason[:MAX_REASON],
+        )
+        return Request(PROMPT, system, user, images=self.pictures, schema=plan_schema(prompt, list(menu)))
+
+    def read(self, reply: str) -> Plan:
+        """Read a reply as a plan over this table's facts.
+
+        Raises
+        ------
+        ReplyError
+            Too long, not of the schema, or with a code that is not on the menu; says which.
+        """
+        if len(reply) > MAX_REPLY:
+            raise ReplyError(f"the reply has {len(reply)} characters, at most {MAX_REPLY} are read")
+        try:
+            read = _PlanReply.model_validate_json(reply)
+        except ValidationError as error:
+            detail = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part)[:20] for part in detail["loc"]) or "its start"
+            raise ReplyError(f"the reply does not follow the schema at {where}: {detail['msg'][:200]}") from error
+        menu = self.menu()
+        sentences = [read.headline, *(sentence for paragraph in read.paragraphs for sentence in paragraph.sentences)]
+        codes = [*(code for sentence in sentences for code in sentence.facts), *read.left_out]
+        if unknown := [code for code in codes if code not in menu]:
+            raise ReplyError(f"there is no fact with the code {unknown[0][:20]!r}")
+        if not any(sentence.facts for sentence in sentences):
+            raise ReplyError("the plan tells no fact")
+
+        def sentence(item: _SentenceReply) -> Sentence:
+            return Sentence(tuple(menu[code].id for code in item.facts), item.relation)
+
+        paragraphs = (tuple(sentence(item) for item in paragraph.sentences) for paragraph in read.paragraphs)
+        return Plan(sentence(read.headline), tuple(paragraphs))
+
+    def narrate(self, plan: Plan | None = None, planner: str = "") -> Narrative:
+        """Word a plan, or the built-in one."""
+        given = {"plan": plan, "planner": planner} if plan else {}
+        return narrate(self.table, self.facts, self.audience, self.wording, **given)  # type: ignore[arg-type]
+
+
+async def plan_and_narrate(commission: Commission, model: LanguageModel) -> Narrative:
+    """Let a language model plan a text; the built-in plan takes its place after two plans that cannot be used.
+
+    Parameters
+    ----------
+    commission : Commission
+    model : LanguageModel
+
+    Returns
+    -------
+    Narrative
+        Its `refusals` hold what could not be used.
+
+    Raises
+    ------
+    NamerError
+        No request can be answered: key, model, server or cost limit.
+    """
+    replies: list[str] = []
+
+    def request(reason: str) -> Request:
+        replies.append("")
+        return commission.request(reason)
+
+    def read(reply: str) -> Plan:
+        replies[-1] = reply
+        return commission.read(reply)
+
+    answer = await ask_twice(model, request, read)
+    narrative = commission.narrate(answer.value, f"llm:{model.model}")
+    refusals = tuple(
+        Refusal(reason, replies[attempt][:KEPT_REPLY], attempt) for attempt, reason in enumerate(answer.reasons)
+    )
+    return replace(narrative, prompt_digest=load_prompt(PROMPT).digest, refusals=refusals)
+
+
+def plan_schema(prompt: Prompt, codes: Sequence[str]) -> Mapping[str, Any]:
+    """Narrow the schema of the prompt file to the facts of one table: a model can choose no other."""
+    schema: dict[str, Any] = deepcopy(dict(prompt.schema))
+    schema["$defs"]["fact"]["enum"] = list(codes)
+    return schema
+
+
+def _code(text: str) -> str:
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    letters = []
+    for _ in range(_CODE_LENGTH):
+        number, position = divmod(number, len(_CODE_LETTERS))
+        letters.append(_CODE_LETTERS[position])
+    return "".join(letters)

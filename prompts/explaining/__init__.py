@@ -1,1 +1,0 @@
-"""Prompt templates, one file per task and audience."""

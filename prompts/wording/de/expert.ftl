@@ -1,0 +1,152 @@
+# Deutsch, für Fachleute. Die Anteile stehen in einer Tabelle unter dem Text; die Sätze wiederholen sie nicht.
+
+less-than = < { $number }
+more-than = > { $number }
+
+decision =
+    { $standing ->
+        [first] vorhergesagt wird { $class } mit einer Softmax-Wahrscheinlichkeit von { $probability } (Logit { $logit })
+       *[other] erklärt wird { $class } bei einer Softmax-Wahrscheinlichkeit von { $probability } (Logit { $logit }); vorhergesagt wird { $predicted }
+    }
+verdict =
+    { $verdict ->
+        [right] das Label stimmt überein
+        [wrong] das Label ist { $label }
+       *[missed] das Label ist { $class }
+    }
+runner_up =
+    { $margin ->
+        [above] davor liegt { $runner_up } mit { $probability }
+        [close] knapp dahinter liegt { $runner_up } mit { $probability }
+       *[other] an zweiter Stelle liegt { $runner_up } mit { $probability }
+    }
+doubt = die übrigen Klassen zusammen sind wahrscheinlicher als { $class }
+accuracy =
+    { $band ->
+        [highest] Vorhersagen ab { $least } waren bei { $n_right } von { $n_samples } Bildern der Sammlung mit Label richtig
+        [lowest] Vorhersagen unter { $below } waren bei { $n_right } von { $n_samples } Bildern der Sammlung mit Label richtig
+       *[middle] Vorhersagen von { $least } bis { $below } waren bei { $n_right } von { $n_samples } Bildern der Sammlung mit Label richtig
+    }
+negative_score = der Logit ist negativ, und von ihm geht die Relevanz aus: positive Anteile haben das umgekehrte Vorzeichen
+mark_leads = das führende Konzept ist als Markierung benannt
+lead = in { $layer } führt { $concept }
+dominance =
+    { $known ->
+        [yes] das führende Konzept überwiegt alle anderen Kanäle der Schicht zusammen
+       *[no] das führende Konzept überwiegt alle anderen Kanäle von { $layer } zusammen
+    }
+coverage =
+    { $n_concepts ->
+        [one] das für { $layer } aufgeführte Konzept hat { $coverage } der absoluten Relevanz ihrer { $n_channels } Kanäle
+       *[other] die { $n_concepts } für { $layer } aufgeführten Konzepte haben { $coverage } der absoluten Relevanz ihrer { $n_channels } Kanäle
+    }{ $rest ->
+        [none] {""}
+       *[some] { $n_others ->
+            [one] ; { $n_others } weiterer hat die übrigen { $rest_share }
+           *[other] ; { $n_others } weitere haben die übrigen { $rest_share }
+        }
+    }
+concentration =
+    { $k ->
+        [one] { $k } Kanal genügt für die Hälfte davon
+       *[other] { $k } Kanäle genügen für die Hälfte davon
+    }
+balance =
+    { $known ->
+        [yes] über alle Kanäle haben { $supporting } das Vorzeichen des Logits und { $opposing } das umgekehrte
+       *[no] über alle Kanäle von { $layer } haben { $supporting } das Vorzeichen des Logits und { $opposing } das umgekehrte
+    }
+layer_sum =
+    { $known ->
+        [yes] die Relevanz der Schicht hat mit Vorzeichen die Summe { $sum }
+       *[no] die Relevanz von { $layer } hat mit Vorzeichen die Summe { $sum }
+    }
+no_relevance = in { $layer } kommt keine Relevanz an
+no_opposition =
+    { $known ->
+        [yes] kein aufgeführtes Konzept hat das umgekehrte Vorzeichen
+       *[no] in { $layer } hat kein aufgeführtes Konzept das umgekehrte Vorzeichen
+    }
+no_support = in { $layer } hat kein aufgeführtes Konzept das Vorzeichen des Logits
+usual =
+    { $level ->
+        [same] im Mittel der Klasse { $n ->
+            [one] liegt { $list }
+           *[other] liegen { $list }
+        }
+        [more] über dem Mittel der Klasse { $n ->
+            [one] liegt { $list }
+           *[other] liegen { $list }
+        }
+       *[less] unter dem Mittel der Klasse { $n ->
+            [one] liegt { $list }
+           *[other] liegen { $list }
+        }
+    }
+usual-item = { $concept }
+class_only = nach den Klassenmitteln { $n ->
+        [one] hat { $list }
+       *[other] haben { $list }
+    } nur bei { $class } einen nennenswerten Anteil
+class_only-item = { $concept }
+other_class = nach den Klassenmitteln hat { $concept } bei { $other } mehr, nämlich { $other_mean }
+absent =
+    { $here ->
+        [none] das sonst führende Konzept der Klasse, { $concept }, trägt hier nichts
+        [for] das sonst führende Konzept der Klasse, { $concept }, hat hier kaum einen Anteil
+       *[against] das sonst führende Konzept der Klasse, { $concept }, hat hier das umgekehrte Vorzeichen
+    }
+contrast = von { $runner_up } unterscheidet sich die Klasse in { $list }
+contrast-item = { $concept }
+shared = etwa denselben Anteil { $n ->
+        [one] hat { $list }
+       *[other] haben { $list }
+    } auch bei { $runner_up }
+shared-item = { $concept }
+namesakes =
+    { $sum_told ->
+        [yes] { $n } Kanäle heißen „{ $bare }“
+       *[no] { $n } Kanäle heißen „{ $bare }“ und haben zusammen { $sum }
+    }
+same_place =
+    { $sum_told ->
+        [yes] { $list } liegen am selben Ort
+       *[no] { $pair ->
+            [yes] { $list } liegen beide { $place } und haben zusammen { $sum }
+           *[no] { $list } liegen alle { $place } und haben zusammen { $sum }
+        }
+    }
+mark = als Markierung benannt und damit eine mögliche Abkürzung { $n ->
+        [one] ist { $list }
+       *[other] sind { $list }
+    }
+mark-item = { $concept }
+scene = als Szene benannt und nicht als Teil des Objekts { $n ->
+        [one] ist { $list }
+       *[other] sind { $list }
+    }
+scene-item = { $concept }
+mixed_name = in zwei Gruppen zerfallen die Referenzen, sodass der Name unsicher ist, bei { $list }
+mixed_name-item = { $concept }
+names =
+    { $maker ->
+        [offline] die Namen sind Hypothesen des Namensgebers ohne Netz, aus Messungen und Labels der Referenzen
+        [llm] die Namen sind Hypothesen eines Sprachmodells, das die Referenzen sah
+        [person] die Namen sind Hypothesen von Menschen, die die Referenzen sahen
+       *[several] die Namen sind Hypothesen mehrerer Namensgeber, die die Referenzen sahen
+    }
+method = Anteile sagen, wie die Regeln den Logit verteilt haben; kein Konzept wurde zur Prüfung abgeschaltet
+
+caption-concepts = Konzepte von { $layer } nach absolutem Anteil
+caption-below = was ihre Relevanz eine Schicht tiefer getragen hat
+column-concept = Konzept
+column-channel = Kanal
+column-share = Anteil
+column-rival = Für { $runner_up }
+column-mean = Klassenmittel
+column-relevance = Relevanz
+column-activation = Aktivierung
+column-place = Ort
+column-area = Fläche
+column-below = Über
+column-layer = Schicht

@@ -1,0 +1,302 @@
+# Deutsch, für Menschen, die den Einsatz des Netzes verantworten und nichts von Netzen wissen.
+
+decision =
+    { $standing ->
+        [first] das Netz sagt { $class }, mit einer Wahrscheinlichkeit von { $probability }
+       *[other] das Netz sagt { $predicted }; hier geht es um { $class }, wofür es eine Wahrscheinlichkeit von { $probability } angibt
+    }
+verdict =
+    { $verdict ->
+        [right] so ist das Foto auch gekennzeichnet
+        [wrong] gekennzeichnet ist das Foto als { $label }
+       *[missed] so ist das Foto gekennzeichnet
+    }
+runner_up =
+    { $margin ->
+        [above] mehr erhält { $runner_up }, nämlich { $probability }
+        [close] knapp dahinter liegt { $runner_up } mit { $probability }
+        [far] die nächste Klasse, { $runner_up }, erhält nur { $probability }
+       *[some] die nächste Klasse ist { $runner_up } mit { $probability }
+    }
+doubt = alle anderen Klassen zusammen sind wahrscheinlicher als { $class }
+accuracy =
+    { $band ->
+        [highest] bei so hohen Angaben (ab { $least }) lag das Netz in { $n_right } von { $n_samples } gekennzeichneten Fotos dieser Sammlung richtig
+        [lowest] bei so niedrigen Angaben (unter { $below }) lag das Netz in { $n_right } von { $n_samples } gekennzeichneten Fotos dieser Sammlung richtig
+       *[middle] bei Angaben wie hier ({ $least } bis { $below }) lag das Netz in { $n_right } von { $n_samples } gekennzeichneten Fotos dieser Sammlung richtig
+    }
+negative_score = der Wert für { $class } ist negativ; das Folgende sagt deshalb nur, welche Konzepte sein Vorzeichen haben, und nicht, was für oder gegen die Klasse spricht
+
+mark_leads = am meisten zählt eine Markierung und nicht das Objekt selbst
+lead =
+    { $score ->
+        [negative] { $side ->
+            [for] den größten Anteil an der Relevanz, { $share }, mit dem Vorzeichen des Wertes, hat { $spot }
+           *[against] den größten Anteil an der Relevanz, { $share }, mit umgekehrtem Vorzeichen, hat { $spot }
+        }
+       *[positive] { $side ->
+            [for] den größten Anteil an der Relevanz, { $share }, hat { $spot }
+           *[against] der größte Anteil an der Relevanz, { $share }, spricht gegen { $class }: { $spot }
+        }
+    }
+    .other =
+    { $score ->
+        [negative] { $side ->
+            [for] kein Anteil an der Relevanz ist größer als die { $share } mit dem Vorzeichen des Wertes bei { $spot }
+           *[against] kein Anteil an der Relevanz ist größer als die { $share } mit umgekehrtem Vorzeichen bei { $spot }
+        }
+       *[positive] { $side ->
+            [for] mit { $share } der Relevanz steht { $spot } an der Spitze
+           *[against] { $share } der Relevanz, so viel wie an keiner anderen Stelle, sprechen gegen { $class }: { $spot }
+        }
+    }
+    .third =
+    { $score ->
+        [negative] { $side ->
+            [for] an erster Stelle steht, mit { $share } der Relevanz und dem Vorzeichen des Wertes, { $spot }
+           *[against] an erster Stelle steht, mit { $share } der Relevanz und umgekehrtem Vorzeichen, { $spot }
+        }
+       *[positive] { $side ->
+            [for] an erster Stelle steht { $spot } mit { $share } der Relevanz
+           *[against] an erster Stelle steht etwas, das gegen { $class } spricht: { $spot } mit { $share } der Relevanz
+        }
+    }
+dominance =
+    { $again ->
+        [yes] das ist mehr als alles Übrige zusammen
+       *[no] mehr als die Hälfte der Relevanz hat { $concept }
+    }
+supports-item =
+    { $share_told ->
+        [yes] { $spot }
+       *[no] { $spot } ({ $share })
+    }
+supports =
+    { $score ->
+        [negative] das Vorzeichen des Wertes { $n ->
+            [one] hat auch { $list }
+           *[other] haben auch { $list }
+        }
+       *[positive] { $also ->
+            [yes] für { $class } { $n ->
+                [one] spricht auch { $list }
+               *[other] sprechen auch { $list }
+            }
+           *[no] für { $class } { $n ->
+                [one] spricht { $list }
+               *[other] sprechen { $list }
+            }
+        }
+    }
+    .other =
+    { $score ->
+        [negative] auch { $list } { $n ->
+            [one] hat das Vorzeichen des Wertes
+           *[other] haben das Vorzeichen des Wertes
+        }
+       *[positive] { $also ->
+            [yes] dazu { $n ->
+                [one] kommt { $list }
+               *[other] kommen { $list }
+            }
+           *[no] gestützt wird { $class } durch { $list }
+        }
+    }
+    .third =
+    { $score ->
+        [negative] dasselbe Vorzeichen wie der Wert { $n ->
+            [one] hat { $list }
+           *[other] haben { $list }
+        }
+       *[positive] { $also ->
+            [yes] gestützt wird { $class } außerdem durch { $list }
+           *[no] gestützt wird { $class } durch { $list }
+        }
+    }
+opposes-item =
+    { $share_told ->
+        [yes] { $spot }
+       *[no] { $spot } ({ $share })
+    }
+opposes =
+    { $score ->
+        [negative] das umgekehrte Vorzeichen { $n ->
+            [one] hat { $list }
+           *[other] haben { $list }
+        }
+       *[positive] { $level ->
+            [slight] ein wenig gegen { $class } { $n ->
+                [one] spricht { $list }
+               *[other] sprechen { $list }
+            }
+           *[plain] gegen { $class } { $n ->
+                [one] spricht { $list }
+               *[other] sprechen { $list }
+            }
+        }
+    }
+    .other =
+    { $score ->
+        [negative] mit umgekehrtem Vorzeichen erscheint { $list }
+       *[positive] { $level ->
+            [slight] ein kleiner Teil der Relevanz zählt gegen { $class }: { $list }
+           *[plain] ein Teil der Relevanz zählt gegen { $class }: { $list }
+        }
+    }
+no_opposition = keines der gezeigten Konzepte spricht gegen { $class }
+no_support = keines der gezeigten Konzepte spricht für { $class }
+no_relevance = in der erklärten Schicht kommt keine Relevanz an, sodass von keinem Konzept etwas zu sagen ist
+namesakes =
+    { $sum_told ->
+        [yes] { $n } getrennte Kanäle heißen „{ $bare }“
+       *[no] { $score ->
+        [negative] { $n } getrennte Kanäle heißen „{ $bare }“; zusammen haben sie { $sum } der Relevanz
+       *[positive] { $n } getrennte Kanäle heißen „{ $bare }“; zusammen { $side ->
+            [for] sprechen sie mit { $sum } der Relevanz für
+           *[against] sprechen sie mit { $sum } der Relevanz gegen
+        } { $class }
+    }
+    }
+same_place =
+    { $sum_told ->
+        [yes] { $list } liegen im selben Teil des Fotos
+       *[no] { $pair ->
+            [yes] { $list } liegen beide { $place } und haben zusammen { $sum } der Relevanz
+           *[no] { $list } liegen alle { $place } und haben zusammen { $sum } der Relevanz
+        }
+    }
+
+usual =
+    { $mean_told ->
+        [yes] { $level ->
+            [same] der Anteil von { $concept } ist für { $class } üblich
+            [more] der Anteil von { $concept } ist mehr als für { $class } üblich
+           *[less] der Anteil von { $concept } ist weniger als für { $class } üblich
+        }
+       *[no] { $again ->
+        [yes] { $level ->
+            [same] das entspricht dem Mittel der Fotos von { $class } in dieser Sammlung, { $mean }
+            [more] das ist mehr als üblich: { $average ->
+                [some] im Mittel der Fotos von { $class } in dieser Sammlung sind es { $mean }
+                [little] im Mittel der Fotos von { $class } in dieser Sammlung ist es so gut wie nichts
+               *[opposite] im Mittel der Fotos von { $class } in dieser Sammlung sind es { $mean } auf der Gegenseite
+            }
+           *[less] das ist weniger als üblich: im Mittel der Fotos von { $class } in dieser Sammlung sind es { $mean }
+        }
+       *[no] { $level ->
+            [same] der Anteil von { $concept } ist für { $class } üblich; im Mittel sind es { $mean }
+            [more] mehr als für { $class } üblich hat { $concept }: { $average ->
+                [some] im Mittel dieser Sammlung sind es { $mean }
+                [little] im Mittel dieser Sammlung ist es so gut wie nichts
+               *[opposite] im Mittel dieser Sammlung sind es { $mean } auf der Gegenseite
+            }
+           *[less] weniger als für { $class } üblich hat { $concept }: im Mittel dieser Sammlung sind es { $mean }
+        }
+        }
+    }
+class_only =
+    { $again ->
+        [yes] im Mittel hat dieses Konzept bei keiner anderen Klasse einen nennenswerten Anteil
+       *[no] im Mittel hat { $concept } bei keiner Klasse außer { $class } einen nennenswerten Anteil
+    }
+other_class =
+    { $average ->
+        [some] { $mean_told ->
+            [yes] für { $other } ist das Mittel höher, { $other_mean }
+           *[no] { $again ->
+            [yes] im Mittel zählt dieses Konzept für { $other } mehr ({ $other_mean }) als für { $class } ({ $mean })
+           *[no] im Mittel zählt { $concept } für { $other } mehr ({ $other_mean }) als für { $class } ({ $mean })
+        }
+        }
+       *[other] { $again ->
+            [yes] im Mittel zählt dieses Konzept für { $other } ({ $other_mean }) und nicht für { $class }
+           *[no] im Mittel zählt { $concept } für { $other } ({ $other_mean }) und nicht für { $class }
+        }
+    }
+absent =
+    { $here ->
+        [none] hier fehlt, was bei { $class } sonst führt: { $concept }, mit { $mean } im Mittel und nichts in diesem Foto
+        [for] { $share_told ->
+            [yes] hier fehlt fast ganz, was bei { $class } sonst führt: { $concept }
+           *[no] hier fehlt fast ganz, was bei { $class } sonst führt: { $concept }, mit { $mean } im Mittel und { $share } in diesem Foto
+        }
+       *[against] { $share_told ->
+            [yes] hier ist ins Gegenteil verkehrt, was bei { $class } sonst führt: { $concept }
+           *[no] hier ist ins Gegenteil verkehrt, was bei { $class } sonst führt: { $concept }, mit { $mean } dafür im Mittel und { $share } dagegen in diesem Foto
+        }
+    }
+contrast =
+    { $share_told ->
+        [yes] { $rival_side ->
+            [for] ein Unterschied zu { $runner_up } ist { $concept }: dort sind es { $rival_share }
+            [against] ein Unterschied zu { $runner_up } ist { $concept }: dort sprechen { $rival_share } dagegen
+           *[none] ein Unterschied zu { $runner_up } ist { $concept }: dort zählt es nicht
+        }
+       *[no] { $rival_side ->
+            [for] ein Unterschied zu { $runner_up } ist { $concept }, mit { $share } für { $class } und { $rival_share } für { $runner_up }
+            [against] ein Unterschied zu { $runner_up } ist { $concept }, mit { $share } für { $class } und { $rival_share } gegen { $runner_up }
+           *[none] ein Unterschied zu { $runner_up } ist { $concept }, mit { $share } für { $class } und nichts für { $runner_up }
+        }
+    }
+shared = etwa gleich viel, { $rival_share }, hat { $concept } auch für { $runner_up }
+
+coverage =
+    { $n_concepts ->
+        [one] das stärkste Konzept hat { $coverage } der Relevanz
+       *[other] zusammen haben die { $n_concepts } stärksten Konzepte { $coverage } der Relevanz
+    }{ $rest ->
+        [none] {""}
+       *[some] { $n_others ->
+            [one] {" "}und { $n_others } weiterer Kanal den Rest
+           *[other] {" "}und { $n_others } weitere Kanäle den Rest
+        }
+    }
+    .other =
+    { $n_concepts ->
+        [one] auf das stärkste Konzept entfallen { $coverage } der Relevanz
+       *[other] auf die { $n_concepts } stärksten Konzepte entfallen { $coverage } der Relevanz
+    }{ $rest ->
+        [none] {""}
+       *[some] { $n_others ->
+            [one] , der Rest liegt bei { $n_others } weiteren Kanal
+           *[other] , den Rest teilen sich { $n_others } weitere Kanäle
+        }
+    }
+concentration =
+    { $k ->
+        [one] { $k } von { $n_channels } Kanälen genügt für die Hälfte der Relevanz
+       *[other] { $k } von { $n_channels } Kanälen genügen für die Hälfte der Relevanz
+    }
+other_layers =
+    { $n_others ->
+        [one] alle Anteile gelten für die Schicht { $layer }; { $n_others } weitere Schicht wurde ebenfalls erklärt
+       *[other] alle Anteile gelten für die Schicht { $layer }; { $n_others } weitere Schichten wurden ebenfalls erklärt
+    }
+
+mark =
+    { $again ->
+        [yes] dem Namen nach ist das eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
+       *[no] { $share_told ->
+            [yes] dem Namen nach ist { $concept } eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
+           *[no] { $share } der Relevanz hat { $concept }, dem Namen nach eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
+        }
+    }
+scene =
+    { $again ->
+        [yes] dem Namen nach ist das die Umgebung und nicht das Objekt
+       *[no] dem Namen nach gehört { $concept } zur Umgebung und nicht zum Objekt
+    }
+mixed_name =
+    { $again ->
+        [yes] der Name ist unsicher, denn die Bilder dahinter zerfallen in zwei Gruppen
+       *[no] die Bilder hinter { $concept } zerfallen in zwei Gruppen, der Name ist also unsicher
+    }
+names =
+    { $maker ->
+        [offline] die Namen der Konzepte sind Vermutungen, die ein Programm zusammengestellt hat
+        [llm] die Namen der Konzepte sind Vermutungen eines Sprachmodells
+        [person] die Namen der Konzepte haben Menschen vergeben, auch sie sind Vermutungen
+       *[several] die Namen der Konzepte sind Vermutungen von Menschen oder Programmen
+    }
+method = Relevanz ist der Wert des Netzes, zurückverfolgt zu dem, was ihn getragen hat; was ohne ein Konzept geschähe, wurde nicht geprüft
+    .other = die Relevanz sagt, wie sich der Wert des Netzes verteilt, und nicht, was ohne ein Konzept geschähe

@@ -1,0 +1,42 @@
+# English, for every audience: names, places, classes, and how clauses are joined.
+#
+# How these files work is told in docs/architecture.md, "Wording". In short: one message for each kind of fact, written
+# as a clause in the middle of a sentence (no capital, no full stop). Attributes (.other, .third …) are variants of the
+# message; the program takes one or the other, so that texts do not all read alike. Never type a number.
+
+# Words that a name may begin with and that are left out after "the".
+articles = a an the
+
+concept = the { $name }
+# A second concept with the same name.
+concept-again = another { $name }
+# Its reference images fall into two groups.
+concept-mixed = the { $name } or { $second }
+concept-unnamed = channel { $channel }, which has no name
+concept-placed = { $concept } { $place }
+
+class = { $name }
+# The name of a class that holds commas, brackets or other marks.
+class-marked = “{ $name }”
+
+place-upper-left = in the upper left
+place-upper-centre = at the top
+place-upper-right = in the upper right
+place-centre-left = on the left
+place-centre = in the centre
+place-centre-right = on the right
+place-lower-left = in the lower left
+place-lower-centre = at the bottom
+place-lower-right = in the lower right
+place-across-the-whole-image = all over the photo
+
+less-than = less than { $number }
+more-than = more than { $number }
+
+also = { $first }, and { $second }
+but = { $first }, but { $second }
+same = { $first }; { $second }
+
+# In tables.
+cell = { $name }
+cell-mixed = { $name } or { $second }

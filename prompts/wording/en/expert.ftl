@@ -1,0 +1,131 @@
+# English, for a specialist. The shares stand in a table below the text: sentences do not repeat them.
+
+less-than = < { $number }
+more-than = > { $number }
+
+decision =
+    { $standing ->
+        [first] { $class } is predicted with a softmax probability of { $probability } (logit { $logit })
+       *[other] { $class } is explained, at a softmax probability of { $probability } (logit { $logit }); predicted is { $predicted }
+    }
+verdict =
+    { $verdict ->
+        [right] the label agrees
+        [wrong] the label is { $label }
+       *[missed] the label is { $class }
+    }
+runner_up =
+    { $margin ->
+        [above] { $runner_up } is ahead of it with { $probability }
+        [close] { $runner_up } is close behind with { $probability }
+       *[other] the runner-up is { $runner_up } with { $probability }
+    }
+doubt = the other classes together are more probable than { $class }
+accuracy =
+    { $band ->
+        [highest] predictions at { $least } or more were right on { $n_right } of { $n_samples } labelled samples of the data set
+        [lowest] predictions below { $below } were right on { $n_right } of { $n_samples } labelled samples of the data set
+       *[middle] predictions between { $least } and { $below } were right on { $n_right } of { $n_samples } labelled samples of the data set
+    }
+negative_score = the logit is negative and relevance starts from it, so positive shares have the opposite sign to the score
+mark_leads = the lead is named as a mark
+lead = in { $layer }, the lead is { $concept }
+dominance =
+    { $known ->
+        [yes] the lead alone outweighs all other channels of the layer
+       *[no] the lead of { $layer } alone outweighs all its other channels
+    }
+coverage =
+    { $n_concepts ->
+        [one] the concept listed for { $layer } carries { $coverage } of the absolute relevance of its { $n_channels } channels
+       *[other] the { $n_concepts } concepts listed for { $layer } carry { $coverage } of the absolute relevance of its { $n_channels } channels
+    }{ $rest ->
+        [none] {""}
+       *[some] { $n_others ->
+            [one] ; { $n_others } other has the remaining { $rest_share }
+           *[other] ; { $n_others } others have the remaining { $rest_share }
+        }
+    }
+concentration =
+    { $k ->
+        [one] { $k } channel suffices for half of it
+       *[other] { $k } channels suffice for half of it
+    }
+balance =
+    { $known ->
+        [yes] over all channels, { $supporting } has the sign of the logit and { $opposing } the opposite one
+       *[no] over all channels of { $layer }, { $supporting } has the sign of the logit and { $opposing } the opposite one
+    }
+layer_sum =
+    { $known ->
+        [yes] the signed relevance of the layer sums to { $sum }
+       *[no] the signed relevance of { $layer } sums to { $sum }
+    }
+no_relevance = no relevance reaches { $layer }
+no_opposition =
+    { $known ->
+        [yes] no concept listed has the opposite sign
+       *[no] in { $layer }, no concept listed has the opposite sign
+    }
+no_support = in { $layer }, no concept listed has the sign of the logit
+usual =
+    { $level ->
+        [same] as usual for the class are the shares of { $list }
+        [more] more than on the class mean goes to { $list }
+       *[less] less than on the class mean goes to { $list }
+    }
+usual-item = { $concept }
+class_only = on the class means, no class but { $class } gives a share worth mentioning to { $list }
+class_only-item = { $concept }
+other_class = on the class means, { $other } gets more from { $concept }, { $other_mean }
+absent =
+    { $here ->
+        [none] the usual lead of the class, { $concept }, carries nothing here
+        [for] the usual lead of the class, { $concept }, has next to no share here
+       *[against] the usual lead of the class, { $concept }, has the opposite sign here
+    }
+contrast = what separates { $class } from { $runner_up } is { $list }
+contrast-item = { $concept }
+shared = { $runner_up } gets about the same share from { $list }
+shared-item = { $concept }
+namesakes =
+    { $sum_told ->
+        [yes] { $n } channels are named “{ $bare }”
+       *[no] { $n } channels are named “{ $bare }” and add up to { $sum }
+    }
+same_place =
+    { $sum_told ->
+        [yes] { $list } lie in the same place
+       *[no] { $pair ->
+            [yes] { $list } both lie { $place } and add up to { $sum }
+           *[no] { $list } all lie { $place } and add up to { $sum }
+        }
+    }
+mark = named as a mark, and so a possible shortcut, is { $list }
+mark-item = { $concept }
+scene = named as a scene, not as a part of the object, is { $list }
+scene-item = { $concept }
+mixed_name = the references form two groups, so that the name is uncertain, for { $list }
+mixed_name-item = { $concept }
+names =
+    { $maker ->
+        [offline] names are hypotheses of the offline namer, from measurements and labels of the references
+        [llm] names are hypotheses of a language model that saw the references
+        [person] names are hypotheses of people who saw the references
+       *[several] names are hypotheses of several namers who saw the references
+    }
+method = shares say how the rules divided the logit; no concept was switched off to test its effect
+
+caption-concepts = concepts of { $layer } by absolute share
+caption-below = what carried their relevance one layer down
+column-concept = Concept
+column-channel = Channel
+column-share = Share
+column-rival = For { $runner_up }
+column-mean = Class mean
+column-relevance = Relevance
+column-activation = Activation
+column-place = Place
+column-area = Area
+column-below = Through
+column-layer = Layer

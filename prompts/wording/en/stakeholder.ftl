@@ -1,0 +1,275 @@
+# English, for somebody who has to answer for the network's use and knows nothing of networks.
+
+decision =
+    { $standing ->
+        [first] the network says { $class }, with a probability of { $probability }
+       *[other] the network says { $predicted }; this text is about { $class }, to which it gives a probability of { $probability }
+    }
+verdict =
+    { $verdict ->
+        [right] the label agrees
+        [wrong] the label says { $label }
+       *[missed] { $class } is the label
+    }
+runner_up =
+    { $margin ->
+        [above] { $runner_up } gets more, with { $probability }
+        [close] { $runner_up } comes close, with { $probability }
+        [far] the next class, { $runner_up }, gets only { $probability }
+       *[some] the next class is { $runner_up }, with { $probability }
+    }
+doubt = all other classes together are more probable than { $class }
+accuracy =
+    { $band ->
+        [highest] when it was this sure ({ $least } or more), it was right on { $n_right } of { $n_samples } labelled photos of this data set
+        [lowest] when it was no surer than here (below { $below }), it was right on { $n_right } of { $n_samples } labelled photos of this data set
+       *[middle] when it was about as sure as here ({ $least } to { $below }), it was right on { $n_right } of { $n_samples } labelled photos of this data set
+    }
+negative_score = the score for { $class } is negative, so that what follows says only which concepts have its sign, and not what speaks for or against the class
+
+mark_leads = what counts most is a mark and not the object itself
+lead =
+    { $score ->
+        [negative] { $side ->
+            [for] the largest share of the relevance, { $share }, has the sign of the score and goes to { $spot }
+           *[against] the largest share of the relevance, { $share }, has the opposite sign and goes to { $spot }
+        }
+       *[positive] { $side ->
+            [for] the largest share of the relevance, { $share }, goes to { $spot }
+           *[against] the largest share of the relevance, { $share }, speaks against { $class }: { $spot }
+        }
+    }
+    .other =
+    { $score ->
+        [negative] { $side ->
+            [for] no share of the relevance is larger than the { $share } of { $spot }, which has the sign of the score
+           *[against] no share of the relevance is larger than the { $share } of { $spot }, which has the opposite sign
+        }
+       *[positive] { $side ->
+            [for] { $share } of the relevance, more than to any other concept, goes to { $spot }
+           *[against] { $share } of the relevance, the largest share of all, speaks against { $class }: { $spot }
+        }
+    }
+    .third =
+    { $score ->
+        [negative] { $side ->
+            [for] foremost in relevance, with the sign of the score and { $share }, is { $spot }
+           *[against] foremost in relevance, with the opposite sign and { $share }, is { $spot }
+        }
+       *[positive] { $side ->
+            [for] first comes { $spot }, with { $share } of the relevance
+           *[against] first comes something that speaks against { $class }: { $spot }, with { $share } of the relevance
+        }
+    }
+dominance =
+    { $again ->
+        [yes] this is more than all the rest together
+       *[no] more than half of the relevance goes to { $concept }
+    }
+supports-item =
+    { $share_told ->
+        [yes] { $spot }
+       *[no] { $spot } ({ $share })
+    }
+supports =
+    { $score ->
+        [negative] the sign of the score is also found at { $list }
+       *[positive] { $also ->
+            [yes] { $class } is also supported by { $list }
+           *[no] { $class } is supported by { $list }
+        }
+    }
+    .other =
+    { $score ->
+        [negative] with the sign of the score, there is also relevance at { $list }
+       *[positive] { $also ->
+            [yes] further support comes from { $list }
+           *[no] support comes from { $list }
+        }
+    }
+    .third =
+    { $score ->
+        [negative] relevance with the sign of the score also goes to { $list }
+       *[positive] { $also ->
+            [yes] relevance for { $class } also goes to { $list }
+           *[no] relevance for { $class } goes to { $list }
+        }
+    }
+opposes-item =
+    { $share_told ->
+        [yes] { $spot }
+       *[no] { $spot } ({ $share })
+    }
+opposes =
+    { $score ->
+        [negative] the opposite sign is found at { $list }
+       *[positive] { $level ->
+            [slight] what speaks against { $class }, if only slightly, is { $list }
+           *[plain] what speaks against { $class } is { $list }
+        }
+    }
+    .other =
+    { $score ->
+        [negative] relevance with the opposite sign goes to { $list }
+       *[positive] { $level ->
+            [slight] a little of the relevance counts against { $class }: { $list }
+           *[plain] some of the relevance counts against { $class }: { $list }
+        }
+    }
+no_opposition = none of the concepts shown speaks against { $class }
+no_support = none of the concepts shown speaks for { $class }
+no_relevance = no relevance reaches the layer explained, so that no concept can be told
+namesakes =
+    { $sum_told ->
+        [yes] { $n } separate channels are called “{ $bare }”
+       *[no] { $score ->
+        [negative] { $n } separate channels are called “{ $bare }” and carry { $sum } of the relevance together
+       *[positive] { $n } separate channels are called “{ $bare }”; together { $sum } of the relevance at them speaks { $side ->
+            [for] for
+           *[against] against
+        } { $class }
+    }
+    }
+same_place =
+    { $sum_told ->
+        [yes] { $list } lie in the same part of the photo
+       *[no] { $pair ->
+            [yes] { $list } both lie { $place }, with { $sum } of the relevance together
+           *[no] { $list } all lie { $place }, with { $sum } of the relevance together
+        }
+    }
+
+usual =
+    { $mean_told ->
+        [yes] { $level ->
+            [same] the share of { $concept } is as usual for { $class }
+            [more] the share of { $concept } is more than usual for { $class }
+           *[less] the share of { $concept } is less than usual for { $class }
+        }
+       *[no] { $again ->
+        [yes] { $level ->
+            [same] that is about as much as on average over the photos of { $class } in this data set ({ $mean })
+            [more] that is more than usual: { $average ->
+                [some] the average over the photos of { $class } in this data set is { $mean }
+                [little] over the photos of { $class } in this data set it averages next to nothing
+               *[opposite] over the photos of { $class } in this data set it averages { $mean } on the other side
+            }
+           *[less] that is less than usual: the average over the photos of { $class } in this data set is { $mean }
+        }
+       *[no] { $level ->
+            [same] the share of { $concept } is as usual for { $class }, where the average is { $mean }
+            [more] more than usual for { $class } goes to { $concept }: { $average ->
+                [some] the average in this data set is { $mean }
+                [little] the average in this data set is next to nothing
+               *[opposite] the average in this data set is { $mean } on the other side
+            }
+           *[less] less than usual for { $class } goes to { $concept }: the average in this data set is { $mean }
+        }
+        }
+    }
+class_only =
+    { $again ->
+        [yes] no other class gives it a share worth mentioning on average
+       *[no] on average, no class but { $class } gives { $concept } a share worth mentioning
+    }
+other_class =
+    { $average ->
+        [some] { $mean_told ->
+            [yes] for { $other } the average is higher, { $other_mean }
+           *[no] { $again ->
+            [yes] on average it counts more for { $other } ({ $other_mean }) than for { $class } ({ $mean })
+           *[no] on average, { $other } gets more from { $concept } ({ $other_mean }) than { $class } does ({ $mean })
+        }
+        }
+       *[other] { $again ->
+            [yes] on average it counts for { $other } ({ $other_mean }) and not for { $class }
+           *[no] on average, { $concept } counts for { $other } ({ $other_mean }) and not for { $class }
+        }
+    }
+absent =
+    { $here ->
+        [none] missing here is what usually leads for { $class }: { $concept }, with { $mean } on average and nothing in this photo
+        [for] { $share_told ->
+            [yes] nearly missing here is what usually leads for { $class }: { $concept }
+           *[no] nearly missing here is what usually leads for { $class }: { $concept }, with { $mean } on average and { $share } in this photo
+        }
+       *[against] { $share_told ->
+            [yes] turned around here is what usually leads for { $class }: { $concept }
+           *[no] turned around here is what usually leads for { $class }: { $concept }, with { $mean } for it on average and { $share } against it in this photo
+        }
+    }
+contrast =
+    { $share_told ->
+        [yes] { $rival_side ->
+            [for] one difference from { $runner_up } is { $concept }, which gives that class { $rival_share } of its relevance
+            [against] one difference from { $runner_up } is { $concept }, with { $rival_share } against that class
+           *[none] one difference from { $runner_up } is { $concept }, with nothing for that class
+        }
+       *[no] { $rival_side ->
+            [for] one difference from { $runner_up } is { $concept }, with { $share } for { $class } and { $rival_share } for { $runner_up }
+            [against] one difference from { $runner_up } is { $concept }, with { $share } for { $class } and { $rival_share } against { $runner_up }
+           *[none] one difference from { $runner_up } is { $concept }, with { $share } for { $class } and nothing for { $runner_up }
+        }
+    }
+shared = { $runner_up } gets about as much from { $concept }: { $rival_share }
+
+coverage =
+    { $n_concepts ->
+        [one] the strongest concept carries { $coverage } of the relevance
+       *[other] together, the { $n_concepts } strongest concepts carry { $coverage } of the relevance
+    }{ $rest ->
+        [none] {""}
+       *[some] { $n_others ->
+            [one] {" "}and { $n_others } other channel the rest
+           *[other] {" "}and { $n_others } other channels the rest
+        }
+    }
+    .other =
+    { $n_concepts ->
+        [one] { $coverage } of the relevance is told with the strongest concept
+       *[other] the { $n_concepts } strongest concepts account for { $coverage } of the relevance
+    }{ $rest ->
+        [none] {""}
+       *[some] { $n_others ->
+            [one] , and { $n_others } other channel has the rest
+           *[other] , and { $n_others } others share the rest
+        }
+    }
+concentration =
+    { $k ->
+        [one] { $k } of { $n_channels } channels is enough for half of the relevance
+       *[other] { $k } of { $n_channels } channels are enough for half of the relevance
+    }
+other_layers =
+    { $n_others ->
+        [one] all shares are of the layer { $layer }; { $n_others } other layer was explained as well
+       *[other] all shares are of the layer { $layer }; { $n_others } other layers were explained as well
+    }
+
+mark =
+    { $again ->
+        [yes] it is named as a mark, which is no part of the object: possibly a shortcut, and worth checking
+       *[no] { $share_told ->
+            [yes] { $concept } is named as a mark, which is no part of the object: possibly a shortcut, and worth checking
+           *[no] { $share } of the relevance goes to { $concept }, named as a mark, which is no part of the object: possibly a shortcut, and worth checking
+        }
+    }
+scene =
+    { $again ->
+        [yes] by its name this is the surroundings and not the object
+       *[no] by its name, { $concept } belongs to the surroundings and not to the object
+    }
+mixed_name =
+    { $again ->
+        [yes] its name is uncertain, for the images behind it fall into two groups
+       *[no] the images behind { $concept } fall into two groups, so that its name is uncertain
+    }
+names =
+    { $maker ->
+        [offline] the names of concepts are guesses, put together by a program
+        [llm] the names of concepts are guesses by a language model
+        [person] the names of concepts were given by people, and are guesses too
+       *[several] the names of concepts are guesses by people or programs
+    }
+method = relevance is the score, traced back to what carried it; what would happen without a concept was not tested
+    .other = relevance says how the score was divided, and not what would happen if a concept were missing

@@ -1,0 +1,235 @@
+"""Random tables and random plans, worded for every audience in every language: what must hold of every text."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.narrative_numbers import Values, faults_of
+from precompute.atlas.json_records import to_json
+from precompute.errors import ConfigError
+from precompute.narratives.audiences import AUDIENCES, find_audience
+from precompute.narratives.facts import KINDS, derive_facts
+from precompute.narratives.plan import RELATIONS, Plan, Sentence, built_in_plan, settle
+from precompute.narratives.realiser import Teller, narrate
+from precompute.narratives.wording import Slots, Wording, find_wording, languages, message_folder
+from tests.random_predictions import CLASSES, NAMES, random_prediction
+
+BOTH = [(audience, language) for audience in AUDIENCES for language in ("en", "de")]
+
+
+def word(seed, audience, language, plan=None):
+    """Make one random table and word it."""
+    table = random_prediction(seed).table()
+    facts = derive_facts(table)
+    chosen = find_audience(audience)
+    return table, facts, narrate(table, facts, chosen, find_wording(language, audience, chosen.decimals), plan=plan)
+
+
+def text_pieces(narrative):
+    return [piece for statement in narrative.statements for piece in statement.pieces]
+
+
+def faults(raw, narrative):
+    """Compare every number with the raw records, by the check that finished atlases are held to."""
+    explanation, target, read = (json.loads(to_json(each)) for each in (raw.explanation, raw.target, narrative))
+    atlas = raw.atlas()
+    return faults_of(read, KnownBand(explanation, target, atlas, raw.accuracy), Counter())
+
+
+class KnownBand(Values):
+    """With a given count of right predictions: random tables have no samples to count."""
+
+    def __init__(self, explanation, target, atlas, accuracy):
+        super().__init__(explanation, target, atlas)
+        self.accuracy = accuracy
+
+    def _band(self):
+        band = self.accuracy
+        return band.least, band.below, band.n_right, band.n_samples
+
+
+@pytest.mark.parametrize(("audience", "language"), BOTH)
+def test_every_number_is_the_tables_and_stands_once(audience, language):
+    n_numbers = 0
+    for seed in range(60):
+        raw = random_prediction(seed)
+        _, _, narrative = word(seed, audience, language)
+        assert faults(raw, narrative) == []
+        n_numbers += sum(piece.kind == "number" for piece in text_pieces(narrative))
+    assert n_numbers > 300
+
+
+def fact_ids(seed, audience):
+    table = random_prediction(seed).table()
+    return [fact.id for fact in find_audience(audience).concerns(derive_facts(table), table)]
+
+
+@st.composite
+def tables_and_plans(draw):
+    """A seed of a random table and any plan over its facts: repeated, empty and senseless ones among them."""
+    seed = draw(st.integers(0, 5000))
+    audience, language = draw(st.sampled_from(BOTH))
+    ids = st.sampled_from(fact_ids(seed, audience))
+    sentence = st.builds(Sentence, st.lists(ids, max_size=5).map(tuple), st.sampled_from(RELATIONS))
+    paragraphs = st.lists(st.lists(sentence, max_size=4).map(tuple), max_size=5).map(tuple)
+    return seed, audience, language, Plan(draw(sentence), draw(paragraphs))
+
+
+@settings(max_examples=120, deadline=None)
+@given(tables_and_plans())
+def test_whatever_is_planned_the_text_is_true_and_whole(drawn):
+    seed, audience, language, plan = drawn
+    raw = random_prediction(seed)
+    table, facts, narrative = word(seed, audience, language, plan)
+    chosen = find_audience(audience)
+    told = {fact for statement in narrative.statements for fact in statement.facts}
+    tabled = {"lead", "opposes", "mark_leads"} if chosen.has_tables else set()
+    for fact in chosen.concerns(facts, table):
+        assert fact.id in told or not fact.must or fact.kind in tabled
+    assert told <= {fact.id for fact in chosen.concerns(facts, table)}
+    ids = [fact for statement in narrative.statements for fact in statement.facts]
+    assert len(ids) == len(set(ids))
+    for paragraph in narrative.paragraphs:
+        assert paragraph.statements or paragraph.table
+    for statement in narrative.statements:
+        assert statement.facts
+        assert statement.text.endswith(".")
+        assert statement.text[0] == statement.text[0].upper()
+        assert not re.search("[\ue000\ue001]|  | ,|\\?\\?\\?", statement.text)
+    assert faults(raw, narrative) == []
+    for piece in text_pieces(narrative):
+        if piece.kind == "text":
+            assert not any(name in piece.text for name in (*NAMES, *CLASSES) if "<" in name)
+
+
+@pytest.mark.parametrize(("audience", "language"), BOTH)
+def test_every_variant_of_every_message_can_be_worded(audience, language):
+    """A message that uses a value which its facts do not have would stop a run: each is tried on random facts."""
+    chosen = find_audience(audience)
+    wording = find_wording(language, audience, chosen.decimals)
+    tried = set()
+    for seed in range(250):
+        table = random_prediction(seed).table()
+        facts = chosen.concerns(derive_facts(table), table)
+        for fact in facts:
+            for used in range(wording.n_variants(fact.kind)):
+                words = tuple(sorted(fact.words.items()))
+                if (fact.kind, used, words) not in tried:
+                    tried.add((fact.kind, used, words))
+                    teller = teller_of(table, facts, chosen, wording)
+                    teller.used[fact.kind] = used
+                    assert teller.statement(Sentence((fact.id,))).text
+    assert {kind for kind, *_ in tried} == set(chosen.kinds)
+
+
+def teller_of(table, facts, audience, wording):
+    return Teller(table, {fact.id: fact for fact in facts}, audience, wording)
+
+
+@pytest.mark.parametrize(("audience", "language"), BOTH)
+def test_texts_keep_their_length_where_they_can(audience, language):
+    chosen = find_audience(audience)
+    lengths = []
+    for seed in range(60):
+        _, facts, narrative = word(seed, audience, language)
+        length = sum(len(statement.text.split()) for statement in narrative.statements)
+        told = [fact for statement in narrative.statements for fact in statement.facts]
+        known = {fact.id: fact for fact in facts}
+        spare = [
+            kind
+            for kind, n_kept in chosen.droppable
+            if sum(known[fact].kind == kind for fact in told) > n_kept
+            and any(known[fact].kind == kind and not known[fact].must for fact in told)
+        ]
+        assert length <= chosen.words[1] or not spare
+        lengths.append(length)
+    assert chosen.words[0] <= sorted(lengths)[30] <= chosen.words[1]
+
+
+def test_twice_the_same():
+    assert word(7, "stakeholder", "en") == word(7, "stakeholder", "en")
+
+
+def test_every_language_words_every_kind():
+    """A third language is a new folder: its files have every message that the English ones have."""
+    for language in languages():
+        for audience in AUDIENCES.values():
+            wording = Wording(language, audience.name, audience.decimals)
+            assert all(wording.has(kind) for kind in audience.kinds)
+            assert all(wording.has(f"{kind}-item") for kind in audience.grouped)
+    assert {"en", "de"} <= set(languages())
+    assert {kind for audience in AUDIENCES.values() for kind in audience.kinds} <= set(KINDS)
+
+
+def test_a_relation_that_does_not_hold_is_dropped():
+    contrasted = n_dropped = 0
+    for seed in range(150):
+        table = random_prediction(seed).table()
+        audience = find_audience("stakeholder")
+        facts = audience.concerns(derive_facts(table), table)
+        known = {fact.id: fact for fact in facts}
+        pairs = [(a, b) for a in facts for b in facts if a.kind == "supports" and b.kind in ("opposes", "coverage")]
+        for first, second in pairs[:3]:
+            wanted = Sentence((first.id, second.id), "but")
+            settled = settle(Plan(Sentence(("decision",)), ((wanted,),)), facts, table, audience)
+            found = next((s for p in settled.plan.paragraphs for s in p if set(wanted.facts) <= set(s.facts)), None)
+            if found and found.relation == "but":
+                contrasted += 1
+                assert known[first.id].polarity * known[second.id].polarity < 0
+            elif found:
+                n_dropped += 1
+                assert known[first.id].polarity * known[second.id].polarity >= 0
+    assert contrasted > 20
+    assert n_dropped > 20
+
+
+def test_a_name_is_never_part_of_a_sentence():
+    """Names and classes are put in after the sentence is made: marks of the formatter in them stay what they are."""
+    wording, slots = find_wording("en", "stakeholder", 0), Slots()
+    name = '{ $share } \ue0000\ue001 { "x" }'
+    pieces = slots.pieces(wording.concept(slots, "layer:1", name))
+    assert [piece.text for piece in pieces if piece.kind == "concept"] == ['{ $share } 0 { "x" }']
+    assert [piece.text for piece in pieces if piece.kind == "text"] == ["the "]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("decision = { $class\n", r"fr/common.ftl, line 1, cannot be read"),
+        ("also = a\nalso = b\n", r"fr/common.ftl, line 2, gives 'also' twice"),
+        ("articles = the\n", "no message file fr/stakeholder.ftl"),
+    ],
+)
+def test_a_faulty_message_file_is_told_with_its_line(tmp_path, content, message):
+    (tmp_path / "fr").mkdir()
+    (tmp_path / "fr/common.ftl").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        Wording("fr", "stakeholder", 0, tmp_path)
+
+
+def test_a_folder_that_is_no_language_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="'klingonisch' belong to no known language"):
+        Wording("klingonisch", "stakeholder", 0, tmp_path)
+
+
+def test_a_message_that_asks_for_what_there_is_not_is_told(tmp_path):
+    for path in ("common", "stakeholder"):
+        content = (message_folder() / "en" / f"{path}.ftl").read_text(encoding="utf-8")
+        (tmp_path / "en").mkdir(exist_ok=True)
+        (tmp_path / f"en/{path}.ftl").write_text(content.replace("names =", "names = { $nobody }\nnamed =", 1), "utf-8")
+    with pytest.raises(ConfigError, match="message 'names' of language 'en' cannot be worded"):
+        Wording("en", "stakeholder", 0, tmp_path).format("names", {})
+
+
+def test_the_built_in_plan_tells_the_strongest_first():
+    for seed in range(100):
+        table = random_prediction(seed).table()
+        audience = find_audience("stakeholder")
+        facts = audience.concerns(derive_facts(table), table)
+        plan = built_in_plan(facts, table, audience)
+        assert plan.headline.facts[0] == "decision"
+        assert not [paragraph for paragraph in plan.paragraphs if not paragraph]
