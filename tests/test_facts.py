@@ -1,6 +1,7 @@
 """Each kind of fact against an independent computation on random predictions, straight from the raw records."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -367,3 +368,9 @@ def test_the_main_layer_tells_what_may_not_be_kept_back(predictions, derived):
         assert ("doubt" in must) == (raw.target.probability < 0.5 and raw.best == raw.target.class_index)
         assert all(fact.must for fact in facts if fact.kind == "mark" and fact.layer == raw.main.layer)
     assert n_opposed > 100
+
+
+def test_the_documentation_tells_each_condition_as_the_code_does():
+    text = (Path(__file__).parents[1] / "docs/wording.md").read_text(encoding="utf-8")
+    for kind in KINDS.values():
+        assert f"| `{kind.name}` | {kind.condition} | {kind.meaning} |" in text

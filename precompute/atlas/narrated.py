@@ -20,7 +20,7 @@ class Quantity:
     Attributes
     ----------
     name : str
-        What it measures, for example ``share`` or ``probability``; `docs/format.md` lists them.
+        What it measures, for example ``share`` or ``probability``; `docs/wording.md` says more.
     of : tuple of str
         The concepts (keys), layers or classes (indices as text) that it belongs to; empty for the prediction itself.
     value : float

@@ -239,7 +239,7 @@ class Teller:
     # --- what messages may use ---------------------------------------------------------------------------------
 
     def _arguments(self, slots: Slots, fact: Fact) -> dict[str, Argument]:
-        """Collect everything that a message of this fact may use; `docs/architecture.md` lists it."""
+        """Collect everything that a message of this fact may use; `docs/wording.md` lists it."""
         wording = self.wording
         arguments: dict[str, Argument] = dict(fact.words)
         for role, quantity in fact.numbers.items():

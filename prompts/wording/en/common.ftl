@@ -1,6 +1,6 @@
 # English, for every audience: names, places, classes, and how clauses are joined.
 #
-# How these files work is told in docs/architecture.md, "Wording". In short: one message for each kind of fact, written
+# How these files work is told in docs/wording.md. In short: one message for each kind of fact, written
 # as a clause in the middle of a sentence (no capital, no full stop). Attributes (.other, .third …) are variants of the
 # message; the program takes one or the other, so that texts do not all read alike. Never type a number.
 
