@@ -270,8 +270,10 @@ class Check:
         side = config.preprocessing.crop
         images = torch.cat([batch.images for batch in batches]) if batches else torch.empty(0, 3, side, side)
         rows = torch.cat(logits) if logits else torch.empty(0, model.n_classes)
+        order_found = indices.argsort()
+        indices = indices[order_found]
         labels = torch.from_numpy(np.asarray(dataset.labels))[indices]
-        return Trial(indices, labels, images, rows, skipped)
+        return Trial(indices, labels, images[order_found], rows[order_found], skipped)
 
     def _logits(self, images: torch.Tensor, preprocessing: PreprocessingConfig) -> torch.Tensor:
         module = self._inputs.model.module
