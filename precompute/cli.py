@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from precompute.atlas.folder import Workspace
+from precompute.atlas.ownership import remove_site, require_replaceable, some
 from precompute.config import Config, load_config
 from precompute.errors import AtlasError
 
@@ -223,11 +224,11 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _names(arguments: argparse.Namespace) -> None:
-    names = _pipeline(arguments).names
+    pipeline = _pipeline(arguments)
     if arguments.action == "export":
-        names.export(arguments.table)
+        pipeline.names.export(arguments.table)
     else:
-        names.import_from(arguments.table, arguments.author or _user_name())
+        pipeline.import_names(arguments.table, arguments.author or _user_name())
 
 
 def _user_name() -> str:
@@ -272,6 +273,19 @@ def _serve(arguments: argparse.Namespace) -> None:
         server.serve_forever()
 
 
+def _clean(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config, arguments.overrides)
+    workspace = _workspace(config, arguments)
+    require_replaceable(workspace.site, config.name)  # both are removed, or neither
+    there, left = workspace.folder.exists(), workspace.clean()
+    if left:
+        print(f"removed   what can be made again in {workspace.folder}; left {some(left)}")  # noqa: T201
+    elif there:
+        print(f"removed   {workspace.folder}")  # noqa: T201
+    if remove_site(workspace.site, config.name):
+        print(f"removed   {workspace.site}")  # noqa: T201
+
+
 _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "init": (_init, "write a config that comes with the program, to start from"),
     "run": (_run, "make the whole atlas: mine, render, name, explain, build the site"),
@@ -286,6 +300,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "explain": (_explain, "explain the config's photos, and the given ones besides"),
     "evaluate": (_evaluate, "score concepts and names against the truth, where the data set knows it"),
     "site": (_site, "build the site from what is there"),
+    "clean": (_clean, "remove what was made: the site, and of the output folder all but corrections and paid replies"),
     "serve": (_serve, "serve the finished site on this machine"),
 }
 
