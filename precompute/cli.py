@@ -6,13 +6,14 @@ Owns what a user types and reads. Must not know science: every command is a thin
 from __future__ import annotations
 
 import argparse
-import functools
 import getpass
-import http.server
+import io
 import logging
 import os
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from precompute.atlas.folder import Workspace
 from precompute.atlas.ownership import remove_site, require_replaceable, some
 from precompute.config import Config, load_config
 from precompute.errors import AtlasError
+from precompute.provenance import today
+from precompute.serving import make_server
 
 if TYPE_CHECKING:
     from precompute.pipeline import Pipeline
@@ -34,6 +37,8 @@ _DRY_RUN = {
     "score": "make every request, print the number of calls, tokens and dollars, and ask nothing; needs the names",
     "explain": "compute and keep the numbers, print the number of calls, tokens and dollars, and ask nothing",
 }
+INTERNAL_ERROR = 70
+"""The exit code of an error that is not the user's (EX_SOFTWARE of sysexits.h)."""
 INTERRUPTED = "interrupted: everything finished is kept, and the same command goes on from there"
 
 
@@ -62,7 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="atlas",
         description="Find, name and explain the concepts of a convolutional network, and publish them as a site.",
-        epilog="Every command takes up where the last run stopped. Exit code 1 means a message above says what to do.",
+        epilog="Every command takes up where the last run stopped. Exit code 1: the message says what to do; "
+        f"{INTERNAL_ERROR}: an error of the program itself.",
     )
     parser.add_argument("--verbose", action="store_true", help="log what the library does")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -87,6 +93,7 @@ def _common_arguments() -> argparse.ArgumentParser:
         metavar="SECTION.KEY=VALUE",
         help="override a value of the config; can be given again",
     )
+    common.add_argument("--debug", action="store_true", help="show where in the program an error came from")
     common.add_argument("--output", type=Path, help="output folder (<name> beside the config)")
     common.add_argument("--site", type=Path, help="folder of the site (site/<name>)")
     return common
@@ -260,16 +267,9 @@ def _site(arguments: argparse.Namespace) -> None:
 
 def _serve(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.overrides)
-    folder = _workspace(config, arguments).site
-    if not (folder / "index.html").exists():
-        raise AtlasError(f"there is no site in {folder}: run `atlas run --config {arguments.config}` first")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", arguments.port), handler)
-    except (OSError, OverflowError) as error:
-        raise AtlasError(f"cannot serve on port {arguments.port}: {error}. Choose another with --port") from error
-    with server:
-        print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends)", flush=True)  # noqa: T201
+    with make_server(_workspace(config, arguments).site, arguments.port) as server:
+        address = f"http://127.0.0.1:{server.server_port}/"
+        print(f"{address} (for this machine only; Ctrl-C ends)", flush=True)  # noqa: T201
         server.serve_forever()
 
 
@@ -311,22 +311,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 after an error that the user can act on or an interruption.
+        0; 1 after an error that the user can act on or an interruption; 70 after an error of the program itself, whose
+        details are in a file that the message names.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal or file that cannot hold every character
     parsed = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, format="%(name)s: %(message)s")
     try:
+        today()  # SOURCE_DATE_EPOCH is read by libraries too, which only check it when they write
         parsed.function(parsed)
-    except AtlasError as error:
-        print(f"atlas: {error}", file=sys.stderr)  # noqa: T201
-        return 1
     except KeyboardInterrupt:
         print(f"\natlas: {INTERRUPTED}", file=sys.stderr)  # noqa: T201
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; there is nobody to tell
         return 1
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, it ends in one line
+        if parsed.debug:
+            traceback.print_exception(error)
+        print(f"atlas: {_told(error)}", file=sys.stderr)  # noqa: T201
+        return 1 if isinstance(error, AtlasError | MemoryError) or _is_full(error) else INTERNAL_ERROR
     return 0
+
+
+def _told(error: Exception) -> str:
+    """Put an error into one line; one of the program itself with the file that holds its traceback."""
+    if isinstance(error, AtlasError):
+        return _one_line(str(error))
+    if isinstance(error, MemoryError) or _is_full(error):
+        return f"out of memory ({_one_line(str(error)) or 'no more than that is known'}). Set mining.batch_size lower"
+    what = f"this is an error of the program itself: {type(error).__name__}: {_one_line(str(error))[:300]}"
+    try:
+        handle, path = tempfile.mkstemp(prefix="atlas-error-", suffix=".log")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - it is open already
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return f"{what}. The same command with --debug shows more; please report it with that"
+    return f"{what}. {path} says where, and --debug shows it here; please report it with that"
+
+
+def _is_full(error: Exception) -> bool:
+    return type(error).__name__ == "OutOfMemoryError"  # torch's own, which may not even be imported
+
+
+def _one_line(text: str) -> str:
+    """Keep a message from being more than a message: file names and library errors may hold anything."""
+    return "".join(
+        character if character.isprintable() else " " if character.isspace() else ascii(character)[1:-1]
+        for character in text
+    )
 
 
 if __name__ == "__main__":

@@ -122,11 +122,8 @@ class Pipeline:
             The output folder holds an ``atlas.h5`` that cannot be read or was made with another config.
         """
         self._is_mined()  # what cannot be used is told before anything is made
-        inputs = self.inputs
-        for note in inputs.dataset.notes:
-            self.reporter.say(f"note      {note}")
-        miner = ShardMiner(inputs.dataset, inputs.engine, inputs.tables, self.config, inputs.device)
-        for note in inputs.notes:
+        miner = self._miner()
+        for note in (*self.inputs.dataset.notes, *self.inputs.notes):
             self.reporter.say(f"note      {note}")
         with self._working(shared=part.count > 1):
             if self._is_mined():
@@ -152,6 +149,10 @@ class Pipeline:
             write_atlas(self.workspace.atlas, atlas)
             self.workspace.remove(self.plan.folder)
             self.reporter.say(f"mined     {self.workspace.atlas}: {counts['used']} samples, {len(atlas.layers)} layers")
+
+    def _miner(self) -> ShardMiner:
+        inputs = self.inputs
+        return ShardMiner(inputs.dataset, inputs.engine, inputs.tables, self.config, inputs.device)
 
     def _keep_mined(self, reason: str) -> None:
         self.reporter.say(f"kept      {self.workspace.atlas} ({reason})")
@@ -342,7 +343,7 @@ class Pipeline:
         if self.client is not None and not self.workspace.names.exists():
             self.client.require_calls()  # a missing key is told before hours of mining, not after them
         self._is_mined()
-        self.plan  # noqa: B018 - opens the data set and the model: what cannot be used is told before anything is made
+        self._miner()  # opens the data set and the model: what cannot be used is told before anything is made
         with self._working():
             self.mine()
             self._report_skipped()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ from precompute.config import NOT_KEYS, Config
 from precompute.errors import ConfigError
 
 PACKAGES = ("concept-atlas", "torch", "torchvision", "zennit", "zennit-crp", "h5py", "numpy", "pillow")
+
+LAST_EPOCH = 2**32
+"""From here on the seconds do not fit the formats that carry them."""
 
 
 def digest_of(parts: Iterable[object]) -> str:
@@ -38,12 +42,12 @@ def today() -> str:
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch is None:
         return datetime.now(UTC).date().isoformat()
-    try:
-        return datetime.fromtimestamp(int(epoch), UTC).date().isoformat()
-    except (ValueError, OverflowError, OSError) as error:
+    if not (re.fullmatch("[0-9]{1,10}", epoch) and int(epoch) < LAST_EPOCH):
         raise ConfigError(
-            f"SOURCE_DATE_EPOCH is {epoch!r}, expected a number of seconds; unset it or mend it"
-        ) from error
+            f"SOURCE_DATE_EPOCH is {epoch[:40]!r}, expected whole seconds since 1970, less than {LAST_EPOCH}; unset it "
+            "or mend it"
+        )
+    return datetime.fromtimestamp(int(epoch), UTC).date().isoformat()
 
 
 def package_versions() -> dict[str, str]:
