@@ -6,7 +6,6 @@ Owns what a user types and reads. Must not know science: every command is a thin
 from __future__ import annotations
 
 import argparse
-import getpass
 import io
 import logging
 import os
@@ -125,7 +124,7 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
     if name == "names":
         command.add_argument("action", choices=("export", "import"))
         command.add_argument("table", type=Path, metavar="CSV")
-        command.add_argument("--author", help="who corrected (your user name)")
+        command.add_argument("--author", help="who corrected, as the site will show it; needed for import")
     if name == "init":
         command.add_argument("example", nargs="?", default="world", help="its name (world); `list` lists them")
     if name == "serve":
@@ -235,17 +234,9 @@ def _names(arguments: argparse.Namespace) -> None:
     if arguments.action == "export":
         pipeline.names.export(arguments.table)
     else:
-        pipeline.import_names(arguments.table, arguments.author or _user_name())
-
-
-def _user_name() -> str:
-    """Return the name of who runs this; a user id of a container may have none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:  # KeyError up to Python 3.12
-        raise AtlasError(
-            "cannot tell who corrected the names: the system knows no name of this user. Say it with --author NAME"
-        ) from error
+        if not arguments.author:  # no login name is taken for it: the site shows who named a concept
+            raise AtlasError("say who corrected the names with --author NAME: the site will show it")
+        pipeline.import_names(arguments.table, arguments.author)
 
 
 def _explain(arguments: argparse.Namespace) -> None:

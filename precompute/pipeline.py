@@ -183,7 +183,7 @@ class Pipeline:
         here = self._provenance()
         return next(
             (words for key, words in _OTHER_INPUTS.items() if found.get(key) != here[key]),
-            "another class list or another version of this program",
+            "another class list, another path in the config or another version of this program",
         )
 
     def _provenance(self) -> dict[str, Any]:

@@ -25,6 +25,44 @@ PACKAGES = ("concept-atlas", "torch", "torchvision", "zennit", "zennit-crp", "h5
 LAST_EPOCH = 2**32
 """From here on the seconds do not fit the formats that carry them."""
 
+GIVEN = "(given, not published)"
+"""Stands in the published config for a text that may hold what is nobody's business."""
+
+_WORD = "[A-Za-z0-9_-]{1,60}"
+_DOTTED = r"[A-Za-z_][A-Za-z0-9_.]{0,120}"
+_LAYER = r"[A-Za-z0-9_.*?!\[\]-]{1,200}"
+PUBLIC_TEXTS = {
+    "name": r"[A-Za-z0-9._-]+",
+    "dataset.kind": _WORD,
+    "dataset.ground_truth_ids": _WORD,
+    "dataset.classes": "imagenet",
+    "preprocessing.interpolation": _WORD,
+    "preprocessing.channels": _WORD,
+    "model.factory": f"{_DOTTED}:{_DOTTED}",
+    "model.weights": f"[A-Za-z0-9_]+|builtin:{_DOTTED}",
+    "model.layers": _LAYER,
+    "model.task": _WORD,
+    "model.output": _WORD,
+    "model.weights_key": _DOTTED,
+    "relevance.engine": _WORD,
+    "relevance.composite": _WORD,
+    "relevance.target": _WORD,
+    "relevance.max_target": _WORD,
+    "relevance.precision": _WORD,
+    "relevance.device": "auto|cpu|cuda(:[0-9]+)?",
+    "references.heatmap_layers": _LAYER,
+    "references.start": _WORD,
+    "explaining.layers": _LAYER,
+    "explaining.audiences": _WORD,
+    "explaining.language": _WORD,
+    "llm.key_variable": "OPENAI_API_KEY",
+    "llm.structured_output": _WORD,
+    "llm.model": r"[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9._:-]+)?",
+    "site.title": r".*",
+    "site.description": r"(?s:.*)",
+}
+"""The form that a text of the config must have to be published, by its key; a key that is not here is not published."""
+
 
 def digest_of(parts: Iterable[object]) -> str:
     """Compute the SHA-256 (hexadecimal) of JSON-ready parts."""
@@ -72,10 +110,32 @@ def digest_package(package: str) -> str:
 
 
 def config_record(config: Config) -> dict[str, Any]:
-    """Return the config as JSON-ready values, without the place where it lies."""
-    values = {key: value for key, value in asdict(config).items() if key not in NOT_KEYS}
-    loaded: dict[str, Any] = json.loads(json.dumps(values))
-    return loaded
+    """Return what may be published of a config, as JSON-ready values by section and key.
+
+    Every value that cannot be more than a number, a switch or one of a few words is there. A text is there only where
+    `PUBLIC_TEXTS` knows its key and its form; another one, a path above all, is told as given and no more: it may hold
+    a folder's, a user's or a server's name, or a password.
+    """
+    values = asdict(config)
+    return {
+        key: {inner: _public(f"{key}.{inner}", item) for inner, item in value.items()}
+        if isinstance(value, dict)
+        else _public(key, value)
+        for key, value in values.items()
+        if key not in NOT_KEYS
+    }
+
+
+def _public(key: str, value: object) -> object:
+    """Return a value as far as it may be published."""
+    if isinstance(value, dict):
+        return {str(name): _public(f"{key}.*", item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_public(key, item) for item in value]
+    if isinstance(value, str):
+        form = PUBLIC_TEXTS.get(key)
+        return value if not value or (form and re.fullmatch(form, value)) else GIVEN
+    return value
 
 
 def first_difference(found: dict[str, Any], expected: dict[str, Any], prefix: str = "") -> str:

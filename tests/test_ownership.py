@@ -1,6 +1,5 @@
 """What lies in a folder that the program did not make is never removed or replaced."""
 
-import getpass
 import os
 import shutil
 import signal
@@ -120,8 +119,8 @@ def _copied_manifest(folder):
 PLACES = {
     "home folder": (_home, "thesis.tex"),
     "checkout": (_checkout, ".git/config"),
-    "the output's parent": (lambda folder: folder / "made", "atlas.h5"),
-    "the output": (lambda folder: folder / "made/atlas", "atlas.h5"),
+    "the output's parent": (lambda folder: folder / "made", "the output folder"),
+    "the output": (lambda folder: folder / "made/atlas", "the output folder"),
     "a link": (_link, "it is a link"),
     "a file": (_file, "it is a file"),
     "the site of another atlas": (_site_of_another, "another atlas, 'another'"),
@@ -258,8 +257,15 @@ def test_half_written_files_of_killed_runs_are_swept_and_others_are_not(tmp_path
     workspace = Workspace(tmp_path / "out", tmp_path / "site")
     with workspace.in_use():
         pass
+    assert not (tmp_path / "out").exists()  # nothing was made
     (tmp_path / "out/shards/0123").mkdir(parents=True)
-    for name in (".atlas.h5.0123abcd.partial", "shards/0123/.000001.h5.0123abcd.partial", ".mine.partial", "a.partial"):
+    for name in (
+        "atlas.h5",
+        ".atlas.h5.0123abcd.partial",
+        "shards/0123/.000001.h5.0123abcd.partial",
+        ".mine.partial",
+        "a.partial",
+    ):
         (tmp_path / "out" / name).touch()
     with workspace.in_use(shared=True):
         assert len(list((tmp_path / "out").rglob("*.partial"))) == 4  # another machine may be writing them
@@ -422,16 +428,10 @@ def test_an_atlas_that_may_only_be_read_gives_its_site_elsewhere(mined, tmp_path
 # --- a user without a name --------------------------------------------------------------------------------------
 
 
-def _no_name():
-    raise KeyError("getpwuid(): uid not found: 12345")
-
-
-def test_only_an_import_without_author_needs_a_name(mined, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(getpass, "getuser", _no_name)
+def test_only_an_import_needs_a_name(mined, tmp_path, capsys):
     shutil.copytree(mined, tmp_path / "w")
     common = ["--config", str(tmp_path / "w/small.toml"), "--output", str(tmp_path / "w/made/atlas")]
     table = str(tmp_path / "names.csv")
-    assert main(["layers", *common]) == 0
     assert main(["names", *common, "export", table]) == 0
     capsys.readouterr()
     assert main(["names", *common, "import", table]) == 1

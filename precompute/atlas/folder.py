@@ -128,10 +128,18 @@ class Workspace:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(self.folder, error) from error
-        with holding(self.folder, shared=shared):
-            if not shared:
-                sweep_partials(self.folder)
-            yield
+        try:
+            with holding(self.folder, shared=shared):
+                if not shared:
+                    sweep_partials(self.folder)
+                try:
+                    yield
+                finally:
+                    if {path.name for path in self.folder.iterdir()} <= {LOCK, HOLDER}:
+                        (self.folder / LOCK).unlink(missing_ok=True)  # nothing was made: nothing stays
+        finally:
+            with suppress(OSError):
+                self.folder.rmdir()
 
     def _require_ours(self) -> None:
         """Refuse a folder with files that the program did not make; parts and atlases may have been copied there."""
