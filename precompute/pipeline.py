@@ -61,6 +61,7 @@ class Pipeline:
     """
 
     def __init__(self, config: Config, workspace: Workspace, reporter: Reporter, *, dry_run: bool = False) -> None:
+        workspace.require_ours()  # opening an archive writes into its cache
         self.workspace, self.reporter = workspace, reporter
         self._dry_run, self._holds = dry_run, False
         self.inputs = Inputs(config, workspace.cache)

@@ -22,7 +22,7 @@ from .ownership import HOLDER, LOCK, holding, is_made, list_files, remove_files,
 
 _MADE = (
     *("atlas.h5", "references.h5", "names.jsonl", "scores.jsonl", "truth.json", "state.json", ".trial"),
-    *("shards/*/*.h5", "blocks/*/*.h5"),
+    *("shards/*/*.h5", "blocks/*/*.h5", "cache/*.u8", "cache/*.crc", "cache/*.tar"),
     *("explanations/*.json", "explanations/outdated/*.json"),
     *(f"{folder}/*/*.{kind}" for folder in ("explanations", "explanations/outdated") for kind in ("png", "webp")),
 )
@@ -123,7 +123,7 @@ class Workspace:
         OutputError
             It holds what the program did not make, another run works there, no space, or no permission.
         """
-        self._require_ours()
+        self.require_ours()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -141,13 +141,24 @@ class Workspace:
             with suppress(OSError):
                 self.folder.rmdir()
 
-    def _require_ours(self) -> None:
-        """Refuse a folder with files that the program did not make; parts and atlases may have been copied there."""
+    def require_ours(self) -> None:
+        """Refuse a folder with files that the program did not make; parts and atlases may have been copied there.
+
+        Raises
+        ------
+        OutputError
+            Names some of what is there.
+        """
         try:
             there = sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
         except OSError as error:
             raise output_error(self.folder, error) from error
-        if there and not is_made(self.folder) and self.atlas.name not in there and there != ["shards"]:
+        if (
+            there
+            and not is_made(self.folder)
+            and self.atlas.name not in there
+            and not set(there) <= {"shards", "cache"}
+        ):
             raise OutputError(
                 f"will not put an atlas into {self.folder}: it is not empty, and the program did not make it "
                 f"({some(there)}). Nothing was changed there. Choose a folder that is empty or not there yet with "
