@@ -29,6 +29,11 @@ from precompute.errors import ConfigError, did_you_mean
 _RULES = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 Text = Annotated[str, Strict(), Field(pattern=r"^[^\x00]*$")]
+OwnFactory = Annotated[
+    str,
+    Strict(),
+    Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="a factory of your own, 'package.module:factory'"),
+]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
@@ -61,7 +66,7 @@ class DatasetConfig:
         ``folders`` (one folder per class), ``flat`` (one folder and a ground-truth list), ``unlabelled`` (any
         folder), ``tar`` (an archive of class folders, or of one archive per class), ``webdataset`` (tar shards in
         which a ``.cls`` file has each image's class), ``imagenette`` (downloaded through torchvision), ``world``
-        (drawn by the project).
+        (drawn by the project), or ``package.module:factory`` for a format of your own (docs/architecture.md).
     root : str
         Folder or archive (tar, compressed or not, or zip), relative to the config file. ``$NAME`` is read from the
         environment.
@@ -92,7 +97,7 @@ class DatasetConfig:
         For ``world``: how many scenes are drawn.
     """
 
-    kind: Literal["folders", "flat", "unlabelled", "tar", "webdataset", "imagenette", "world"] = "folders"
+    kind: Literal["folders", "flat", "unlabelled", "tar", "webdataset", "imagenette", "world"] | OwnFactory = "folders"
     root: Text = ""
     ground_truth: Text = ""
     ground_truth_ids: Literal["auto", "from_zero", "from_one", "ilsvrc"] = "auto"
@@ -509,7 +514,8 @@ def _wrong(values: Mapping[str, Any], error: ValidationError, origin: _Origin) -
         return ConfigError(f"{origin.describe(name)}: unknown key {_short(name)}{_suggest(name)}")
     if "properties" in schema:
         return ConfigError(f"{origin.describe(name)}: {name!r} is a section, write [{name}] and its keys below")
-    hint = did_you_mean(str(found), schema["enum"]) if "enum" in schema and isinstance(found, str) else ""
+    known = [value for member in (schema, *schema.get("anyOf", ())) for value in member.get("enum", ())]
+    hint = did_you_mean(str(found), known) if known and isinstance(found, str) else ""
     return ConfigError(
         f"{origin.describe(name)}: {_short(name)} must be {_expected(schema)}, found {_short(found)}{hint}"
     )

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from precompute.atlas.evenly import spread_evenly
 from precompute.atlas.records import EMPTY, IntArray
 from precompute.config import Config, resolve_path
 from precompute.errors import DataError
+from precompute.extensions import call_factory, keep_importable
 
 from . import listing as samples
 from .cache import ImageCache
@@ -50,6 +51,7 @@ _FEW_IMAGES = 64
 """So few are decoded in this process: starting another takes longer."""
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Samples by index. An implementation can be pickled, because worker processes get a copy."""
 
@@ -136,7 +138,7 @@ def open_dataset(config: Config, cache: Path) -> Dataset:
     DataError
         No such folder, an empty one, an empty class folder, a damaged archive, a list that does not fit.
     """
-    return _OPENERS[config.dataset.kind](config, cache)
+    return _OPENERS.get(config.dataset.kind, _open_own)(config, cache)
 
 
 def load_photo(path: Path, config: Config, grey: GreyRange | None = None) -> PIL.Image.Image:
@@ -431,6 +433,18 @@ def _open_imagenette(config: Config, cache: Path) -> Dataset:
             ) from error
     listing = samples.list_images(place, cache, config.dataset.max_unpacked_ratio)
     return _open_class_folders(config, cache, listing, load_classes("imagenet"))
+
+
+def _open_own(config: Config, cache: Path) -> Dataset:
+    """Call a factory of the user's own with the config and the folder of the cache, by name."""
+    kind, folder = config.dataset.kind, config.path.parent
+    keep_importable(folder)  # worker processes read its samples
+    made = call_factory(kind, "dataset.kind", folder, DataError, {"config": config, "cache": cache})
+    if not isinstance(made, Dataset):
+        wanted = [name for name in vars(Dataset) if not name.startswith("_") or name == "__len__"]
+        missing = ", ".join(name for name in wanted if not hasattr(made, name))
+        raise DataError(f"{kind} returned {type(made).__name__}, which is no Dataset: it lacks {missing}")
+    return made
 
 
 _OPENERS: dict[str, Callable[[Config, Path], Dataset]] = {
