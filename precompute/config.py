@@ -243,6 +243,21 @@ class ReferencesConfig:
 
 
 @dataclass(frozen=True, config=_RULES)
+class NamingConfig:
+    """Who names concepts where no language model is enabled.
+
+    Attributes
+    ----------
+    namer : str
+        ``offline`` derives names from labels and pictures. ``recorded`` takes the names that a language model gave
+        earlier and that ship with the project, where weights and reference samples are those that were named, and
+        ``offline`` for all other concepts.
+    """
+
+    namer: Literal["offline", "recorded"] = "offline"
+
+
+@dataclass(frozen=True, config=_RULES)
 class ExplainingConfig:
     """Explanations of single photos.
 
@@ -272,7 +287,7 @@ class LlmConfig:
     Attributes
     ----------
     enabled : bool
-        False uses the offline namer and the generated narratives.
+        False leaves naming to `NamingConfig.namer` and takes the generated narratives.
     price_input, price_output : float
         US dollars for a million tokens.
     max_cost : float
@@ -327,6 +342,7 @@ class Config:
     relevance: RelevanceConfig = field(default_factory=RelevanceConfig)
     mining: MiningConfig = field(default_factory=MiningConfig)
     references: ReferencesConfig = field(default_factory=ReferencesConfig)
+    naming: NamingConfig = field(default_factory=NamingConfig)
     explaining: ExplainingConfig = field(default_factory=ExplainingConfig)
     llm: LlmConfig = field(default_factory=LlmConfig)
     site: SiteConfig = field(default_factory=SiteConfig)

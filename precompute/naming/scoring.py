@@ -220,10 +220,9 @@ def full_name(name: ConceptName) -> str:
 def _stability(
     trial: Trial, named: Mapping[str, ConceptName], others: Mapping[str, ConceptName] | None
 ) -> float | None:
-    other = (others or {}).get(trial.concept.key)
-    if other is None or not other.is_named:
-        return None
-    own = named[trial.concept.key]
+    other, own = (others or {}).get(trial.concept.key), named[trial.concept.key]
+    if other is None or not other.is_named or other.by != own.by:
+        return None  # a name says nothing of how steady another namer's names are
     return name_agreement((full_name(own), own.description), (full_name(other), other.description))
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from precompute.atlas.folder import Workspace, read_names
@@ -24,6 +25,7 @@ from precompute.llm.prompts import load_prompt
 from precompute.naming.corrections import export_names, import_corrections
 from precompute.naming.namer import LlmNamer, Namer
 from precompute.naming.offline import OfflineNamer
+from precompute.naming.recorded import RecordedNamer, RecordedNames, load_recorded
 from precompute.progress import Reporter
 from precompute.provenance import digest_of, today
 
@@ -33,6 +35,9 @@ from .evidence import StoredEvidence
 OFFLINE_VERSION = 1
 """Raise it when the offline namer finds other names from the same evidence."""
 
+
+N_TOLD = 5
+"""Concepts that are listed by key where recorded names do not fit."""
 
 BATCH_SIZE = 500
 """Requests of one batch: their contact sheets are in memory together."""
@@ -85,13 +90,28 @@ class NameStage:
             self._reporter.say(f"kept      {self._workspace.names} (nothing to name)")
             return
         missing = [_without_references(concept.key) for concept in atlas.concepts()]
-        names = list(choose_names(missing, self._name_all(atlas), corrections).values())
+        found = list(self._name_all(atlas))
+        names = list(choose_names(missing, found, corrections).values())
         write_jsonl(self._workspace.names, names)
         self._workspace.remember("names", state)
         n_failed = sum(not name.is_named for name in names)
         self._reporter.say(
             f"named     {self._workspace.names}: {len(names) - n_failed} concepts, {n_failed} without a name"
         )
+        if self._recorded is not None:
+            self._tell_recorded(self._recorded, found)
+
+    def _tell_recorded(self, recorded: RecordedNames, names: Sequence[ConceptName]) -> None:
+        """Say whose names these are, and which concepts the recorded names did not fit."""
+        others = [name.concept for name in names if not name.recorded]
+        who = f"{recorded.recording.author}, {recorded.recording.date}"
+        self._reporter.say(f"note      {len(names) - len(others)} names are recorded ones ({who})")
+        if others:
+            more = f" and {len(others) - N_TOLD} more" if len(others) > N_TOLD else ""
+            self._reporter.say(
+                f"note      {len(others)} concepts have other reference samples than those that were named, or none, "
+                f"and are named offline: {', '.join(others[:N_TOLD])}{more}"
+            )
 
     def estimate(self, atlas: Atlas, *, batch: bool = False) -> Estimate:
         """Count the calls, tokens and dollars that naming would take; makes every request and no call.
@@ -194,7 +214,11 @@ class NameStage:
         """Digest of everything that the names depend on."""
         llm = self._config.llm
         prompt = load_prompt("naming").digest
-        namer = [llm.model, llm.base_url, prompt] if llm.enabled else ["offline", OFFLINE_VERSION]
+        namer: list[object] = ["offline", OFFLINE_VERSION]
+        if llm.enabled:
+            namer = [llm.model, llm.base_url, prompt]
+        elif self._recorded is not None:
+            namer = ["recorded", self._recorded.digest, *namer]
         digest = digest_of([references_digest, self._hold_out, self._config.explaining.language, *namer])
         return digest_of([digest, sorted((name.concept, name.name, name.date) for name in corrections)])
 
@@ -221,7 +245,21 @@ class NameStage:
         labels: Counter[str] = Counter()
         for class_name, count in counts:
             labels[class_name] += count
-        return OfflineNamer({name: n for name, n in labels.items() if n}, (side, side), today())
+        offline = OfflineNamer({name: n for name, n in labels.items() if n}, (side, side), today())
+        if self._recorded is None:
+            return offline
+        if not self._recorded.fit(atlas):
+            self._reporter.say(
+                "note      the recorded names are of another network or data set: every concept is named offline"
+            )
+            return offline
+        return RecordedNamer(self._recorded, atlas.samples.name, offline)
+
+    @cached_property
+    def _recorded(self) -> RecordedNames | None:
+        """The names that ship with the project; None where the config does not ask for them."""
+        wanted = self._client is None and self._config.naming.namer == "recorded"
+        return load_recorded() if wanted else None
 
     def _language_model(self) -> tuple[LlmClient, LlmNamer]:
         if self._client is None:

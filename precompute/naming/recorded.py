@@ -1,0 +1,205 @@
+"""Names that a language model gave at an earlier time and that ship with the project.
+
+Owns the file of recorded names and the rule where they may be used: the weights and the reference samples have to be
+those that were named. Must not know models, configs or how a sheet is drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from precompute.atlas.files import write_text
+from precompute.atlas.records import Atlas, ConceptName
+
+from .namer import ConceptEvidence, Namer
+
+PATH = Path(__file__).with_name("recorded_names.jsonl")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The first line of the file: what was named, by whom, when.
+
+    Attributes
+    ----------
+    author, date : str
+        As `ConceptName` has them.
+    weights_digest : str
+        Of the network, as in the provenance of its atlas.
+    dataset_kind : str
+        As in the config of the atlas; sample names mean nothing without it.
+    prompt_digest : str
+    note : str
+        How the names came about, for readers.
+    """
+
+    author: str
+    date: str
+    weights_digest: str
+    dataset_kind: str
+    prompt_digest: str
+    note: str
+
+
+@dataclass(frozen=True)
+class RecordedName:
+    """One name, with the samples that it was given for; the other fields as in `ConceptName`.
+
+    Attributes
+    ----------
+    n_samples : int
+        RelMax reference images that the namer saw: the best ones.
+    samples : str
+        Digest of their names, in any order; see `digest_samples`.
+    """
+
+    concept: str
+    n_samples: int
+    samples: str
+    name: str
+    description: str
+    kind: str
+    confidence: float
+    common: str
+    second_name: str = ""
+    outliers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class RecordedNames:
+    """The whole file.
+
+    Attributes
+    ----------
+    recording : Recording
+    names : mapping of concept key to RecordedName
+    digest : str
+        SHA-256 of the file.
+    """
+
+    recording: Recording
+    names: Mapping[str, RecordedName]
+    digest: str
+
+    def fit(self, atlas: Atlas) -> bool:
+        """Tell whether an atlas is of the network and the kind of data set that was named."""
+        provenance = atlas.provenance
+        kind = provenance.get("config", {}).get("dataset", {}).get("kind")
+        found = (provenance.get("weights_digest"), kind)
+        return found == (self.recording.weights_digest, self.recording.dataset_kind)
+
+    def name_of(self, evidence: ConceptEvidence, sample_names: Sequence[str]) -> ConceptName | None:
+        """Return the name of a concept; None where none was recorded, or for other reference samples.
+
+        Parameters
+        ----------
+        evidence : ConceptEvidence
+        sample_names : sequence of str
+            Of the data set, by sample_index.
+        """
+        found = self.names.get(evidence.concept.key)
+        if found is None:
+            return None
+        seen = sorted(evidence.relmax, key=lambda reference: reference.rank)[: found.n_samples]
+        if digest_samples(sample_names[reference.sample_index] for reference in seen) != found.samples:
+            return None
+        return ConceptName(
+            found.concept,
+            found.name,
+            found.description,
+            self.recording.author,
+            kind=found.kind,
+            confidence=found.confidence,
+            second_name=found.second_name,
+            common=found.common,
+            outliers=found.outliers,
+            prompt_digest=self.recording.prompt_digest,
+            date=self.recording.date,
+            recorded=True,
+        )
+
+
+class RecordedNamer:
+    """Gives recorded names where they fit, and asks another namer for all other concepts.
+
+    Parameters
+    ----------
+    recorded : RecordedNames
+    sample_names : sequence of str
+        Of the data set, by sample_index.
+    otherwise : Namer
+    """
+
+    def __init__(self, recorded: RecordedNames, sample_names: Sequence[str], otherwise: Namer) -> None:
+        self.author = recorded.recording.author
+        self._recorded, self._sample_names, self._otherwise = recorded, sample_names, otherwise
+
+    def name(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
+        """Yield a name for each concept, in order."""
+        for item in evidence:
+            found = self._recorded.name_of(item, self._sample_names)
+            if found is not None:
+                yield found
+            else:
+                yield from self._otherwise.name([item])
+
+
+def digest_samples(names: Iterable[str]) -> str:
+    """Digest the names of reference samples in 16 hexadecimal digits, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
+
+
+def load_recorded(path: Path = PATH) -> RecordedNames:
+    """Read the names that ship with the project."""
+    content = path.read_bytes()
+    head, *lines = content.splitlines()
+    record = TypeAdapter(RecordedName)
+    names = [record.validate_json(line) for line in lines]
+    recording = TypeAdapter(Recording).validate_json(head)
+    return RecordedNames(recording, {name.concept: name for name in names}, hashlib.sha256(content).hexdigest())
+
+
+def record_names(path: Path, recording: Recording, names: Iterable[ConceptName], atlas: Atlas, n_samples: int) -> None:
+    """Write names as a file that `load_recorded` reads.
+
+    Parameters
+    ----------
+    path : Path
+    recording : Recording
+    names : iterable of ConceptName
+        Failures are left out.
+    atlas : Atlas
+        Whose concepts were named.
+    n_samples : int
+        RelMax reference images that the namer saw, where there were as many.
+    """
+    known = {name.concept: name for name in names if name.is_named}
+    lines: list[object] = [recording]
+    for concept in atlas.concepts():
+        name, table = known.get(concept.key), atlas.layers[concept.layer].relmax
+        if name is None:
+            continue
+        samples = table.sample_index[:n_samples, concept.channel][table.telling(n_samples)[:, concept.channel]]
+        digest = digest_samples(atlas.samples.name[index] for index in samples.tolist())
+        lines.append(
+            RecordedName(
+                name.concept,
+                len(samples),
+                digest,
+                name.name,
+                name.description,
+                name.kind,
+                name.confidence,
+                name.common,
+                name.second_name,
+                name.outliers,
+            )
+        )
+    write_text(
+        path, "".join(TypeAdapter(type(line)).dump_json(line, exclude_defaults=True).decode() + "\n" for line in lines)
+    )
