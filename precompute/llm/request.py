@@ -21,7 +21,7 @@ from PIL import Image
 
 from precompute.errors import ConfigError
 
-from .reply import holds_key
+from .guard import holds_key
 
 StructuredOutput = Literal["json_schema", "json_object", "prompt"]
 STRUCTURED_OUTPUTS: tuple[StructuredOutput, ...] = ("json_schema", "json_object", "prompt")

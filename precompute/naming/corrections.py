@@ -18,9 +18,9 @@ from precompute.atlas.records import Author, ConceptName
 from precompute.atlas.spreadsheet import csv_text, unguarded
 from precompute.atlas.values import NameKind
 from precompute.errors import DataError, ReplyError
+from precompute.llm.text import clean_line
 from precompute.provenance import digest_of
 
-from .reply_text import clean_line
 from .rules import checked_names
 
 COLUMNS = ("concept", "name", "second_name", "description", "kind", "confidence", "author", "date", "failure", "base")

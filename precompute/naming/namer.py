@@ -20,8 +20,8 @@ from precompute.images.contact_sheet import naming_sheet
 from precompute.llm.asking import ask_all, ask_twice
 from precompute.llm.prompts import Prompt, load_prompt
 from precompute.llm.request import LanguageModel, Request
+from precompute.llm.text import checked_line
 
-from .reply_text import checked_line
 from .rules import checked_names
 
 MAX_DESCRIPTION = 400

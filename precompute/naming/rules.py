@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 
 from precompute.errors import ReplyError
-
-from .reply_text import checked_line
+from precompute.llm.text import checked_line
 
 MAX_WORDS = 5
 MAX_NAME = 60
