@@ -1,21 +1,29 @@
 """The names that ship with the project: used where they fit, never elsewhere, and always told as what they are."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from precompute.atlas.records import Author, Concept, ConceptName
+from precompute.atlas.records import Author, ConceptName
 from precompute.config import load_config
 from precompute.inputs import Inputs
 from precompute.naming.namer import ConceptEvidence
-from precompute.naming.recorded import RecordedNamer, RecordedNames, Recording, digest_samples, load_recorded
+from precompute.naming.recorded import (
+    RecordedNamer,
+    RecordedNames,
+    Recording,
+    best_samples,
+    digest_samples,
+    load_recorded,
+)
 from precompute.naming.rules import checked_names
-from tests.drawn_references import drawn_reference
+from precompute.stages.names import NameStage
+from tests.site_fixture import make_atlas
 
 ROOT = Path(__file__).parents[1]
-SAMPLES = tuple(f"tree/{index:04d}.png" for index in range(10))
 
 
 class Other:
@@ -28,34 +36,50 @@ class Other:
             yield ConceptName(item.concept.key, "asked", "", "offline")
 
 
-def evidence(key, *samples):
-    concept = Concept.parse(key)
-    found = (drawn_reference(concept, "relmax", rank, sample_index=index) for rank, index in enumerate(samples))
-    return ConceptEvidence(concept, tuple(found))
+@pytest.fixture
+def atlas():
+    """An atlas of three concepts, whose samples are called like the world's."""
+    return make_atlas({"features.28": 3}, 30, hostile=False)
 
 
-@pytest.fixture(scope="module")
-def recorded():
-    """Three of the names that ship, as if they had been given for samples 0 to 3."""
+@pytest.fixture
+def recorded(atlas):
+    """The first names that ship, as if they had been given for the best four samples of that atlas."""
     real = load_recorded()
-    names = {key: replace(real.names[key], samples=digest_samples(SAMPLES[:4])) for key in list(real.names)[:3]}
+    found = zip(atlas.concepts(), real.names.values(), strict=False)
+    names = {
+        concept.key: replace(name, concept=concept.key, samples=digest_samples(best_samples(atlas, concept, 4)))
+        for concept, name in found
+    }
     return RecordedNames(real.recording, names, "digest")
 
 
-def test_a_recorded_name_is_given_as_it_was(recorded):
-    key = next(iter(recorded.names))
-    (name,) = RecordedNamer(recorded, SAMPLES, Other()).name([evidence(key, 2, 0, 3, 1, 7, 8)])
+def named(recorded, atlas):
+    return list(RecordedNamer(recorded, atlas, Other()).name([ConceptEvidence(c, ()) for c in atlas.concepts()]))
+
+
+def test_a_recorded_name_is_given_as_it_was(recorded, atlas):
+    name = named(recorded, atlas)[0]
     assert name.by == Author("recorded", "claude")
     assert (name.author, name.date, name.recorded) == ("llm:claude", "2026-11-24", True)
-    assert (name.name, name.description) == (recorded.names[key].name, recorded.names[key].description)
+    expected = recorded.names[name.concept]
+    assert (name.name, name.description) == (expected.name, expected.description)
 
 
-def test_other_reference_samples_are_left_to_the_other_namer(recorded):
-    first, second, third = recorded.names
-    asked = [evidence(first, 0, 1, 2, 4), evidence(second), evidence(third, 3, 2, 1, 0), evidence("new:0", 0, 1, 2, 3)]
-    names = list(RecordedNamer(recorded, SAMPLES, Other()).name(asked))
-    assert [name.name == "asked" for name in names] == [True, True, False, True]
-    assert [name.recorded for name in names] == [False, False, True, False]
+def test_other_reference_samples_are_left_to_the_other_namer(recorded, atlas):
+    """The order of the four best does not matter, nor what comes after them; another sample among them does."""
+    table = atlas.layers["features.28"].relmax.sample_index
+    table[:4, 0] = table[3::-1, 0]
+    table[4:, 0] = table[:3:-1, 0]
+    table[3, 1] = next(index for index in range(30) if index not in table[:4, 1])
+    names = named(recorded, atlas)
+    assert [name.recorded for name in names] == [True, False, False]  # the last channel is silent: it has no samples
+    assert [name.name == "asked" for name in names] == [False, True, True]
+
+
+def test_names_made_again_from_other_references_are_never_recorded_ones():
+    """Else a recorded name would agree with itself and be called steady."""
+    assert "RecordedNamer" not in inspect.getsource(NameStage.make_namer)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from precompute.atlas.files import write_text
-from precompute.atlas.records import Atlas, ConceptName
+from precompute.atlas.records import Atlas, Concept, ConceptName
+from precompute.atlas.values import NameKind
 
 from .namer import ConceptEvidence, Namer
 
@@ -63,7 +64,7 @@ class RecordedName:
     samples: str
     name: str
     description: str
-    kind: str
+    kind: NameKind
     confidence: float
     common: str
     second_name: str = ""
@@ -93,20 +94,11 @@ class RecordedNames:
         found = (provenance.get("weights_digest"), kind)
         return found == (self.recording.weights_digest, self.recording.dataset_kind)
 
-    def name_of(self, evidence: ConceptEvidence, sample_names: Sequence[str]) -> ConceptName | None:
-        """Return the name of a concept; None where none was recorded, or for other reference samples.
-
-        Parameters
-        ----------
-        evidence : ConceptEvidence
-        sample_names : sequence of str
-            Of the data set, by sample_index.
-        """
-        found = self.names.get(evidence.concept.key)
-        if found is None:
-            return None
-        seen = sorted(evidence.relmax, key=lambda reference: reference.rank)[: found.n_samples]
-        if digest_samples(sample_names[reference.sample_index] for reference in seen) != found.samples:
+    def name_of(self, concept: Concept, atlas: Atlas) -> ConceptName | None:
+        """Return the name of a concept; None where none was recorded, or for other reference samples."""
+        found = self.names.get(concept.key)
+        samples = best_samples(atlas, concept, found.n_samples) if found else []
+        if found is None or not samples or digest_samples(samples) != found.samples:
             return None
         return ConceptName(
             found.concept,
@@ -130,23 +122,30 @@ class RecordedNamer:
     Parameters
     ----------
     recorded : RecordedNames
-    sample_names : sequence of str
-        Of the data set, by sample_index.
+    atlas : Atlas
+        Its rankings say whether a concept's reference samples are those that were named.
     otherwise : Namer
     """
 
-    def __init__(self, recorded: RecordedNames, sample_names: Sequence[str], otherwise: Namer) -> None:
+    def __init__(self, recorded: RecordedNames, atlas: Atlas, otherwise: Namer) -> None:
         self.author = recorded.recording.author
-        self._recorded, self._sample_names, self._otherwise = recorded, sample_names, otherwise
+        self._recorded, self._atlas, self._otherwise = recorded, atlas, otherwise
 
     def name(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
         """Yield a name for each concept, in order."""
         for item in evidence:
-            found = self._recorded.name_of(item, self._sample_names)
+            found = self._recorded.name_of(item.concept, self._atlas)
             if found is not None:
                 yield found
             else:
                 yield from self._otherwise.name([item])
+
+
+def best_samples(atlas: Atlas, concept: Concept, n: int) -> list[str]:
+    """List the names of a concept's n best RelMax reference samples; fewer where no more show it."""
+    table = atlas.layers[concept.layer].relmax
+    shown = table.sample_index[:n, concept.channel][table.telling(n)[:, concept.channel]]
+    return [atlas.samples.name[index] for index in shown.tolist()]
 
 
 def digest_samples(names: Iterable[str]) -> str:
@@ -181,11 +180,11 @@ def record_names(path: Path, recording: Recording, names: Iterable[ConceptName],
     known = {name.concept: name for name in names if name.is_named}
     lines: list[object] = [recording]
     for concept in atlas.concepts():
-        name, table = known.get(concept.key), atlas.layers[concept.layer].relmax
+        name = known.get(concept.key)
         if name is None:
             continue
-        samples = table.sample_index[:n_samples, concept.channel][table.telling(n_samples)[:, concept.channel]]
-        digest = digest_samples(atlas.samples.name[index] for index in samples.tolist())
+        samples = best_samples(atlas, concept, n_samples)
+        digest = digest_samples(samples)
         lines.append(
             RecordedName(
                 name.concept,

@@ -226,7 +226,7 @@ class NameStage:
         return self._workspace.names.exists() and self._workspace.recall("names") == state
 
     def _name_all(self, atlas: Atlas) -> Iterator[ConceptName]:
-        namer = self.make_namer(atlas)
+        namer = self._with_recorded(atlas, self.make_namer(atlas))
         with ReferenceReader(self._workspace.references) as reader:
             evidence = self._evidence(reader, atlas)
             if isinstance(namer, LlmNamer):
@@ -237,7 +237,7 @@ class NameStage:
                     yield name
 
     def make_namer(self, atlas: Atlas) -> Namer:
-        """Make the namer that the config asks for."""
+        """Make the namer that finds names in what it is shown: never one that repeats recorded names."""
         if self._client is not None:
             return self._language_model()[1]
         side = self._config.preprocessing.crop
@@ -245,15 +245,16 @@ class NameStage:
         labels: Counter[str] = Counter()
         for class_name, count in counts:
             labels[class_name] += count
-        offline = OfflineNamer({name: n for name, n in labels.items() if n}, (side, side), today())
-        if self._recorded is None:
-            return offline
-        if not self._recorded.fit(atlas):
-            self._reporter.say(
-                "note      the recorded names are of another network or data set: every concept is named offline"
-            )
-            return offline
-        return RecordedNamer(self._recorded, atlas.samples.name, offline)
+        return OfflineNamer({name: n for name, n in labels.items() if n}, (side, side), today())
+
+    def _with_recorded(self, atlas: Atlas, namer: Namer) -> Namer:
+        """Put the names that ship before another namer's, where the config asks for them and they fit."""
+        if self._recorded is None or self._recorded.fit(atlas):
+            return namer if self._recorded is None else RecordedNamer(self._recorded, atlas, namer)
+        self._reporter.say(
+            "note      the recorded names are of another network or data set: every concept is named offline"
+        )
+        return namer
 
     @cached_property
     def _recorded(self) -> RecordedNames | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from precompute.atlas.records import Explanation, ShortcutTruth
+from precompute.atlas.records import ConceptName, Explanation, ShortcutTruth
 from sitegen import links
 from sitegen.data.catalogue import Catalogue
 
