@@ -292,6 +292,8 @@ class LlmConfig:
         US dollars for a million tokens.
     max_cost : float
         US dollars; the run stops before it spends more.
+    max_failed : float
+        Share of the names, or of the scores, that may fail before a run counts as failed.
     """
 
     enabled: Flag = False
@@ -304,6 +306,7 @@ class LlmConfig:
     price_input: Annotated[Amount, HOW] = 0.25
     price_output: Annotated[Amount, HOW] = 2.0
     max_cost: Annotated[Amount, HOW] = 20.0
+    max_failed: Annotated[Number, Field(ge=0, le=1), HOW] = 0.2
     structured_output: Literal["auto", "json_schema", "json_object", "prompt"] = "auto"
 
 

@@ -44,6 +44,9 @@ class Appearance:
         Coherence of the edges (absolute value, 0 to 1) and their direction, as twice the angle.
     squareness : float
         1 where all edges are upright or level, -1 where all are diagonal, 0 for even directions.
+    roundness : float
+        Share of the edges' energy whose slope points to or from their common centre: 1 for discs and rings, 0 for
+        spokes, 0.5 for directions that have nothing to do with it.
     row, column : float
         Centre of the positive relevance (of the crop without a heatmap) as a fraction of the photo.
     area : float
@@ -56,6 +59,7 @@ class Appearance:
     fineness: float
     stripes: complex
     squareness: float
+    roundness: float
     row: float
     column: float
     area: float
@@ -83,6 +87,7 @@ def measure(reference: Reference, image_size: tuple[int, int]) -> Appearance:
         fineness=_fineness(luminance, weights),
         stripes=edges.stripes,
         squareness=edges.squareness,
+        roundness=edges.roundness,
         row=(box.top + row * (box.bottom - box.top)) / height,
         column=(box.left + column * (box.right - box.left)) / width,
         area=(box.bottom - box.top) * (box.right - box.left) / (height * width),
@@ -175,6 +180,7 @@ class _Edges(NamedTuple):
     contrast: float = 0.0
     stripes: complex = 0j
     squareness: float = 0.0
+    roundness: float = 0.5
 
 
 def _edges(luminance: FloatArray, weights: FloatArray) -> _Edges:
@@ -193,7 +199,16 @@ def _edges(luminance: FloatArray, weights: FloatArray) -> _Edges:
         # A slope at angle a has stripes at a + 90 degrees: twice the angle turns by 180, hence the minus.
         stripes=-complex((energy * unit**2).sum()) / total,
         squareness=float((energy * (unit**4).real).sum()) / total,
+        roundness=_roundness(energy, unit, total),
     )
+
+
+def _roundness(energy: FloatArray, unit: npt.NDArray[np.complex128], total: float) -> float:
+    """Average how far slopes (unit numbers, right minus i times down) point along the ray from the edges' centre."""
+    rows, columns = np.mgrid[0 : energy.shape[0], 0 : energy.shape[1]]
+    ray = columns - (energy * columns).sum() / total - 1j * (rows - (energy * rows).sum() / total)
+    along = (unit * np.conj(ray / np.maximum(np.abs(ray), 1e-9))).real
+    return float((energy * along**2).sum()) / total
 
 
 def _fineness(luminance: FloatArray, weights: FloatArray) -> float:

@@ -25,6 +25,8 @@ from .held_out import Trial
 from .metrics import average_precision, f1_score, name_agreement
 from .namer import read_reply
 
+NO_VERDICT = "no verdict: "
+"""How the failure of a score begins where the judge was asked and gave no usable answer."""
 CONSTANT_NAME = ("something visible", "Anything at all that can be seen in a picture.")
 """The constant-name baseline: the same words for every concept, true of every picture."""
 
@@ -229,7 +231,7 @@ def _stability(
 def _score(trial: Trial, verdicts: list[Verdict], author: str, stability: float | None, seed: int) -> ConceptScore:
     failures = [verdict.failure for verdict in verdicts if verdict.failure]
     if failures:
-        return ConceptScore(trial.concept.key, author=author, failure=failures[0], stability=stability)
+        return ConceptScore(trial.concept.key, author=author, failure=NO_VERDICT + failures[0], stability=stability)
     truth = [positive for _, positive in _mixed(trial, seed)]
     areas = [average_precision(verdict.probabilities, truth) for verdict in verdicts]
     f1s = [f1_score(verdict.probabilities, truth) for verdict in verdicts]

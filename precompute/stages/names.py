@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from precompute.atlas.named import choose_names
 from precompute.atlas.records import Atlas, ConceptName
 from precompute.config import Config
 from precompute.errors import NamerError, StoreError
+from precompute.llm.asking import require_enough
 from precompute.llm.batch import BatchRunner
 from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
 from precompute.llm.prompts import load_prompt
 from precompute.naming.corrections import export_names, import_corrections
-from precompute.naming.namer import LlmNamer, Namer
+from precompute.naming.namer import NO_REFERENCES, LlmNamer, Namer
 from precompute.naming.offline import OfflineNamer
 from precompute.naming.recorded import RecordedNamer, RecordedNames, load_recorded
 from precompute.progress import Reporter
@@ -32,7 +33,7 @@ from precompute.provenance import digest_of, today
 from .cost_preview import NOT_ENABLED, announce, counted, sampled
 from .evidence import StoredEvidence
 
-OFFLINE_VERSION = 1
+OFFLINE_VERSION = 2
 """Raise it when the offline namer finds other names from the same evidence."""
 
 
@@ -93,13 +94,19 @@ class NameStage:
         found = list(self._name_all(atlas))
         names = list(choose_names(missing, found, corrections).values())
         write_jsonl(self._workspace.names, names)
-        self._workspace.remember("names", state)
         n_failed = sum(not name.is_named for name in names)
         self._reporter.say(
             f"named     {self._workspace.names}: {len(names) - n_failed} concepts, {n_failed} without a name"
         )
         if self._recorded is not None:
             self._tell_recorded(self._recorded, found)
+        self._require_enough(names)
+        self._workspace.remember("names", state)
+
+    def _require_enough(self, names: Iterable[ConceptName]) -> None:
+        asked = [name for name in names if name.by.kind == "llm" and name.failure != NO_REFERENCES]
+        reasons = [name.failure for name in asked if not name.is_named]
+        require_enough("names", len(asked), reasons, self._config.llm.max_failed)
 
     def _tell_recorded(self, recorded: RecordedNames, names: Sequence[ConceptName]) -> None:
         """Say whose names these are, and which concepts the recorded names did not fit."""

@@ -17,13 +17,14 @@ from precompute.atlas.records import Atlas, Concept, ConceptName, ConceptScore, 
 from precompute.config import Config
 from precompute.errors import NamerError, StoreError
 from precompute.images.dataset import Dataset
+from precompute.llm.asking import require_enough
 from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
 from precompute.llm.prompts import load_prompt
 from precompute.llm.request import Request
 from precompute.naming.held_out import Trial, choose_negatives, choose_positives, similar_channels
 from precompute.naming.namer import ConceptEvidence, LlmNamer, Namer
-from precompute.naming.scoring import Judge, LlmJudge, questions_of, score_names
+from precompute.naming.scoring import NO_VERDICT, Judge, LlmJudge, questions_of, score_names
 from precompute.progress import Reporter
 from precompute.provenance import digest_of
 from precompute.world.part_judge import PartsJudge
@@ -95,12 +96,18 @@ class ScoreStage:
         with ReferenceReader(self._workspace.references) as reader:
             scores = self._score_all(atlas, reader, namer, names)
         write_jsonl(self._workspace.scores, scores)
-        self._workspace.remember("scores", state)
         scored = [score for score in scores if not score.failure]
         mean = sum(score.auprc for score in scored) / max(len(scored), 1)
         shuffled = sum(score.shuffled_auprc for score in scored) / max(len(scored), 1)
         found = f"mean AUPRC {numbers.fixed(mean)} (with another concept's name {numbers.fixed(shuffled)})"
         self._reporter.say(f"scored    {self._workspace.scores}: {len(scored)} names, {found}")
+        self._require_enough(scores)
+        self._workspace.remember("scores", state)
+
+    def _require_enough(self, scores: Sequence[ConceptScore]) -> None:
+        asked = [score for score in scores if not score.failure or score.failure.startswith(NO_VERDICT)]
+        reasons = [score.failure for score in asked if score.failure]
+        require_enough("scores", len(asked), reasons, self._config.llm.max_failed)
 
     def estimate(self, atlas: Atlas, namer: Namer) -> Estimate:
         """Count the calls, tokens and dollars that scoring would take; makes every request and no call.

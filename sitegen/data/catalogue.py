@@ -23,6 +23,7 @@ from precompute.atlas.records import (
     FloatArray,
     TargetExplanation,
 )
+from precompute.atlas.reliability import reliability_words
 from sitegen.links import Links
 from sitegen.pictures import SpriteSlice
 
@@ -44,8 +45,8 @@ class ConceptCard:
         The concept name, ``mixed: A / B``, or layer and channel where there is none. Hostile until escaped.
     named, mixed : bool
     kind : str
-    confidence : float or None
-        None where there is no name or a person gave it.
+    reliability : str
+        What was measured of such names; empty where nothing was.
     author : str
         In words.
     thumbnail : Cut or None
@@ -59,7 +60,7 @@ class ConceptCard:
     named: bool
     mixed: bool
     kind: str
-    confidence: float | None
+    reliability: str
     author: str
     thumbnail: SpriteSlice | None
 
@@ -191,7 +192,7 @@ class Catalogue:
             named=named,
             mixed=bool(named and name and name.second_name),
             kind=name.kind if name and named else "",
-            confidence=name.stated_confidence if name and named else None,
+            reliability=reliability_words(name) if name and named else "",
             author=name.by.words if name and named else "not named",
             thumbnail=self.illustrations.thumbnail(concept),
         )

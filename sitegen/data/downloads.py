@@ -10,13 +10,14 @@ from dataclasses import asdict
 from typing import Any
 
 from precompute.atlas.records import EMPTY, RANKINGS, Concept, ConceptName, LayerTables, Ranking
+from precompute.atlas.reliability import reliability_words
 from precompute.atlas.spreadsheet import csv_text
 from sitegen.render import script_json
 
 from .catalogue import Catalogue
 
 CSV_COLUMNS = (
-    "concept", "layer", "channel", "name", "second_name", "kind", "confidence", "author", "description",
+    "concept", "layer", "channel", "name", "second_name", "kind", "reliability", "author", "description",
     "auprc", "f1", "part", "part_mass", "best_class", "best_class_mean", "page",
 )  # fmt: skip
 DESCRIPTION_IN_INDEX = 160
@@ -32,7 +33,7 @@ def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "concept": concept.key,
         "layer": concept.layer,
         "channel": concept.channel,
-        "name": asdict(name) | {"confidence": name.stated_confidence} if name else None,
+        "name": _name_data(name) if name else None,
         "score": asdict(score) if score else None,
         "truth": asdict(truth) if truth else None,
         **{ranking: _ranking_data(catalogue, tables, concept.channel, ranking) for ranking in RANKINGS},
@@ -40,6 +41,12 @@ def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "relevance_histogram": tables.relevance_histogram[concept.channel].tolist(),
         "activation_histogram": tables.activation_histogram[concept.channel].tolist(),
     }
+
+
+def _name_data(name: ConceptName) -> dict[str, Any]:
+    """Publish a name with what was measured of such names; a namer's own claim and its raw reply stay at home."""
+    kept = {key: value for key, value in asdict(name).items() if key not in ("confidence", "raw_reply")}
+    return kept | {"reliability": reliability_words(name)}
 
 
 def _ranking_data(catalogue: Catalogue, tables: LayerTables, channel: int, ranking: Ranking) -> list[dict[str, Any]]:
@@ -92,8 +99,7 @@ def _csv_row(catalogue: Catalogue, concept: Concept) -> list[Any]:
 
 
 def _name_cells(name: ConceptName) -> tuple[Any, ...]:
-    stated = "" if name.stated_confidence is None else name.stated_confidence
-    return name.name, name.second_name, name.kind, stated, name.author, name.description
+    return name.name, name.second_name, name.kind, reliability_words(name), name.author, name.description
 
 
 def _six() -> tuple[str, ...]:
