@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from precompute.errors import NamerError, NoReplyError, ReplyError
 
@@ -46,6 +46,14 @@ class Answer(Generic[T]):
         return "" if self.value is not None else "; then: ".join(self.reasons)
 
 
+class UsableReplyError(ReplyError):
+    """A reply that is asked for once more and taken as it is where nothing better comes; `value` is what it says."""
+
+    def __init__(self, reason: str, value: object) -> None:
+        super().__init__(reason)
+        self.value = value
+
+
 async def ask_twice(model: LanguageModel, request: Callable[[str], Request], read: Callable[[str], T]) -> Answer[T]:
     """Ask, and ask once more with the reason where the reply cannot be used.
 
@@ -56,17 +64,21 @@ async def ask_twice(model: LanguageModel, request: Callable[[str], Request], rea
     read : callable
         Makes the value of a reply's text, or raises ReplyError with the reason.
     """
-    raw, reasons = "", list[str]()
+    raw, reasons, usable = "", list[str](), Answer[T](None, "")
     for _ in range(N_ASKS):
         try:
             raw = await model.answer(request(reasons[-1] if reasons else ""))
             return Answer(read(raw), raw, tuple(reasons))
         except NoReplyError as error:
             # Asked again with another text, a restarted run would have to ask both again.
-            return Answer(None, raw, (*reasons, str(error)))
+            reasons.append(str(error))
+            break
+        except UsableReplyError as error:
+            reasons.append(str(error))
+            usable = Answer(cast(T, error.value), raw)
         except ReplyError as error:
             reasons.append(str(error))
-    return Answer(None, raw, tuple(reasons))
+    return Answer(usable.value, usable.raw or raw, tuple(reasons))
 
 
 def require_enough(what: str, n_asked: int, reasons: Sequence[str], limit: float) -> None:

@@ -14,16 +14,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from precompute.atlas.records import FloatArray, Reference
-from precompute.images.pictures import VISIBLE_THRESHOLD, Rgb, blur
+from precompute.images.pictures import Rgb, blur, visible_relevance
 
 COLOURS = ("black", "grey", "white", "red", "orange", "brown", "yellow", "green", "blue", "purple", "pink")
 """The eleven basic colour terms."""
 
 DIRECTIONS = ("horizontal", "rising", "vertical", "falling")
 """Directions of stripes, from 0 degrees in steps of 45, counter-clockwise."""
-
-BLUR_SIDE_FACTOR = 11
-"""A heatmap is blurred by a kernel of a side over this: 19 pixels for 224, as the masks are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,16 +149,9 @@ def _weights(reference: Reference, shape: tuple[int, int]) -> FloatArray:
     centred = np.exp(-2.0 * (rows**2 + columns.T**2))
     if not reference.heatmap or not reference.heatmap_scale:
         return np.asarray(centred / centred.sum())
-    pixels: Image.Image = Image.open(io.BytesIO(reference.heatmap))
-    if pixels.size != (shape[1], shape[0]):
-        pixels = pixels.resize((shape[1], shape[0]))
-    kernel = max(3, min(shape) // BLUR_SIDE_FACTOR | 1)
-    positive = blur(np.clip(np.asarray(pixels, dtype=np.float64) - 128, 0, None), kernel)
-    peak = positive.max()
-    if not peak > 0:
-        return np.asarray(centred / centred.sum())
-    positive = np.where(positive > VISIBLE_THRESHOLD * peak, positive, 0)
-    return np.asarray(positive / positive.sum())
+    positive = visible_relevance(reference.heatmap, (shape[0], shape[1]))
+    weights = positive if positive.any() else centred
+    return np.asarray(weights / weights.sum())
 
 
 def _hue_saturation_value(rgb: Rgb) -> tuple[FloatArray, FloatArray, FloatArray]:

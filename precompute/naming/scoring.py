@@ -20,10 +20,10 @@ from precompute.images.contact_sheet import numbered_sheet
 from precompute.llm.asking import ask_all, ask_twice
 from precompute.llm.prompts import Prompt, load_prompt
 from precompute.llm.request import LanguageModel, Request
+from precompute.llm.schema import read_reply, strict_schema
 
 from .held_out import Trial
 from .metrics import average_precision, f1_score, name_agreement
-from .namer import read_reply
 
 NO_VERDICT = "no verdict: "
 """How the failure of a score begins where the judge was asked and gave no usable answer."""
@@ -68,8 +68,10 @@ class Judge(Protocol):
 class _TileVerdict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    number: int
-    probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    number: int = Field(description="As printed above the tile.")
+    probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        description="From 0 to 1: that the tile shows it."
+    )
 
 
 class _JudgeReply(BaseModel):
@@ -109,7 +111,7 @@ class LlmJudge:
         system, user = self.prompt.render(
             name=question.name, description=question.description, n_tiles=len(question.tiles), reason=reason
         )
-        return Request("scoring", system, user, (sheet,), self.prompt.schema)
+        return Request("scoring", system, user, (sheet,), strict_schema(_JudgeReply))
 
 
 def read_judge_reply(text: str, n_tiles: int) -> tuple[float, ...]:
