@@ -280,7 +280,8 @@ def test_the_neurons_place_is_marked_and_relevance_has_a_contour():
     info = LayerInfo("c", "Conv2d", 1, 14, 14, ReceptiveField(size=16, stride=16, start=0))
     with Image.open(io.BytesIO(naming_sheet([reference], [], 224, info))) as picture:
         sheet = np.asarray(picture.convert("RGB")).astype(int)
-    tiles = [sheet[top : top + CELL, SPACING : SPACING + CELL] for top in (16, 16 + CELL + SPACING, 16 + 2 * (CELL + SPACING))]
+    tops = [16 + row * (CELL + SPACING) for row in range(3)]
+    tiles = [sheet[top : top + CELL, SPACING : SPACING + CELL] for top in tops]
     white = np.argwhere(tiles[0].min(axis=2) > 170)
     assert np.abs(white.mean(axis=0) - np.array([3.5, 10.5]) * CELL / 14).max() < 3
     line = np.argwhere((tiles[2][..., 0] > 180) & (tiles[2][..., 1] < 90))

@@ -102,7 +102,7 @@ def test_what_ships_keeps_the_rules_of_names():
         assert len(name.description) > 10
 
 
-def test_what_ships_is_of_the_network_that_ships():
+def test_what_ships_is_of_the_network_that_ships(tmp_path):
     config = load_config(ROOT / "data/world.toml")
     assert config.naming.namer == "recorded"
-    assert Inputs(config).model.weights_digest == load_recorded().recording.weights_digest
+    assert Inputs(config, tmp_path).model.weights_digest == load_recorded().recording.weights_digest

@@ -315,7 +315,8 @@ class LlmClient:
         same = str(error) == self._refused
         self._refused, self._refused_in_a_row = str(error), self._refused_in_a_row + 1 if same else 1
         if self._refused_in_a_row < MAX_REFUSED_IN_A_ROW:
-            return error
+            # A model that is told so may be shorter; what the server refuses, it refuses again.
+            return ReplyError(CUT) if str(error) == CUT else error
         return always_refused(self.base_url, self.model, error, self._refused_in_a_row)
 
     async def _attempt(self, session: _Session, request: Request, digest: str) -> Reply:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from precompute.atlas.json_records import to_json
 from precompute.atlas.narrated import Cell, Fact, Narrative, NarrativeTable, Paragraph, Piece, Quantity, Statement
 from precompute.explanations.prediction import ConceptRow, LayerRow, PredictionTable
-from precompute.naming.reply_text import clean_line
+from precompute.llm.text import clean_line
 
 from .audiences import Audience
 from .plan import Plan, Sentence, SettledPlan, built_in_plan, list_together, settle
