@@ -1,9 +1,9 @@
 """How the texts of a finished atlas read: length, reading ease, and how much their sentences vary.
 
 Run from the repository: ``python -m benchmarks.narrative_style --folder data/world``. Of each audience and language it
-prints the number of texts, the median, least and most words, the median reading ease (Flesch's formula, for German with
-Amstad's constants; syllables as Pyphen hyphenates), the words of a sentence, and how many different openings (first three
-words) the sentences have.
+prints the number of texts, the median, least and most words, the median reading ease (Flesch's formula, for German
+Amstad's constants; syllables as Pyphen hyphenates), the words of a sentence, and how many different openings (first
+three words) the sentences have.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def _paragraph_of(fact: Fact, audience: Audience) -> tuple[str, str]:
 
 def _headline(facts: Sequence[Fact]) -> Sentence:
     """Join the decision to what is most worth knowing of it."""
-    by_kind = {fact.kind: fact for fact in sorted(reversed(facts), key=lambda fact: fact.must)}
+    by_kind = {fact.kind: fact for fact in sorted(facts, key=lambda fact: fact.must)}
     found = [by_kind[kind] for kind in ("verdict", "mark_leads") if kind in by_kind]
     found = [fact for fact in found if fact.must or fact.kind == "verdict"]
     second = next((fact for fact in found if fact.must), found[0] if found else None)
