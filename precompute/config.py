@@ -7,8 +7,6 @@ not fit. Must not know the stages.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 import os
 import re
@@ -48,6 +46,8 @@ Deviation = Annotated[Number, Field(ge=1e-12)]
 
 HOW = "says how the work is done and does not change its result"
 """Marks a key that no digest contains: another value keeps everything that is there."""
+WHICH = "says which photos and layers are explained, not what is found in one"
+WORDS = "says how what is found is worded, not what is found"
 
 _NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"
 _NAME_IN_WORDS = (
@@ -269,15 +269,15 @@ class ExplainingConfig:
         Names or patterns; empty takes the last mined layer (with its parallel siblings).
     """
 
-    photos: tuple[Text, ...] = ()
-    n_photos: NotNegative = 24
+    photos: Annotated[tuple[Text, ...], WHICH] = ()
+    n_photos: Annotated[NotNegative, WHICH] = 24
     min_probability: Annotated[Number, Field(ge=0, le=1)] = 0.05
     max_targets: Positive = 3
     n_concepts: Positive = 5
     n_sub_concepts: NotNegative = 3
-    layers: tuple[Text, ...] = ()
-    audiences: tuple[Text, ...] = ("expert", "stakeholder")
-    language: Text = "en"
+    layers: Annotated[tuple[Text, ...], WHICH] = ()
+    audiences: Annotated[tuple[Text, ...], WORDS] = ("expert", "stakeholder")
+    language: Annotated[Text, WORDS] = "en"
 
 
 @dataclass(frozen=True, config=_RULES)
@@ -678,24 +678,30 @@ def _holds(header: Sequence[str], parsed: Mapping[str, Any], keys: Sequence[str]
     return found is not None
 
 
-# --- digests ---------------------------------------------------------------------------------------------------
+# --- what has no effect ----------------------------------------------------------------------------------------
 
 
-def _marked(mark: str) -> Iterator[str]:
-    """List the dotted names of the keys with a mark."""
+def _marked(*marks: str) -> frozenset[str]:
+    """List the dotted names of the keys with one of these marks."""
+    found = []
     for section, kind in typing.get_type_hints(Config).items():
         if dataclasses.is_dataclass(kind):
-            for key, hint in typing.get_type_hints(kind, include_extras=True).items():
-                if mark in getattr(hint, "__metadata__", ()):
-                    yield f"{section}.{key}"
+            hints = typing.get_type_hints(kind, include_extras=True).items()
+            found += [f"{section}.{key}" for key, hint in hints if {*marks} & {*getattr(hint, "__metadata__", ())}]
+    return frozenset(found)
 
 
-WITHOUT_EFFECT = frozenset(_marked(HOW))
-"""Keys that say how the work is done but do not change its result, so that no digest contains them."""
+WITHOUT_EFFECT = _marked(HOW)
+"""Keys that change no result."""
+
+WITHOUT_EFFECT_ON_NUMBERS = _marked(HOW, WHICH, WORDS)
+"""Keys that change no number of one photo's explanation."""
 
 
-def effective(config: Config, *sections: str) -> dict[str, Any]:
-    """Return the seed and the named sections without the keys that do not change results, JSON-ready.
+def effective(config: Config, *sections: str, without: frozenset[str] = WITHOUT_EFFECT) -> dict[str, Any]:
+    """Return the seed and the named sections without the keys that have no effect, JSON-ready.
+
+    Paths stand as they are written in the file, so that a moved project keeps its digests.
 
     Raises
     ------
@@ -708,18 +714,5 @@ def effective(config: Config, *sections: str) -> dict[str, Any]:
         if not dataclasses.is_dataclass(record) or isinstance(record, type):
             raise ConfigError(f"no config section {section!r}")
         values = dataclasses.asdict(record)
-        content[section] = {key: values[key] for key in values if f"{section}.{key}" not in WITHOUT_EFFECT}
+        content[section] = {key: values[key] for key in values if f"{section}.{key}" not in without}
     return content
-
-
-def config_digest(config: Config, *sections: str) -> str:
-    """Compute the SHA-256 (hexadecimal) of what `effective` returns.
-
-    Paths count as they are written in the file, so that a moved project keeps its digests.
-
-    Raises
-    ------
-    ConfigError
-        There is no such section.
-    """
-    return hashlib.sha256(json.dumps(effective(config, *sections), sort_keys=True).encode()).hexdigest()

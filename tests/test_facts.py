@@ -273,7 +273,7 @@ def expect_layer_sum(raw):
 
 def expect_other_layers(raw):
     if len(raw.target.layers) == 2:
-        yield "other_layers", {"n_others": 1}
+        yield "other_layers", {"n_layers": 2}
 
 
 def _of_kind(raw, kind):

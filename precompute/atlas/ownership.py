@@ -7,7 +7,6 @@ files that a manifest lists are ever removed. Must not know what the files say.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
 import os
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from precompute.errors import OutputError
 
+from .digests import digest_file
 from .files import output_error, write_text
 
 MANIFEST = "MANIFEST.sha256"
@@ -33,7 +33,7 @@ def write_manifest(folder: Path, name: str) -> None:
     lines = [f"{_HEAD}{json.dumps(name)}\n"]
     for file in _files(folder):
         if file != MANIFEST:
-            lines.append(f"{hashlib.sha256((folder / file).read_bytes()).hexdigest()}  {file}\n")
+            lines.append(f"{digest_file(folder / file)}  {file}\n")
     write_text(folder / MANIFEST, "".join(lines))
 
 
@@ -47,6 +47,14 @@ def read_manifest(folder: Path) -> tuple[str, dict[str, str]] | None:
     if not isinstance(name, str):
         return None
     return name, {file: digest for digest, _, file in (line.partition("  ") for line in lines) if file}
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether every file of a site is as its manifest says."""
+    found = read_manifest(folder)
+    return found is not None and all(
+        (folder / file).is_file() and digest_file(folder / file) == digest for file, digest in found[1].items()
+    )
 
 
 def require_replaceable(folder: Path, name: str) -> None:

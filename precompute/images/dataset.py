@@ -5,8 +5,6 @@ Owns what kinds of data sets there are and how they are opened and iterated. Mus
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
 import os
 import signal
@@ -23,6 +21,7 @@ import PIL.Image
 import torch
 import torch.utils.data
 
+from precompute.atlas.digests import digest_of
 from precompute.atlas.evenly import spread_evenly
 from precompute.atlas.records import EMPTY, IntArray
 from precompute.config import Config, resolve_path
@@ -275,8 +274,7 @@ def _make_cache(dataset: Dataset, config: Config) -> ImageCache:
     """Open the cache of this data set with this preprocessing; mean and std come later and do not matter."""
     preprocessing = {key: asdict(config.preprocessing)[key] for key in ("resize", "crop", "interpolation", "channels")}
     read = (config.dataset.max_megapixels, config.dataset.grey_range)
-    content = json.dumps([2, dataset.digest, preprocessing, *read], sort_keys=True)
-    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    key = digest_of([2, dataset.digest, preprocessing, *read])[:16]
     side = config.preprocessing.crop
     cache = ImageCache(dataset.cache / f"images-{key}.u8", len(dataset), (3, side, side))
     cache.create()

@@ -8,7 +8,6 @@ the user message. Must not know tasks, models or what a reply means.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any
 import jinja2
 import jinja2.meta
 
+from precompute.atlas.digests import digest_bytes
 from precompute.errors import ConfigError
 
 _ENVIRONMENT = jinja2.Environment(  # prompts are plain text, not pages: nothing is escaped
@@ -94,7 +94,7 @@ def load_prompt(name: str, folder: Traversable | None = None) -> Prompt:
     if not separator:
         raise ConfigError(f"prompt {name}: no line {USER_LINE!r} between the system and the user message")
     _check_variables(name, head, body)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = digest_bytes(text.encode())
     return Prompt(name, head["version"], tuple(head["variables"]), head["schema"], system, user, digest)
 
 

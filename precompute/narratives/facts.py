@@ -380,7 +380,8 @@ def _level(share: float, mean: float) -> str:
 def _class_only(table: PredictionTable) -> Iterator[Fact]:
     for layer, row, usual in _compared(table):
         if row.direction > 0 and usual.other and usual.mean >= LEADING_MEAN and usual.elsewhere < ELSEWHERE:
-            yield _about(table, "class_only", layer, row, share=None)
+            must = _is_of_kind(table, row, "mark") and _is_main(table, layer)
+            yield _about(table, "class_only", layer, row, share=None, must=must)
 
 
 @_kind(
@@ -542,7 +543,7 @@ def _layer_sum(table: PredictionTable) -> Iterator[Fact]:
 )
 def _other_layers(table: PredictionTable) -> Iterator[Fact]:
     if len(table.layers) > 1 and table.main:
-        numbers = {"n_others": Quantity("n_other_layers", (), len(table.layers) - 1, "count")}
+        numbers = {"n_layers": Quantity("n_layers", (), len(table.layers), "count")}
         yield Fact("other_layers", "other_layers", table.main.layer, numbers=numbers, must=True)
 
 

@@ -48,8 +48,14 @@ coverage =
     }
 concentration =
     { $k ->
-        [one] { $k } Kanal genügt für die Hälfte davon
-       *[other] { $k } Kanäle genügen für die Hälfte davon
+        [one] { $known ->
+            [yes] { $k } Kanal genügt für die Hälfte davon
+           *[no] { $k } Kanal genügt für die Hälfte der Relevanz von { $layer }
+        }
+       *[other] { $known ->
+            [yes] { $k } Kanäle genügen für die Hälfte davon
+           *[no] { $k } Kanäle genügen für die Hälfte der Relevanz von { $layer }
+        }
     }
 balance =
     { $known ->

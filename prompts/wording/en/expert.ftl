@@ -48,8 +48,14 @@ coverage =
     }
 concentration =
     { $k ->
-        [one] { $k } channel suffices for half of it
-       *[other] { $k } channels suffice for half of it
+        [one] { $known ->
+            [yes] { $k } channel suffices for half of it
+           *[no] { $k } channel suffices for half of the relevance of { $layer }
+        }
+       *[other] { $known ->
+            [yes] { $k } channels suffice for half of it
+           *[no] { $k } channels suffice for half of the relevance of { $layer }
+        }
     }
 balance =
     { $known ->
