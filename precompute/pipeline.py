@@ -35,6 +35,7 @@ from precompute.stages.check import Check
 from precompute.stages.explanations import ExplanationStage
 from precompute.stages.mining import ALL, ShardMiner, ShardPlan, ShardSubset, merge_plan
 from precompute.stages.names import NameStage
+from precompute.stages.overlap import require_apart
 from precompute.stages.references import Renderer, merge_blocks
 from precompute.stages.scores import ScoreStage, can_score
 from precompute.stages.step import Step
@@ -64,6 +65,7 @@ class Pipeline:
     def __init__(self, config: Config, workspace: Workspace, reporter: Reporter, *, dry_run: bool = False) -> None:
         self.workspace, self.reporter = workspace, reporter
         self._dry_run = dry_run
+        require_apart(config, workspace)
         self.inputs = Inputs(config, workspace.cache)
         self.config = self.inputs.config
 

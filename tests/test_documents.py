@@ -61,7 +61,9 @@ def test_the_modules_that_the_guides_name_are_there():
         made = set(re.findall(r"<!-- file: (\S+) -->", text))
         for path in re.findall(r"`((?:precompute|sitegen|docs|tests|data|prompts)/[\w/.-]+)`", text):
             assert (ROOT / path).exists() or path in made, path
-        for name in re.findall(r"`((?:images|relevance|mining|stages|naming|explanations|narratives|atlas)\.(?!h5)\w+)`", text):
+        for name in re.findall(
+            r"`((?:images|relevance|mining|stages|naming|explanations|narratives|atlas)\.(?!h5)\w+)`", text
+        ):
             place = ROOT / "precompute" / name.replace(".", "/")
             assert place.with_suffix(".py").exists(), name
 

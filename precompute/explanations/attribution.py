@@ -161,6 +161,7 @@ def explain_photo(  # noqa: PLR0913 - what is known of the photo and of the mode
             for index in descending(probabilities)[:N_PREDICTIONS]
         ),
         targets=targets,
+        task=config.model.task,
         digest=explanation_digest(photo_digest, config, engine.name, layers, class_names, foundation),
     )
     return explanation, pictures

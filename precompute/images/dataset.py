@@ -22,8 +22,7 @@ import torch
 import torch.utils.data
 
 from precompute.atlas.digests import digest_of
-from precompute.atlas.evenly import spread_evenly
-from precompute.atlas.records import EMPTY, IntArray
+from precompute.atlas.records import IntArray
 from precompute.config import Config, resolve_path
 from precompute.errors import DataError
 from precompute.extensions import call_factory, keep_importable
@@ -43,7 +42,6 @@ __all__ = [
     "normalise",
     "open_dataset",
     "preprocess",
-    "show_labels",
 ]
 
 _FEW_IMAGES = 64
@@ -159,36 +157,6 @@ def load_photo(path: Path, config: Config, grey: GreyRange | None = None) -> PIL
         raise DataError(f"cannot read the photo {shown}: {error.strerror}") from error
     except DataError as error:
         raise DataError(f"cannot use the photo {shown}: {error}") from error
-
-
-def show_labels(dataset: Dataset, class_names: Sequence[str], n_shown: int = 10) -> list[tuple[str, str]]:
-    """Give some photos with the labels that were taken, so that a person can check them.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    class_names : sequence of str
-        The name of every output of the model.
-    n_shown : int
-
-    Returns
-    -------
-    list of (str, str)
-        File name and the class's index and name, spread evenly over the data set; of samples without a label
-        "no label". Hostile until escaped.
-    """
-    shown = []
-    for index in spread_evenly(len(dataset), n_shown):
-        label = int(dataset.labels[index])
-        text = (
-            "no label"
-            if label == EMPTY
-            else f"{label} {class_names[label]}"
-            if label < len(class_names)
-            else str(label)
-        )
-        shown.append((dataset.names[index], text))
-    return shown
 
 
 def load_input(dataset: Dataset, index: int, config: Config) -> npt.NDArray[np.uint8]:

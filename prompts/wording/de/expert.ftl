@@ -5,8 +5,8 @@ more-than = > { $number }
 
 decision =
     { $standing ->
-        [first] vorhergesagt wird { $class } mit einer Softmax-Wahrscheinlichkeit von { $probability } (Logit { $logit })
-       *[other] erklärt wird { $class } bei einer Softmax-Wahrscheinlichkeit von { $probability } (Logit { $logit }); vorhergesagt wird { $predicted }
+        [first] vorhergesagt wird { $class } mit einer Wahrscheinlichkeit von { $probability } (Logit { $logit })
+       *[other] erklärt wird { $class } bei einer Wahrscheinlichkeit von { $probability } (Logit { $logit }); vorhergesagt wird { $predicted }
     }
 verdict =
     { $verdict ->

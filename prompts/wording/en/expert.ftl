@@ -5,8 +5,8 @@ more-than = > { $number }
 
 decision =
     { $standing ->
-        [first] { $class } is predicted with a softmax probability of { $probability } (logit { $logit })
-       *[other] { $class } is explained, at a softmax probability of { $probability } (logit { $logit }); predicted is { $predicted }
+        [first] { $class } is predicted with a probability of { $probability } (logit { $logit })
+       *[other] { $class } is explained, at a probability of { $probability } (logit { $logit }); predicted is { $predicted }
     }
 verdict =
     { $verdict ->
