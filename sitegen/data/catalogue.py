@@ -208,6 +208,16 @@ class Catalogue:
         counted = Counter(name.by.words for name in self.source.names.values() if name.is_named)
         return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
 
+    def best_class(self, concept: Concept) -> int:
+        """Return the class to which a concept matters most on average; `EMPTY` where to none."""
+        means = self.class_means[concept.layer][:, concept.channel]
+        best = int(means.argmax()) if len(means) else EMPTY
+        return best if best != EMPTY and means[best] > 0 else EMPTY
+
+    def mean_of(self, concept: Concept, class_index: int) -> float:
+        """Return a concept's mean relevance score for a class."""
+        return float(self.class_means[concept.layer][class_index, concept.channel])
+
     def address_of_class(self, class_name: str) -> str:
         """Address of the page of a class by its name; empty where it has none."""
         names = list(self.atlas.class_names)

@@ -85,15 +85,13 @@ def _csv_row(catalogue: Catalogue, concept: Concept) -> list[Any]:
         catalogue.score(concept.key),
         catalogue.truth(concept.key),
     )
-    means = catalogue.class_means[concept.layer][:, concept.channel]
-    best = int(means.argmax()) if len(means) else EMPTY
-    has_class = best != EMPTY and means[best] > 0
+    best = catalogue.best_class(concept)
     return [
         *(concept.key, concept.layer, concept.channel),
         *(_name_cells(name) if name else _six()),
         *((score.auprc, score.f1) if score and not score.failure else ("", "")),
         *((truth.part, "" if truth.mass is None else truth.mass) if truth else ("", "")),
-        *((catalogue.class_name(best), float(means[best])) if has_class else ("", "")),
+        *((catalogue.class_name(best), catalogue.mean_of(concept, best)) if best != EMPTY else ("", "")),
         catalogue.links.concept(concept),
     ]
 
@@ -106,23 +104,32 @@ def _six() -> tuple[str, ...]:
     return ("",) * 6
 
 
+def _search_words(catalogue: Catalogue, concept: Concept) -> str:
+    name, truth = catalogue.name(concept.key), catalogue.truth(concept.key)
+    best = catalogue.best_class(concept)
+    found = (name.kind if name and name.is_named else "", truth.part if truth else "", catalogue.class_name(best))
+    return " ".join(word for word in (*found[:2], found[2] if best != EMPTY else "") if word)
+
+
 def search_index(catalogue: Catalogue) -> str:
     """Write names, descriptions and classes as a script, since a page opened from a file cannot fetch.
 
-    Rows are ``[kind, address, title, where, description]``; the kind is ``c`` for a concept, ``k`` for a class and
-    ``e`` for an explanation.
+    Rows are ``[kind, address, title, where, description, words, key]``; the kind is ``c`` for a concept, ``k`` for a
+    class and ``e`` for an explanation; the words are what else a concept is found by: its kind, part and main class.
     """
     rows: list[list[str]] = []
     for index in catalogue.class_indices:
-        rows.append(["k", catalogue.class_address(index), catalogue.class_name(index), "class", ""])
+        rows.append(["k", catalogue.class_address(index), catalogue.class_name(index), "class", "", "", ""])
     for explanation in catalogue.source.explanations:
         best = explanation.predictions[0].class_name if explanation.predictions else ""
-        rows.append(["e", catalogue.links.explanation(explanation.id), best, explanation.photo_name, ""])
+        rows.append(["e", catalogue.links.explanation(explanation.id), best, explanation.photo_name, "", "", ""])
     for concept in catalogue.concepts():
         name = catalogue.name(concept.key)
         named = name is not None and name.is_named
         title = name.title if name and named else ""
         where = f"{concept.layer} channel {concept.channel}"
         description = name.description[:DESCRIPTION_IN_INDEX] if name and named else ""
-        rows.append(["c", catalogue.links.concept(concept), title or where, where if title else "", description])
+        address = catalogue.links.concept(concept)
+        words = _search_words(catalogue, concept)
+        rows.append(["c", address, title or where, where if title else "", description, words, concept.key])
     return f"window.atlasIndex={script_json(rows)};\n"
