@@ -9,6 +9,9 @@ PAGE ?= index.html
 ATLAS ?= $(CONFIG:.toml=)
 BENCHMARKS ?= mining references explaining memory resume naming gpu_end_to_end
 
+# A path for the shell, whatever it holds: spaces (My Drive), quotes, brackets.
+quoted = '$(subst ','\'',$(1))'
+
 .DEFAULT_GOAL := help
 .PHONY: help setup atlas serve dev layers check test test-all lint bench world-model screenshots schemas clean
 
@@ -23,16 +26,16 @@ setup: .venv/ready  ## install everything into .venv
 	touch $@
 
 atlas: .venv/ready  ## make the whole atlas (CONFIG=data/world.toml, ARGS for more arguments)
-	$(BIN)/atlas run --config $(CONFIG) $(ARGS)
+	$(BIN)/atlas run --config $(call quoted,$(CONFIG)) $(ARGS)
 
 serve: .venv/ready  ## serve the finished site of CONFIG on this machine (PORT=8000)
-	$(BIN)/atlas serve --config $(CONFIG) --port $(PORT)
+	$(BIN)/atlas serve --config $(call quoted,$(CONFIG)) --port $(PORT)
 
 dev: .venv/ready  ## make one page anew in seconds, to see a change (PAGE=index.html, ATLAS=data/world)
-	$(BIN)/python -m sitegen.preview $(ATLAS) '$(PAGE)'
+	$(BIN)/python -m sitegen.preview $(call quoted,$(ATLAS)) '$(PAGE)'
 
 layers: .venv/ready  ## print the layers of CONFIG's model
-	$(BIN)/atlas layers --config $(CONFIG)
+	$(BIN)/atlas layers --config $(call quoted,$(CONFIG))
 
 check: lint test  ## all that must hold before a change lands: lint, types, tests, a small atlas from start to end
 	$(BIN)/atlas run --config data/world.toml --set dataset.n_samples=96 --set explaining.n_photos=4 \

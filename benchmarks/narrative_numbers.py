@@ -129,7 +129,7 @@ class Values:
         "n_concepts": lambda self, layer: len(self._layers[layer]["concepts"]),
         "n_carrying": _carrying,
         "n_half": _half,
-        "n_other_layers": lambda self: len(self._layers) - 1,
+        "n_layers": lambda self: len(self._layers),
         "band_least": lambda self: self._band()[0],
         "band_below": lambda self: self._band()[1],
         "band_right": lambda self: self._band()[2],

@@ -7,8 +7,6 @@ not fit. Must not know the stages.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 import os
 import re
@@ -29,6 +27,11 @@ from precompute.errors import ConfigError, did_you_mean
 _RULES = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 Text = Annotated[str, Strict(), Field(pattern=r"^[^\x00]*$")]
+OwnFactory = Annotated[
+    str,
+    Strict(),
+    Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="a factory of your own, 'package.module:factory'"),
+]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
@@ -43,6 +46,8 @@ Deviation = Annotated[Number, Field(ge=1e-12)]
 
 HOW = "says how the work is done and does not change its result"
 """Marks a key that no digest contains: another value keeps everything that is there."""
+WHICH = "says which photos and layers are explained, not what is found in one"
+WORDS = "says how what is found is worded, not what is found"
 
 _NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"
 _NAME_IN_WORDS = (
@@ -61,7 +66,7 @@ class DatasetConfig:
         ``folders`` (one folder per class), ``flat`` (one folder and a ground-truth list), ``unlabelled`` (any
         folder), ``tar`` (an archive of class folders, or of one archive per class), ``webdataset`` (tar shards in
         which a ``.cls`` file has each image's class), ``imagenette`` (downloaded through torchvision), ``world``
-        (drawn by the project).
+        (drawn by the project), or ``package.module:factory`` for a format of your own (docs/architecture.md).
     root : str
         Folder or archive (tar, compressed or not, or zip), relative to the config file. ``$NAME`` is read from the
         environment.
@@ -92,7 +97,7 @@ class DatasetConfig:
         For ``world``: how many scenes are drawn.
     """
 
-    kind: Literal["folders", "flat", "unlabelled", "tar", "webdataset", "imagenette", "world"] = "folders"
+    kind: Literal["folders", "flat", "unlabelled", "tar", "webdataset", "imagenette", "world"] | OwnFactory = "folders"
     root: Text = ""
     ground_truth: Text = ""
     ground_truth_ids: Literal["auto", "from_zero", "from_one", "ilsvrc"] = "auto"
@@ -238,6 +243,21 @@ class ReferencesConfig:
 
 
 @dataclass(frozen=True, config=_RULES)
+class NamingConfig:
+    """Who names concepts where no language model is enabled.
+
+    Attributes
+    ----------
+    namer : str
+        ``offline`` derives names from labels and pictures. ``recorded`` takes the names that a language model gave
+        earlier and that ship with the project, where weights and reference samples are those that were named, and
+        ``offline`` for all other concepts.
+    """
+
+    namer: Literal["offline", "recorded"] = "offline"
+
+
+@dataclass(frozen=True, config=_RULES)
 class ExplainingConfig:
     """Explanations of single photos.
 
@@ -249,15 +269,15 @@ class ExplainingConfig:
         Names or patterns; empty takes the last mined layer (with its parallel siblings).
     """
 
-    photos: tuple[Text, ...] = ()
-    n_photos: NotNegative = 24
+    photos: Annotated[tuple[Text, ...], WHICH] = ()
+    n_photos: Annotated[NotNegative, WHICH] = 24
     min_probability: Annotated[Number, Field(ge=0, le=1)] = 0.05
     max_targets: Positive = 3
     n_concepts: Positive = 5
     n_sub_concepts: NotNegative = 3
-    layers: tuple[Text, ...] = ()
-    audiences: tuple[Text, ...] = ("expert", "stakeholder")
-    language: Text = "en"
+    layers: Annotated[tuple[Text, ...], WHICH] = ()
+    audiences: Annotated[tuple[Text, ...], WORDS] = ("expert", "stakeholder")
+    language: Annotated[Text, WORDS] = "en"
 
 
 @dataclass(frozen=True, config=_RULES)
@@ -267,11 +287,13 @@ class LlmConfig:
     Attributes
     ----------
     enabled : bool
-        False uses the offline namer and the generated narratives.
+        False leaves naming to `NamingConfig.namer` and takes the generated narratives.
     price_input, price_output : float
         US dollars for a million tokens.
     max_cost : float
         US dollars; the run stops before it spends more.
+    max_failed : float
+        Share of the names, or of the scores, that may fail before a run counts as failed.
     """
 
     enabled: Flag = False
@@ -284,6 +306,7 @@ class LlmConfig:
     price_input: Annotated[Amount, HOW] = 0.25
     price_output: Annotated[Amount, HOW] = 2.0
     max_cost: Annotated[Amount, HOW] = 20.0
+    max_failed: Annotated[Number, Field(ge=0, le=1), HOW] = 0.2
     structured_output: Literal["auto", "json_schema", "json_object", "prompt"] = "auto"
 
 
@@ -322,6 +345,7 @@ class Config:
     relevance: RelevanceConfig = field(default_factory=RelevanceConfig)
     mining: MiningConfig = field(default_factory=MiningConfig)
     references: ReferencesConfig = field(default_factory=ReferencesConfig)
+    naming: NamingConfig = field(default_factory=NamingConfig)
     explaining: ExplainingConfig = field(default_factory=ExplainingConfig)
     llm: LlmConfig = field(default_factory=LlmConfig)
     site: SiteConfig = field(default_factory=SiteConfig)
@@ -509,7 +533,8 @@ def _wrong(values: Mapping[str, Any], error: ValidationError, origin: _Origin) -
         return ConfigError(f"{origin.describe(name)}: unknown key {_short(name)}{_suggest(name)}")
     if "properties" in schema:
         return ConfigError(f"{origin.describe(name)}: {name!r} is a section, write [{name}] and its keys below")
-    hint = did_you_mean(str(found), schema["enum"]) if "enum" in schema and isinstance(found, str) else ""
+    known = [value for member in (schema, *schema.get("anyOf", ())) for value in member.get("enum", ())]
+    hint = did_you_mean(str(found), known) if known and isinstance(found, str) else ""
     return ConfigError(
         f"{origin.describe(name)}: {_short(name)} must be {_expected(schema)}, found {_short(found)}{hint}"
     )
@@ -653,24 +678,30 @@ def _holds(header: Sequence[str], parsed: Mapping[str, Any], keys: Sequence[str]
     return found is not None
 
 
-# --- digests ---------------------------------------------------------------------------------------------------
+# --- what has no effect ----------------------------------------------------------------------------------------
 
 
-def _marked(mark: str) -> Iterator[str]:
-    """List the dotted names of the keys with a mark."""
+def _marked(*marks: str) -> frozenset[str]:
+    """List the dotted names of the keys with one of these marks."""
+    found = []
     for section, kind in typing.get_type_hints(Config).items():
         if dataclasses.is_dataclass(kind):
-            for key, hint in typing.get_type_hints(kind, include_extras=True).items():
-                if mark in getattr(hint, "__metadata__", ()):
-                    yield f"{section}.{key}"
+            hints = typing.get_type_hints(kind, include_extras=True).items()
+            found += [f"{section}.{key}" for key, hint in hints if {*marks} & {*getattr(hint, "__metadata__", ())}]
+    return frozenset(found)
 
 
-WITHOUT_EFFECT = frozenset(_marked(HOW))
-"""Keys that say how the work is done but do not change its result, so that no digest contains them."""
+WITHOUT_EFFECT = _marked(HOW)
+"""Keys that change no result."""
+
+WITHOUT_EFFECT_ON_NUMBERS = _marked(HOW, WHICH, WORDS)
+"""Keys that change no number of one photo's explanation."""
 
 
-def effective(config: Config, *sections: str) -> dict[str, Any]:
-    """Return the seed and the named sections without the keys that do not change results, JSON-ready.
+def effective(config: Config, *sections: str, without: frozenset[str] = WITHOUT_EFFECT) -> dict[str, Any]:
+    """Return the seed and the named sections without the keys that have no effect, JSON-ready.
+
+    Paths stand as they are written in the file, so that a moved project keeps its digests.
 
     Raises
     ------
@@ -683,18 +714,5 @@ def effective(config: Config, *sections: str) -> dict[str, Any]:
         if not dataclasses.is_dataclass(record) or isinstance(record, type):
             raise ConfigError(f"no config section {section!r}")
         values = dataclasses.asdict(record)
-        content[section] = {key: values[key] for key in values if f"{section}.{key}" not in WITHOUT_EFFECT}
+        content[section] = {key: values[key] for key in values if f"{section}.{key}" not in without}
     return content
-
-
-def config_digest(config: Config, *sections: str) -> str:
-    """Compute the SHA-256 (hexadecimal) of what `effective` returns.
-
-    Paths count as they are written in the file, so that a moved project keeps its digests.
-
-    Raises
-    ------
-    ConfigError
-        There is no such section.
-    """
-    return hashlib.sha256(json.dumps(effective(config, *sections), sort_keys=True).encode()).hexdigest()

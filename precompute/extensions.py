@@ -61,6 +61,12 @@ def call_factory(
             raise failure(f"{address} failed: {_describe(error)}") from error
 
 
+def keep_importable(folder: Path) -> None:
+    """Let modules of a folder be found from now on, after all others; processes that are started find them too."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
 def _find(
     package: str, name: str, key: str, address: str, folder: Path, failure: type[AtlasError]
 ) -> Callable[..., Any]:

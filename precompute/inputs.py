@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
+from precompute.atlas.digests import digest_of
 from precompute.atlas.hdf5 import FORMAT_VERSION
 from precompute.atlas.records import EMPTY, LayerInfo
-from precompute.config import Config, config_digest
+from precompute.config import Config
 from precompute.errors import DataError
 from precompute.images.dataset import Dataset, open_dataset
 from precompute.mining.tables import MINING_VERSION, Tables
@@ -20,7 +21,7 @@ from precompute.network.factories import BuiltinNetwork
 from precompute.network.layers import describe_layers, select_layers
 from precompute.network.model import LoadedModel, load_model
 from precompute.network.preprocessing import take_preprocessing
-from precompute.provenance import digest_of
+from precompute.provenance import config_digest
 from precompute.relevance.choice import choose_device, make_engine
 from precompute.relevance.protocol import Engine
 from precompute.world.network import WEIGHTS_PATH, world_vgg

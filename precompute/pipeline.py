@@ -12,16 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from precompute.atlas.digests import digest_of, digest_package
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import (
     ATLAS_KIND,
     REFERENCES_KIND,
+    is_another_file,
     read_atlas,
     read_provenance,
     write_atlas,
     write_references,
 )
-from precompute.atlas.ownership import SiteMark, has_mark, is_made, require_replaceable
+from precompute.atlas.ownership import SiteMark, has_mark, is_made, is_whole, require_replaceable
 from precompute.atlas.records import Atlas
 from precompute.config import WITHOUT_EFFECT, Config
 from precompute.errors import OutputError, StoreError
@@ -30,13 +32,15 @@ from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
 from precompute.mining.tables import MINING_VERSION
 from precompute.progress import Reporter
-from precompute.provenance import config_record, digest_of, digest_package, first_difference, package_versions, today
+from precompute.provenance import config_record, first_difference, package_versions, today
 from precompute.stages.check import Check
 from precompute.stages.explanations import ExplanationStage
 from precompute.stages.mining import ALL, ShardMiner, ShardPlan, ShardSubset, merge_plan
 from precompute.stages.names import NameStage
+from precompute.stages.overlap import require_apart
 from precompute.stages.references import Renderer, merge_blocks
 from precompute.stages.scores import ScoreStage, can_score
+from precompute.stages.step import Step
 from precompute.stages.truth import TruthStage
 
 _OTHER_INPUTS = {
@@ -64,13 +68,15 @@ class Pipeline:
         workspace.require_ours()  # opening an archive writes into its cache
         self.workspace, self.reporter = workspace, reporter
         self._dry_run, self._holds = dry_run, False
+        require_apart(config, workspace)
         self.inputs = Inputs(config, workspace.cache)
         self.config = self.inputs.config
 
     @cached_property
     def atlas(self) -> Atlas:
         """The mined tables, read from the finished file; raises StoreError where it is not of this config."""
-        self._is_mined()
+        if self.workspace.atlas.exists() and not self._is_mined():
+            self.workspace.manifest.require_whole("atlas", self.workspace.atlas)
         return read_atlas(self.workspace.atlas)
 
     @cached_property
@@ -148,6 +154,7 @@ class Pipeline:
             counts = {"samples": len(atlas.samples.name), "used": int(atlas.class_counts.sum())}
             atlas.provenance["counts"] = counts | {"skipped": len(atlas.samples.skipped)}
             write_atlas(self.workspace.atlas, atlas)
+            self._mined_step.finish(self.workspace.atlas)
             self.workspace.remove(self.plan.folder)
             self.reporter.say(f"mined     {self.workspace.atlas}: {counts['used']} samples, {len(atlas.layers)} layers")
 
@@ -164,10 +171,21 @@ class Pipeline:
         path = self.workspace.atlas
         if not path.exists():
             return False
-        found = read_provenance(path, ATLAS_KIND)
-        if found.get("mining_digest") == self.inputs.mining_digest:
+        step = self._mined_step
+        if step.is_done():
             return True
-        raise StoreError(self._other_config(path, found))
+        if step.is_noted and not is_another_file(path):
+            return False  # damaged, and ours: it is made again
+        found = read_provenance(path, ATLAS_KIND)
+        if found.get("mining_digest") != self.inputs.mining_digest:
+            raise StoreError(self._other_config(path, found))
+        step.finish(path)  # whole by its own digests, though nothing beside it says so
+        return True
+
+    @property
+    def _mined_step(self) -> Step:
+        depends = {"mining": self.inputs.mining_digest}
+        return Step(self.workspace, self.reporter, "atlas", "atlas mine", depends)
 
     def _other_config(self, path: Path, found: dict[str, Any]) -> str:
         return (
@@ -214,7 +232,7 @@ class Pipeline:
     def _render(self) -> None:
         path, digest = self.workspace.references, self.inputs.references_digest
         folder = self.workspace.reference_blocks(digest)
-        if path.exists() and read_provenance(path, REFERENCES_KIND).get("references_digest") == digest:
+        if self._is_rendered():
             self.reporter.say(f"kept      {path} (nothing to render)")
             self.workspace.remove(folder)
             return
@@ -222,8 +240,25 @@ class Pipeline:
         blocks = renderer.render(folder, self.reporter)
         provenance = {"references_digest": digest, "mining_digest": self.inputs.mining_digest, "date": today()}
         write_references(path, merge_blocks(blocks), provenance, self.atlas.layers)
+        self._rendered_step.finish(path)
         self.workspace.remove(folder)
         self.reporter.say(f"rendered  {path}")
+
+    def _is_rendered(self) -> bool:
+        path, step = self.workspace.references, self._rendered_step
+        if step.is_done():
+            return True
+        if "references" in self.workspace.manifest.products or not path.exists():
+            return False
+        if read_provenance(path, REFERENCES_KIND).get("references_digest") != self.inputs.references_digest:
+            return False
+        step.finish(path)  # as in `_is_mined`
+        return True
+
+    @property
+    def _rendered_step(self) -> Step:
+        depends = {"references": self.inputs.references_digest}
+        return Step(self.workspace, self.reporter, "references", "atlas references", depends, ("atlas",))
 
     # --- words -------------------------------------------------------------------------------------------------
 
@@ -237,12 +272,12 @@ class Pipeline:
     def name(self, *, retry: bool = False) -> None:
         """Name every concept that has no name yet; `retry` asks for those that got no answer last time."""
         with self._working_on_atlas() as atlas:
-            self.names.run(atlas, self.inputs.references_digest, retry=retry)
+            self.names.run(atlas, retry=retry)
 
     def name_by_batch(self) -> None:
         """Submit the naming requests as batches; collect them and name when called again."""
         with self._working_on_atlas() as atlas:
-            self.names.run_batch(atlas, self.inputs.references_digest)
+            self.names.run_batch(atlas)
 
     def import_names(self, table: Path, author: str) -> None:
         """Take a corrected CSV; the corrections survive every renaming."""
@@ -252,7 +287,7 @@ class Pipeline:
     def score(self) -> None:
         """Score the names, where there is somebody to judge."""
         with self._working_on_atlas() as atlas:
-            self._scores.run(atlas, self.inputs.references_digest, self.names.make_namer(atlas))
+            self._scores.run(atlas, self.names.make_namer(atlas))
 
     @cached_property
     def names(self) -> NameStage:
@@ -290,7 +325,7 @@ class Pipeline:
         """Score concepts and names against the truth, where the data set knows it."""
         stage = TruthStage(self.inputs.dataset, self.workspace, self.reporter)
         with self._working_on_atlas() as atlas:
-            stage.run(atlas, self.inputs.references_digest, self.config.preprocessing.crop)
+            stage.run(atlas, self.config.preprocessing.crop)
 
     # --- the site ----------------------------------------------------------------------------------------------
 
@@ -306,7 +341,7 @@ class Pipeline:
         site, start = self.workspace.site, self.workspace.site / "index.html"
         contents = self.workspace.digest_contents()
         digest = digest_of([digest_package("sitegen"), contents, config_record(self.config)["site"]])
-        if has_mark(site, SiteMark(self.config.name, digest)):
+        if has_mark(site, SiteMark(self.config.name, digest)) and is_whole(site):
             self.reporter.say(f"kept      {start} (nothing changed)")
             return start
         with self.reporter.track("site", 1, unit="step") as advance:

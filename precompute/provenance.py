@@ -5,19 +5,15 @@ Owns what goes into every output about its making. Must not know the stages.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-from precompute.config import NOT_KEYS, Config
+from precompute.atlas.digests import digest_of
+from precompute.config import NOT_KEYS, Config, effective
 from precompute.errors import ConfigError
 
 PACKAGES = ("concept-atlas", "torch", "torchvision", "zennit", "zennit-crp", "h5py", "numpy", "pillow")
@@ -64,11 +60,6 @@ PUBLIC_TEXTS = {
 """The form that a text of the config must have to be published, by its key; a key that is not here is not published."""
 
 
-def digest_of(parts: Iterable[object]) -> str:
-    """Compute the SHA-256 (hexadecimal) of JSON-ready parts."""
-    return hashlib.sha256(json.dumps(list(parts), sort_keys=True).encode()).hexdigest()
-
-
 def today() -> str:
     """Return the ISO date (UTC) of now, or of SOURCE_DATE_EPOCH where that is set.
 
@@ -99,14 +90,15 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def digest_package(package: str) -> str:
-    """Compute the SHA-256 over the files of an installed package, so that a changed program makes its output anew."""
-    total = hashlib.sha256()
-    folder = Path(str(resources.files(package)))
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            total.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
-    return total.hexdigest()
+def config_digest(config: Config, *sections: str) -> str:
+    """Compute the SHA-256 (hexadecimal) of the seed and the named sections, the keys without effect left out.
+
+    Raises
+    ------
+    ConfigError
+        There is no such section.
+    """
+    return digest_of(effective(config, *sections))
 
 
 def config_record(config: Config) -> dict[str, Any]:

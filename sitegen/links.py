@@ -24,6 +24,7 @@ LIMITS = "limits.html"
 PROVENANCE = "provenance.html"
 CONCEPTS_CSV = "concepts.csv"
 SEARCH_INDEX = "assets/search-index.js"
+SEARCH_SCRIPTS = ("assets/vendor/minisearch.js", "assets/vendor/stemmer.js", "assets/search.js", SEARCH_INDEX)
 
 
 def slug(text: str) -> str:

@@ -3,9 +3,11 @@
 import io
 import random
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 from precompute.atlas.records import Box, Concept, Ranking, Reference
+from precompute.images.pictures import encode_heatmap
 from precompute.naming.namer import ConceptEvidence
 
 INPUT_SIZE = 32
@@ -27,6 +29,9 @@ def drawn_webp(seed: str, size: int = 32) -> bytes:
 def drawn_reference(concept: Concept, ranking: Ranking, rank: int, *, sample_index: int | None = None) -> Reference:
     """Draw one reference image."""
     seed = f"{concept.key}/{ranking}/{rank}"
+    heatmap = np.zeros((16, 16))
+    heatmap[4:12, 4:12] = 1.0
+    png, scale = encode_heatmap(heatmap)
     return Reference(
         concept,
         ranking,
@@ -38,6 +43,8 @@ def drawn_reference(concept: Concept, ranking: Ranking, rank: int, *, sample_ind
         full=drawn_webp(seed),
         crop=drawn_webp(seed + "crop", 16),
         masked=drawn_webp(seed + "masked", 16),
+        heatmap=png,
+        heatmap_scale=scale,
     )
 
 

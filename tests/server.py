@@ -76,6 +76,11 @@ class TestServer:
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.batch_delay = 0
+        self.batch_fields: dict[str, Any] = {}
+        self.error_text: str | None = None
+        self.refusal_text: str | None = None
+        self.reason_phrase = "X"
+        self.location = ""
         self.n_running = self.most_running = 0
         self._chance = random.Random(seed)
         self._ready = threading.Event()
@@ -206,7 +211,10 @@ class TestServer:
             await asyncio.sleep(3600)
         if fault.isdecimal():
             extra = {"retry-after": self.retry_after} if fault in {"429", "503"} else {}
-            return await _send(writer, int(fault), {"error": {"message": f"test fault {fault}"}}, extra)
+            extra |= {"location": self.location} if self.location else {}
+            text = f"test fault {fault}" if self.error_text is None else self.error_text
+            reason = self.reason_phrase.encode("latin-1", "replace").decode("latin-1").replace("\n", " ")
+            return await _send(writer, f"{fault} {reason}", {"error": {"message": text}}, extra)
         if fault == "html":
             return await _send_raw(writer, 200, b"<!DOCTYPE html><html><body>Bad gateway</body></html>", "text/html")
         completion = self.completion(body, fault)
@@ -228,8 +236,10 @@ class TestServer:
     def completion(self, body: dict[str, Any], fault: str = "ok") -> dict[str, Any]:
         """Build the chat completion that answers a request."""
         message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
-        if fault == "refusal":
-            message["refusal"] = "I'm sorry, I can't help with identifying what is in these images."
+        if fault == "refusal" or self.refusal_text:
+            message["refusal"] = (
+                self.refusal_text or "I'm sorry, I can't help with identifying what is in these images."
+            )
         elif fault == "megabyte":
             message["content"] = "very " * 200_000
         else:
@@ -267,7 +277,7 @@ class TestServer:
             batch_id = f"batch_{len(self.batches)}"
             self.batches[batch_id] = _batch_object(batch_id, wanted["input_file_id"])
             self.batches[batch_id]["left"] = self.batch_delay
-            return await _send(writer, 200, self.batches[batch_id])
+            return await _send(writer, 200, self.batches[batch_id] | self.batch_fields)
         batch = self.batches.get(path.removeprefix("/v1/batches/"))
         if batch is None:
             return await _send(writer, 404, {"error": {"message": "no such batch"}})
@@ -339,16 +349,19 @@ def _form_file(headers: Message, content: bytes) -> bytes:
     raise ValueError("no file in the form")
 
 
-async def _send(writer: asyncio.StreamWriter, status: int, value: Any, extra: Mapping[str, str] | None = None) -> bool:
+async def _send(
+    writer: asyncio.StreamWriter, status: int | str, value: Any, extra: Mapping[str, str] | None = None
+) -> bool:
     return await _send_raw(writer, status, json.dumps(value).encode(), "application/json", extra)
 
 
 async def _send_raw(
-    writer: asyncio.StreamWriter, status: int, content: bytes, kind: str, extra: Mapping[str, str] | None = None
+    writer: asyncio.StreamWriter, status: int | str, content: bytes, kind: str, extra: Mapping[str, str] | None = None
 ) -> bool:
-    lines = [f"HTTP/1.1 {status} X", f"content-type: {kind}", f"content-length: {len(content)}"]
+    first = f"HTTP/1.1 {status} X" if isinstance(status, int) else f"HTTP/1.1 {status}"
+    lines = [first, f"content-type: {kind}", f"content-length: {len(content)}"]
     lines += [f"{name}: {value}" for name, value in (extra or {}).items()]
-    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + content)
+    writer.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + content)
     await writer.drain()
     return True
 

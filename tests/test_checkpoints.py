@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import torchvision
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -91,7 +92,7 @@ LOADED: dict[str, tuple[Callable[[State], Any], str]] = {
     "ddp_compiled.pt": (lambda s: behind("module._orig_mod.", s), "under 'module._orig_mod'"),
     "parallel_inside.pt": (
         lambda s: {n.replace("features.", "features.module."): t for n, t in s.items()},
-        "names without those of wrappers",
+        "names spelt in another way, first 'features.module.0.weight' for 'features.0.weight'",
     ),
     "recipe.pt": (
         lambda s: {"epoch": 3, "model_state_dict": s, "optimizer_state_dict": optimizer_state(), "loss": 0.3},
@@ -100,6 +101,10 @@ LOADED: dict[str, tuple[Callable[[State], Any], str]] = {
     "net.pt": (lambda s: {"net": behind("module.", s), "acc": 91.2, "epoch": 3}, "under 'net.module'"),
     "backbone.pt": (lambda s: behind("encoder.backbone.", s), "under 'encoder.backbone'"),
     "nested.pt": (lambda s: {"checkpoint": {"weights": {"model": s}}}, "under 'checkpoint.weights.model'"),
+    "dotless.pt": (
+        lambda s: {f"model_ema.{n.replace('.', '')}": t for n, t in s.items()},
+        "under 'model_ema'.*first 'model_ema.features0weight' for 'features.0.weight'",
+    ),
     "half.pt": (lambda s: {n: t.half() for n, t in s.items()}, "stored as float16, computed in float32"),
     "bfloat.pt": (lambda s: {n: t.bfloat16() for n, t in s.items()}, "stored as bfloat16, computed in float32"),
     "double.pt": (lambda s: {n: t.double() for n, t in s.items()}, "stored as float64, computed in float32"),
@@ -143,6 +148,23 @@ def test_the_older_format_and_safetensors_load_too(tmp_path):
     assert_equal(found, trained())
     assert notes == ("misnamed.pt: the tensors under 'model'",)
     assert read_checkpoint(tmp_path / "misnamed.pt").class_names == ("a", "b", "c")
+
+
+def test_torchvisions_own_older_names_of_densenet_load(tmp_path):
+    net = torchvision.models.densenet121(num_classes=2)
+    older = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", n): t for n, t in net.state_dict().items()}
+    assert older.keys() != net.state_dict().keys()
+    torch.save(older, tmp_path / "densenet.pth")
+    target = torchvision.models.densenet121(num_classes=2)
+    load_weights(target, read_checkpoint(tmp_path / "densenet.pth"))
+    assert_equal(dict(target.state_dict()), dict(net.state_dict()))
+
+
+def test_names_that_only_dots_tell_apart_are_not_mixed_up(tmp_path):
+    net = nn.ModuleDict({"1": nn.ModuleDict({"0": nn.Linear(2, 2)}), "10": nn.Linear(2, 2)})
+    torch.save({n.replace(".", ""): t for n, t in net.state_dict().items()}, tmp_path / "mixed.pt")
+    with pytest.raises(ModelError, match="none of their names is the model's"):
+        load_weights(net, read_checkpoint(tmp_path / "mixed.pt"))
 
 
 def test_a_tied_weight_is_needed_once(tmp_path):

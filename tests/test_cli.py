@@ -263,7 +263,14 @@ def test_an_atlas_of_another_config_version_or_truncated(finished, tmp_path, cap
         "mining.top_k is 6 there and 5",
     )
     stored.write_bytes(whole[: len(whole) // 2])
-    fails(capsys, ["run", "--config", config], "truncated or damaged", str(stored))
+    fails(capsys, ["site", "--config", config], "atlas.h5 is damaged in its structure", "`atlas mine`")
+    (tmp_path / "copy/small/manifest.json").rename(tmp_path / "manifest.json")
+    fails(capsys, ["run", "--config", config], "truncated or damaged", str(stored))  # nothing says that it is ours
+    (tmp_path / "manifest.json").rename(tmp_path / "copy/small/manifest.json")
+    arguments = ["run", "--config", str(config), "--site", str(tmp_path / "copy/site")]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.count("damaged   ") == 1
+    assert stored.read_bytes() == whole
     stored.write_bytes(whole)
     with h5py.File(stored, "r+") as file:
         file.attrs["format_version"] = 99

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from precompute.config import config_digest, load_config, resolve_path
+from precompute.config import load_config, resolve_path
 from precompute.errors import ConfigError
+from precompute.provenance import config_digest
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -116,6 +116,12 @@ BAD = {
     "second_digit": ("concept,name,second_name\nfeatures.10:0,x,50 y\n", "line 2: .* second_name holds a digit"),
     "mangled_base": ("concept,name,base\nfeatures.10:0,x,1.2E+11\n", "line 2: found the base '1.2E\\+11'"),
     "empty_file": ("", "line 1: found an empty file"),
+    "description_markup": (
+        "concept,name,description\nfeatures.10:0,x,see https://x.org\n",
+        "line 2: found the description .* holds an address",
+    ),
+    "description_digit": ("concept,name,description\nfeatures.10:0,x,3 of them\n", "line 2: .* holds a digit"),
+    "long_description": (f"concept,name,description\nfeatures.10:0,x,{'a ' * 300}\n", "line 2: .* characters long"),
     "later_line": ('concept,name\nfeatures.10:0,"good, name"\n\nnope,x\n', "line 4: found the unknown concept 'nope'"),
 }
 

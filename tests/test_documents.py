@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from precompute.cli import build_parser
+from precompute.atlas.hdf5 import read_atlas
+from precompute.cli import build_parser, main
 from tests.site_fixture import write_synthetic
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +61,9 @@ def test_the_modules_that_the_guides_name_are_there():
         made = set(re.findall(r"<!-- file: (\S+) -->", text))
         for path in re.findall(r"`((?:precompute|sitegen|docs|tests|data|prompts)/[\w/.-]+)`", text):
             assert (ROOT / path).exists() or path in made, path
-        for name in re.findall(r"`((?:images|relevance|mining|stages|naming|explanations|atlas)\.(?!h5)\w+)`", text):
+        for name in re.findall(
+            r"`((?:images|relevance|mining|stages|naming|explanations|narratives|atlas)\.(?!h5)\w+)`", text
+        ):
             place = ROOT / "precompute" / name.replace(".", "/")
             assert place.with_suffix(".py").exists(), name
 
@@ -109,3 +113,37 @@ def test_a_page_is_added_as_the_guide_says(tmp_path):
     assert re.search(r"\d\u00a0concepts? carried relevance for no class", page)
     start = (tmp_path / "build/preview/index.html").read_text(encoding="utf-8")
     assert start.index("classes/index.html") < start.index('href="silent.html"') < start.index('href="truth.html"')
+
+
+def test_a_data_set_format_is_added_as_the_guide_says(tmp_path):
+    files = example("A data set format")
+    assert [path for path in files if path.endswith(".py")] == ["data/arrays.py"]
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    images = np.random.default_rng(0).integers(0, 256, (80, 128, 128, 3), dtype=np.uint8)
+    labels = np.arange(80) % 12
+    np.savez(tmp_path / "data/arrays.npz", images=images, labels=labels, classes=[f"class {n}" for n in range(12)])
+    assert main(["mine", "--config", str(tmp_path / "data/arrays.toml"), "--set", "mining.n_workers=1"]) == 0
+    atlas = read_atlas(tmp_path / "data/arrays/atlas.h5")
+    assert atlas.samples.label.tolist() == labels.tolist()
+    assert atlas.samples.skipped == {}
+    assert int(atlas.class_counts.sum()) == 80
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "has no factory 'open_arrays'"),
+        ("def open_arrays(config, cache): return []", "returned list, which is no Dataset: it lacks names"),
+        ("def open_arrays(config, cache): raise ValueError('no luck')", "ValueError: no luck (arrays.py, line 1)"),
+        ("def open_arrays(config): return 1", "unexpected keyword argument"),
+    ],
+)
+def test_a_factory_that_makes_no_data_set_is_told(tmp_path, capsys, text, expected):
+    (tmp_path / "arrays.toml").write_text(example("A data set format")["data/arrays.toml"], encoding="utf-8")
+    (tmp_path / "arrays.py").write_text(text, encoding="utf-8")
+    assert main(["mine", "--config", str(tmp_path / "arrays.toml")]) == 1
+    message = capsys.readouterr().err
+    assert expected in message
+    assert "Traceback" not in message

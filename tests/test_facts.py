@@ -1,6 +1,7 @@
 """Each kind of fact against an independent computation on random predictions, straight from the raw records."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -273,7 +274,7 @@ def expect_layer_sum(raw):
 
 def expect_other_layers(raw):
     if len(raw.target.layers) == 2:
-        yield "other_layers", {"n_others": 1}
+        yield "other_layers", {"n_layers": 2}
 
 
 def _of_kind(raw, kind):
@@ -368,6 +369,15 @@ def test_the_main_layer_tells_what_may_not_be_kept_back(predictions, derived):
         assert ("doubt" in must) == (raw.target.probability < 0.5 and raw.best == raw.target.class_index)
         assert all(fact.must for fact in facts if fact.kind == "mark" and fact.layer == raw.main.layer)
     assert n_opposed > 100
+
+
+def test_where_an_image_can_have_several_labels_nothing_is_said_that_needs_exclusion(predictions):
+    n_said = 0
+    for given in predictions:
+        alone = replace(given, explanation=replace(given.explanation, task="labels"))
+        n_said += {"doubt", "verdict", "accuracy"} & {fact.kind for fact in derive_facts(given.table())} != set()
+        assert not {"doubt", "verdict", "accuracy"} & {fact.kind for fact in derive_facts(alone.table())}
+    assert n_said > 100
 
 
 def test_the_documentation_tells_each_condition_as_the_code_does():

@@ -129,7 +129,7 @@ def test_what_is_no_row_of_logits_is_refused_with_the_line_that_mends_it(name):
 def test_another_number_of_channels_is_told_with_the_setting(n_channels, line):
     net = nn.Sequential(nn.Conv2d(n_channels, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     shape = (3, 8, 8) if n_channels != 3 else (1, 8, 8)
-    with pytest.raises(ModelError, match=rf"takes {n_channels} input channel\(s\), and gets {shape[0]}\. .*{line}"):
+    with pytest.raises(ModelError, match=rf"takes {n_channels}\sinput channels?, and gets {shape[0]}\. .*{line}"):
         attach_head(net, shape, task="classes", key="", name="net")
 
 

@@ -18,7 +18,8 @@ from precompute.config import LlmConfig
 from precompute.errors import ConfigError, NamerError, ReplyError
 from precompute.llm import client as llm
 from precompute.llm.client import LlmClient
-from precompute.llm.reply import parse_completion, retry_after, scrubber, unfenced
+from precompute.llm.guard import Guard
+from precompute.llm.reply import parse_completion, retry_after, unfenced
 from precompute.llm.request import Request, checked_url, is_json
 from tests.server import TestServer
 
@@ -100,7 +101,7 @@ def test_very_long_pause_ends_the_run(tmp_path):
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [("refusal", "the model refused"), ("length", "cut off at the limit"), ("megabyte", "longer than 256 kB")],
+    [("refusal", "the model refused"), ("megabyte", "longer than 256 kB")],
 )
 def test_complete_but_unusable_reply_is_refused_and_not_asked_for_again(tmp_path, fault, reason):
     with TestServer(script=[fault]) as server:
@@ -199,7 +200,7 @@ def test_schema_is_spelled_out_where_the_server_ignores_it(tmp_path):
 
 
 def test_fixed_structured_output_does_not_fall_back(tmp_path):
-    with TestServer(formats=()) as server, pytest.raises(ReplyError, match="response_format"):
+    with TestServer(formats=()) as server, pytest.raises(ReplyError, match=r"refused the request \(400\)$"):
         ask_one(make_client(server, tmp_path, structured_output="json_schema"))
 
 
@@ -231,7 +232,7 @@ def test_fence_and_thinking_are_taken_off():
 )
 def test_broken_body_is_refused_for_the_right_reason(body, reason):
     with pytest.raises(ReplyError, match=reason):
-        parse_completion(body, scrubber(""))
+        parse_completion(body, Guard(""))
 
 
 @pytest.mark.parametrize(
@@ -240,13 +241,15 @@ def test_broken_body_is_refused_for_the_right_reason(body, reason):
         ({"message": {"content": ""}}, "empty"),
         ({"message": {"content": None}}, "empty"),
         ({"message": {"content": 5}}, "empty"),
-        ({"message": {"content": "x", "refusal": "no"}}, "refused: no"),
+        ({"message": {"content": "x", "refusal": "no"}}, "the model refused"),
+        ({"message": {"content": "\u2800\u3164\u200b"}}, "empty"),
+        ({"message": {"content": "x" * 40_000}}, "longer than 32 kB"),
         ({"message": {"content": "x"}, "finish_reason": "content_filter"}, "content filter"),
         ({"message": {"content": "x"}, "finish_reason": "length"}, "limit of output tokens"),
     ],
 )
 def test_unusable_completion_carries_its_reason(choice, reason):
-    assert reason in parse_completion(json.dumps({"choices": [choice]}).encode(), scrubber("")).failure
+    assert reason in parse_completion(json.dumps({"choices": [choice]}).encode(), Guard("")).failure
 
 
 def all_texts(folder, captured, errors):
@@ -261,7 +264,8 @@ def test_key_is_sent_and_appears_nowhere_else(tmp_path, caplog, capfd):
     errors = []
     with TestServer(lambda body: json.dumps({"name": f"your key is {KEY}"}), key=KEY) as server:
         client = make_client(server, tmp_path, environment={"OPENAI_API_KEY": KEY})
-        assert "[key]" in ask_one(client, "good")
+        with pytest.raises(ReplyError, match="repeats the key"):
+            ask_one(client, "good")
         assert server.headers[-1]["authorization"] == f"Bearer {KEY}"
         server.script.extend(["refusal", "html", "400", "500", "429", "cut"])
         errors += [a for a in ask(client, "a", "b", "c") if isinstance(a, BaseException)]
@@ -273,21 +277,23 @@ def test_key_is_sent_and_appears_nowhere_else(tmp_path, caplog, capfd):
     assert "replies.jsonl" in [path.name for path in tmp_path.iterdir()]
 
 
-def test_scrubber_takes_out_what_looks_like_a_key():
-    scrub = scrubber('odd"key\\x')
-    assert scrub('a odd"key\\x b odd\\"key\\\\x c sk-abcdef123456 d') == "a [key] b [key] c [key] d"
-
-
 def test_a_reply_nested_too_deeply_is_a_bad_one_and_no_crash(tmp_path):
     with pytest.raises(ReplyError, match="not valid JSON"):
-        parse_completion(b"[" * 100_000, scrubber(""))
+        parse_completion(b"[" * 100_000, Guard(""))
     assert not is_json("[" * 100_000)
 
 
 def test_words_of_a_reply_are_not_taken_for_keys():
-    assert scrubber("none")("none fits a key-shaped hole") == "none fits a key-shaped hole"
-    assert scrubber("x")('{"name": "fox"}') == '{"name": "fox"}'
-    assert scrubber("")("key-4f5a6b7c gsk_abcdefgh12 AIzaSyA1234567890123456789012") == "[key] [key] [key]"
+    assert not Guard("none").gives_away("none fits a key-shaped hole")
+    assert not Guard("x").gives_away('{"name": "fox"}')
+    assert not Guard("my-local-server").gives_away("a server of my own, local")
+    assert Guard("my-local-server").gives_away("it is My Local Server")
+
+
+def test_server_words_lose_what_looks_like_a_key_and_what_nobody_sees():
+    assert Guard("").words("key-4f5a6b7c gsk_abcdefgh12 AIzaSyA1234567890123456789012") == "[key] [key] [key]"
+    assert Guard("").words("no\u202e pictures\n\x1b[31m here\ud800") == "no pictures [31m here"
+    assert Guard("").words(["a", "list"]) == ""
 
 
 @pytest.mark.parametrize("key", ["sk-Never\u00f6Seen123456", "sk-Never\nSeen123456"])

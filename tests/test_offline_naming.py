@@ -9,8 +9,8 @@ from precompute.images.pictures import render_reference
 from precompute.naming.appearance import COLOURS, classify_colours, measure, stripe_direction
 from precompute.naming.label_words import LabelWords, binomial_tail, display_name, words_of
 from precompute.naming.namer import ConceptEvidence
-from precompute.naming.offline import OfflineNamer
-from precompute.naming.rules import MAX_NAME, MAX_WORDS
+from precompute.naming.offline import MAX_PHRASE, OfflineNamer
+from precompute.naming.rules import MAX_NAME
 
 SIDE = 96
 CONCEPT = Concept("features.9", 3)
@@ -66,7 +66,7 @@ def name(item, counts=COUNTS):
     assert named.author == "offline"
     assert named.concept == CONCEPT.key
     assert 0 < named.confidence <= 0.95
-    assert len(named.name.split()) <= MAX_WORDS
+    assert len(named.name.split()) <= MAX_PHRASE
     assert len(named.name) <= MAX_NAME
     assert named.evidence
     return named
@@ -75,53 +75,83 @@ def name(item, counts=COUNTS):
 MIXED = [blotches(seed) for seed in range(8)]
 
 
-def test_labels_that_agree_name_an_object_and_the_rest_are_outliers():
-    named = name(evidence(MIXED, ["cat"] * 7 + ["bucket"]))
-    assert (named.name, named.kind, named.second_name) == ("cat", "object", "")
-    assert named.outliers == (7,)
-    assert "7 of 8 are labelled cat; chance would give 0.80." in named.evidence
-    assert named.confidence > 0.7
+@pytest.mark.parametrize(
+    ("labels", "counts", "expected"),
+    [
+        (["cat"] * 7 + ["bucket"], COUNTS, "mostly in cat photos"),
+        (
+            ["Boston bull, Boston terrier", "Irish terrier", "Tibetan terrier", "silky terrier"],
+            dict.fromkeys(["Boston bull, Boston terrier", "Irish terrier", "Tibetan terrier", "silky terrier"], 1)
+            | {f"thing {index}": 1 for index in range(60)},
+            "mostly in terrier photos",
+        ),
+        (
+            ["minivan", "cab", "racer", "Model T"],
+            dict.fromkeys(["minivan", "cab", "racer", "Model T"], 1) | {f"x{index}": 1 for index in range(60)},
+            "mostly in car photos",
+        ),
+        (["cat"] * 4 + ["violin"] * 4, COUNTS, "mostly in cat and violin photos"),
+    ],
+)
+def test_labels_say_in_which_photos_and_never_what_is_seen(labels, counts, expected):
+    """A class is context: without a common look there is no name, however well the labels agree."""
+    named = name(evidence(MIXED[: len(labels)], labels), counts)
+    assert named.name == f"no common look, {expected}"
+    assert (named.kind, named.second_name) == ("other", "")
+    assert named.confidence == 0.05
 
 
-def test_a_common_word_is_found_in_different_labels():
-    labels = ["Boston bull, Boston terrier", "Irish terrier", "Tibetan terrier", "silky terrier"]
-    counts = dict.fromkeys(labels, 1) | {f"thing {index}": 1 for index in range(60)}
-    assert name(evidence(MIXED[:4], labels), counts).name == "terrier"
+def test_labels_are_counted_among_the_figures():
+    assert (
+        "7 of 8 are labelled cat; chance would give 0.80." in name(evidence(MIXED, ["cat"] * 7 + ["bucket"])).evidence
+    )
 
 
-def test_classes_of_imagenet_know_their_group():
-    labels = ["minivan", "cab", "racer", "Model T"]
-    counts = dict.fromkeys(labels, 1) | {f"x{index}": 1 for index in range(60)}
-    assert name(evidence(MIXED[:4], labels), counts).name == "car"
+@pytest.mark.parametrize("side", [24, 48, 96])
+@pytest.mark.parametrize("rgb", [(200, 20, 20), (20, 40, 200), (128, 128, 128)])
+def test_a_class_never_stands_for_a_part(side, rgb):
+    boxes = [scattered(rank, side=side) for rank in range(8)]
+    found = name(evidence([plain(rgb)] * 8, ["cat"] * 8, boxes))
+    seen, _, context = found.name.partition(", mostly in ")
+    assert "cat" not in seen
+    assert context == "cat photos"
+    assert found.kind in {"colour", "texture", "mark"}
 
 
-def test_a_small_crop_shows_a_part():
-    boxes = [scattered(rank, side=24) for rank in range(8)]
-    named = name(evidence(MIXED, ["cat"] * 8, boxes))
-    assert (named.name, named.kind) == ("part of cat", "part")
+def disc(rank, side=SIDE, radius=14):
+    """Draw a dark disc on a light ground."""
+    rows, columns = np.mgrid[0:side, 0:side]
+    inside = np.hypot(rows - side / 2, columns - side / 2) < radius
+    return np.where(inside[..., None], 40, 200 + rank).repeat(3, axis=2).astype(np.uint8)
 
 
-def test_two_groups_of_labels_are_said_to_be_mixed():
-    named = name(evidence(MIXED, ["cat"] * 4 + ["violin"] * 4))
-    assert {named.name, named.second_name} == {"cat", "violin"}
-    assert named.outliers == ()
-    assert named.confidence <= 0.5
-    whole = name(evidence(MIXED, ["cat"] * 8))
-    assert named.confidence < whole.confidence
+def spokes(rank, side=SIDE):
+    """Draw dark and light sectors around the middle."""
+    rows, columns = np.mgrid[0:side, 0:side]
+    angle = np.arctan2(rows - side / 2, columns - side / 2)
+    return np.where(np.sin(12 * angle + rank)[..., None] > 0, 40, 200).repeat(3, axis=2).astype(np.uint8)
 
 
-def test_agreement_that_chance_explains_names_nothing():
+@pytest.mark.parametrize(("draw", "words"), [(disc, "round spot"), (spokes, "rays from a centre")])
+def test_shapes_around_a_centre_are_told(draw, words):
+    boxes = [Box(20, 20, 76, 76)] * 8
+    found = name(evidence([draw(rank) for rank in range(8)], ["cat"] * 8, boxes))
+    assert words in found.name
+    assert found.name.endswith(", mostly in cat photos")
+    assert found.kind in {"colour", "texture"}
+
+
+def test_agreement_that_chance_explains_is_not_told():
     counts = {"cat": 90, "violin": 10}
     named = name(evidence(MIXED, ["cat"] * 7 + ["violin"]), counts)
-    assert named.kind == "other"
-    assert named.name.startswith("unclear")
-    assert named.confidence == 0.05
+    assert (named.name, named.kind, named.confidence) == ("no common look", "other", 0.05)
     assert "The labels share no word beyond chance." in named.evidence
 
 
 def test_the_other_ranking_raises_or_lowers_the_confidence():
-    agreeing = name(evidence(MIXED, ["cat"] * 8, actmax_labels=["cat"] * 4))
-    differing = name(evidence(MIXED, ["cat"] * 8, actmax_labels=VARIED[1:5]))
+    red = [plain((200, 20, 20))] * 8
+    agreeing = name(evidence(red, ["cat"] * 8, actmax_labels=["cat"] * 4))
+    differing = name(evidence(red, ["cat"] * 8, actmax_labels=VARIED[1:5]))
     assert agreeing.confidence > differing.confidence
     assert "ActMax references: 0 of 4 are labelled cat." in differing.evidence
 
@@ -130,10 +160,6 @@ def test_colour_names_what_the_labels_do_not():
     named = name(evidence([plain((30, 160, 40))] * 8, VARIED[:8]))
     assert (named.name.split()[0], named.kind) == ("green", "colour")
     assert any(sentence.startswith("Green: 100\u00a0% of the visible pixels") for sentence in named.evidence)
-
-
-def test_colour_joins_a_label():
-    assert name(evidence([plain((200, 20, 20))] * 8, ["cat"] * 8)).name == "red cat"
 
 
 @pytest.mark.parametrize(("angle", "words"), [(0, "horizontal"), (90, "vertical"), (45, "diagonal"), (135, "diagonal")])
@@ -206,7 +232,7 @@ def test_long_and_hostile_labels_keep_the_limits():
     labels = ["<script>alert('x')</script> " + "long " * 40] * 8
     counts = {labels[0]: 8, "cat": 90}
     named = name(evidence(MIXED, labels), counts)
-    assert "…" in named.name or named.kind == "other"
+    assert "script" not in named.name
 
 
 @pytest.mark.parametrize(

@@ -67,5 +67,5 @@ def test_every_shipped_prompt_can_be_read():
     assert {"planning.md.j2", "naming.md.j2"} <= set(names)
     for name in names:
         prompt = load_prompt(name.removesuffix(".md.j2"))
-        assert prompt.schema["additionalProperties"] is False
-        assert set(prompt.schema["required"]) == set(prompt.schema["properties"])
+        assert prompt.schema.get("additionalProperties", False) is False
+        assert set(prompt.schema.get("required", ())) == set(prompt.schema.get("properties", ()))

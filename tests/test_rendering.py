@@ -118,7 +118,7 @@ def test_nobody_knows_the_truth_of_photos(small, tmp_path):
     inputs = Inputs(load_config(small), small.parent / "cache")
     workspace = Workspace(tmp_path, tmp_path / "site")
     assert (
-        TruthStage(inputs.dataset, workspace, SilentReporter()).run(read_atlas(small.parent / "small/atlas.h5"), "", 24)
+        TruthStage(inputs.dataset, workspace, SilentReporter()).run(read_atlas(small.parent / "small/atlas.h5"), 24)
         is None
     )
     assert not workspace.truth.exists()

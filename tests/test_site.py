@@ -338,12 +338,12 @@ def test_who_named_a_concept_is_said(site):
     assert "named offline from labels" in said[0]
     assert "named by a language model (tiny-vision)" in said[1]
     assert "named by Anna Berg" in said[2]
-    assert "confidence" in said[1]
-    assert "confidence" not in said[2]
+    assert "right on the built-in world" not in said[1], "nothing was measured of this model"
+    assert "confidence" not in said[1] + said[2]
     rows = list(csv.DictReader(io.StringIO((site[0] / "concepts.csv").read_text(encoding="utf-8"))))
-    stated = {row["concept"]: row["confidence"] for row in rows}
-    assert stated["features.14:1"]
-    assert stated["features.14:2"] == ""
+    stated = {row["concept"]: row["reliability"] for row in rows}
+    assert stated["features.14:0"]
+    assert stated["features.14:1"] == stated["features.14:2"] == ""
     assert "There is no name: the reply was cut off" in said[10]
     assert "Nobody has named this concept yet" in said[11]
     assert "the score is above 0 on no sample" in said[11]

@@ -142,7 +142,7 @@ def test_another_version_and_another_kind_are_told(tmp_path):
     write_atlas(path, make_atlas())
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = 99
-    with pytest.raises(StoreError, match="format version 99, this program reads version 1"):
+    with pytest.raises(StoreError, match="format version 99, this program reads version 2"):
         read_atlas(path)
     write_references(path, [], {})
     with pytest.raises(StoreError, match="not a concept-atlas file"):

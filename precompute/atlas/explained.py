@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from .mined import Box
 from .narrated import Fact, Narrative
@@ -169,6 +169,9 @@ class Explanation:
         Every class with a probability of at least 0.05 (at most 3), by probability.
     digest : str
         Of everything that the numbers depend on.
+    task : str
+        Where probabilities come from: ``classes`` (softmax: they add up to 1), ``binary`` (the sigmoid of the one
+        logit) or ``labels`` (a sigmoid each: they are independent of each other).
     """
 
     FILE_FORMAT: ClassVar[tuple[str, int]] = ("explanation", 2)
@@ -183,6 +186,7 @@ class Explanation:
     predictions: tuple[Prediction, ...]
     targets: tuple[TargetExplanation, ...]
     digest: str = ""
+    task: Literal["classes", "binary", "labels"] = "classes"
 
     def pictures(self) -> Iterator[str]:
         """List the file names of its pictures."""

@@ -1,39 +1,33 @@
 """The output folder of one atlas: where everything lies, and what each stage was made from.
 
-Owns the paths and ``state.json``. Must not know how a stage works.
+Owns the paths. Must not know how a stage works.
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
-from precompute.errors import OutputError, StoreError
+from precompute.errors import OutputError
 
+from .digests import digest_of
 from .files import output_error, write_bytes
-from .json_records import read_json, read_jsonl, write_json
+from .json_records import read_jsonl
+from .manifest import Manifest, require_sound
 from .named import ConceptName, choose_names
 from .ownership import HOLDER, LOCK, holding, is_made, list_files, remove_files, some, sweep_partials
 
 _MADE = (
-    *("atlas.h5", "references.h5", "names.jsonl", "scores.jsonl", "truth.json", "state.json", ".trial"),
+    *("atlas.h5", "references.h5", "names.jsonl", "scores.jsonl", "truth.json", "manifest.json", ".trial"),
     *("shards/*/*.h5", "blocks/*/*.h5", "cache/*.u8", "cache/*.crc", "cache/*.tar"),
     *("explanations/*.json", "explanations/outdated/*.json"),
     *(f"{folder}/*/*.{kind}" for folder in ("explanations", "explanations/outdated") for kind in ("png", "webp")),
 )
 """What can be made again, as shell patterns."""
-
-
-@dataclass(frozen=True)
-class _State:
-    FILE_FORMAT: ClassVar[tuple[str, int]] = ("state", 1)
-
-    stages: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -100,6 +94,17 @@ class Workspace:
     def cache(self) -> Path:
         """What can be made again: unpacked archives, decoded images."""
         return self.folder / "cache"
+
+    def read_names(self) -> dict[str, ConceptName]:
+        """Read the names, one for each concept; none where there is no file.
+
+        Raises
+        ------
+        StoreError
+            They are not as they were written; says what makes them again.
+        """
+        self.manifest.require_whole("names", self.names)
+        return read_names(self.names)
 
     def shards(self, digest: str) -> Path:
         """Return the folder of the mining shards of one digest."""
@@ -200,13 +205,10 @@ class Workspace:
         write_bytes(trial, b"")
         trial.unlink(missing_ok=True)
 
-    def recall(self, stage: str) -> str:
-        """Return the digest that a stage was last completed with; empty where it never was."""
-        return self._state().get(stage, "")
-
-    def remember(self, stage: str, digest: str) -> None:
-        """Note the digest that a stage was completed with."""
-        write_json(self.folder / "state.json", _State(self._state() | {stage: digest}))
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What was made, and from what."""
+        return Manifest(self.folder)
 
     def remove(self, folder: Path) -> None:
         """Remove a folder of intermediate results.
@@ -239,7 +241,9 @@ class Workspace:
         OutputError
             No permission.
         """
-        self._move(path, self.outdated / f"{path.stem}.{mark}.json")
+        goal = self.outdated / f"{path.stem}.{mark}.json"
+        self._move(path, goal)
+        self.manifest.rename(self.product_of(path), self.product_of(goal))
 
     def bring_back(self, path: Path) -> None:
         """Move an explanation that was set aside back, unless there is one of its photo.
@@ -252,6 +256,11 @@ class Workspace:
         goal = self.explanations / f"{path.stem.rpartition('.')[0]}.json"
         if not goal.exists():
             self._move(path, goal)
+            self.manifest.rename(self.product_of(path), self.product_of(goal))
+
+    def product_of(self, path: Path) -> str:
+        """Return the name under which the manifest has the explanation whose JSON file lies at `path`."""
+        return path.relative_to(self.folder).as_posix().removesuffix(".json")
 
     @staticmethod
     def _move(path: Path, goal: Path) -> None:
@@ -267,25 +276,15 @@ class Workspace:
             raise output_error(path, error) from error
 
     def digest_contents(self) -> str:
-        """Compute the SHA-256 over the names, sizes and contents of everything that the site is made from."""
-        total = hashlib.sha256()
-        files = [
-            path for path in self.folder.iterdir() if path.suffix in (".h5", ".jsonl") or path.name == "truth.json"
-        ]
-        for path in sorted(files) + sorted(self.explanations.glob("**/*")):
-            if path.is_file():
-                total.update(f"{path.relative_to(self.folder)}\0{path.stat().st_size}\0".encode())
-                total.update(path.read_bytes())
-        return total.hexdigest()
+        """Return the SHA-256 of everything that the site is made from.
 
-    def _state(self) -> dict[str, str]:
-        path = self.folder / "state.json"
-        if not path.exists():
-            return {}
-        try:
-            return read_json(path, _State).stages
-        except StoreError:
-            return {}  # a damaged note only costs a stage that is done again
+        Raises
+        ------
+        StoreError
+            Something is damaged, made from what has changed since, or was put there; says what to run.
+        """
+        products = require_sound(self.folder)
+        return digest_of({name: product.digest for name, product in products.items() if name != "site"})
 
 
 def read_names(path: Path) -> dict[str, ConceptName]:

@@ -6,6 +6,7 @@ version and the messages about files that cannot be used. Must not know models o
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,9 +34,17 @@ from .records import (
     SampleTable,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ATLAS_KIND = "concept-atlas"
 REFERENCES_KIND = "concept-atlas-references"
+
+_DIGESTS = "digests"
+"""Attribute of the file: the SHA-256 of every other part of it, by name."""
+
+_SLICE = 1 << 22
+"""Elements that are digested together."""
+
+_MAKE_AGAIN = "Move it away and run the same command again; finished shards are used again."
 
 _BLOBS = ("full", "crop", "masked", "heatmap")
 
@@ -75,6 +84,7 @@ def _open(path: Path, kind: str, remedy: str = "") -> h5py.File:
         file = h5py.File(path, "r")
         try:
             _check_header(file, path, kind, remedy)
+            _check_parts(file, path, remedy)
         except BaseException:
             file.close()
             raise
@@ -93,7 +103,7 @@ def _as_store_error(path: Path, remedy: str = "") -> Iterator[None]:
 
 
 def _damaged(path: Path, remedy: str) -> StoreError:
-    remedy = remedy or "Move it away and run the same command again; finished shards are used again."
+    remedy = remedy or _MAKE_AGAIN
     return StoreError(f"{path} is truncated or damaged: it cannot be read as the file it should be. {remedy}")
 
 
@@ -126,9 +136,98 @@ def writing(path: Path, kind: str, provenance: Mapping[str, Any]) -> Iterator[h5
                 file.attrs["format_version"] = FORMAT_VERSION
                 file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
                 yield file
+                file.flush()
+                if not patient.failure:
+                    file.attrs[_DIGESTS] = json.dumps(dict(_digest_parts(file)), sort_keys=True)
         finally:
             if patient.failure:
                 raise patient.failure
+
+
+# --- integrity -------------------------------------------------------------------------------------------------
+
+
+def _digest_parts(file: h5py.File) -> Iterator[tuple[str, str]]:
+    """Yield the name and the SHA-256 of every part: each data set, and the attributes of each group."""
+    names = [_ROOT]
+    file.visit(names.append)
+    for name in names:
+        yield name, _digest_part(file[name])
+
+
+_ROOT = "/"
+
+
+def _digest_part(item: h5py.Group | h5py.Dataset) -> str:
+    total = hashlib.sha256()
+    for key in sorted(item.attrs):
+        if key != _DIGESTS:
+            total.update(f"{key}={np.asarray(item.attrs[key]).tolist()!r}\0".encode())
+    if isinstance(item, h5py.Dataset):
+        total.update(f"{item.dtype.str} {item.shape}\0".encode())
+        if item.ndim and item.dtype.kind != "O":
+            rows = max(1, _SLICE // max(1, int(np.prod(item.shape[1:]))))
+            for start in range(0, item.shape[0], rows):
+                total.update(np.ascontiguousarray(item[start : start + rows]).tobytes())
+        else:
+            total.update(repr(item[()]).encode())
+    return total.hexdigest()
+
+
+def damaged_parts(path: Path) -> list[str]:
+    """Name the parts of a stored file that are not what was written; empty where all are.
+
+    Returns
+    -------
+    list of str
+        Names of data sets and groups; ``its structure`` where it cannot be read as HDF5 or says nothing about itself.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _damaged_parts(file)
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError, RecursionError):
+        return ["its structure"]
+
+
+def is_another_file(path: Path) -> bool:
+    """Tell whether a file is not a damaged one but another: whole in itself, or of another format version."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs["format_version"] != FORMAT_VERSION or not _damaged_parts(file))
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError, RecursionError):
+        return False
+
+
+def _damaged_parts(file: h5py.File) -> list[str]:
+    expected: dict[str, str] = json.loads(file.attrs[_DIGESTS])
+    names = [_ROOT]
+    file.visit(names.append)
+    found = {name for name in names if _is_part(file, name, expected.get(name, ""))}
+    return sorted((expected.keys() | set(names)) - found)
+
+
+def _is_part(file: h5py.File, name: str, digest: str) -> bool:
+    try:
+        return _digest_part(file[name]) == digest
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError):
+        return False
+
+
+_WHOLE: set[tuple[Path, int, int, int, int]] = set()
+"""Files that were found whole, by what changes with their content, so that each is read through once."""
+
+
+def _check_parts(file: h5py.File, path: Path, remedy: str) -> None:
+    """Refuse a file of which a part is not what was written."""
+    status = path.stat()
+    identity = (path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if identity in _WHOLE:
+        return
+    damaged = _damaged_parts(file)
+    if damaged:
+        remedy = remedy or _MAKE_AGAIN
+        raise StoreError(f"{path} is damaged in {', '.join(damaged[:3])}: it is not what was written. {remedy}")
+    _WHOLE.add(identity)
 
 
 def read_provenance(path: Path, kind: str) -> dict[str, Any]:

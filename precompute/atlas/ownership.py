@@ -7,7 +7,6 @@ removal of what a killed run left. Only what is marked is ever removed. Must not
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
 import os
 import shlex
@@ -22,6 +21,7 @@ from typing import NamedTuple
 
 from precompute.errors import OutputError
 
+from .digests import digest_file
 from .files import PARTIAL, output_error, write_text
 
 if sys.platform != "win32":
@@ -186,7 +186,7 @@ def write_manifest(folder: Path, mark: SiteMark) -> None:
     lines = [f"{_SITE_OF}{json.dumps(mark.name)}\n", f"{_MADE_FROM}{mark.made_from}\n"]
     for file in list_files(folder):
         if file != MANIFEST:
-            lines.append(f"{hashlib.sha256((folder / file).read_bytes()).hexdigest()}  {file}\n")
+            lines.append(f"{digest_file(folder / file)}  {file}\n")
     write_text(folder / MANIFEST, "".join(lines))
 
 
@@ -207,6 +207,14 @@ def has_mark(folder: Path, mark: SiteMark) -> bool:
     """Tell whether a folder is the site of that mark, with no file missing."""
     found = read_manifest(folder)
     return found is not None and found[0] == mark and all((folder / file).is_file() for file in found[1])
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether every file of a site is as its manifest says."""
+    found = read_manifest(folder)
+    return found is not None and all(
+        (folder / file).is_file() and digest_file(folder / file) == digest for file, digest in found[1].items()
+    )
 
 
 def require_replaceable(folder: Path, name: str) -> None:

@@ -6,19 +6,18 @@ only; must not know files, language models or pages.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
-from precompute.atlas.json_records import to_json
+from precompute.atlas.digests import digest_of
 from precompute.atlas.records import (
     Concept,
     ConceptAttribution,
@@ -30,7 +29,7 @@ from precompute.atlas.records import (
     SubConcept,
     TargetExplanation,
 )
-from precompute.config import Config
+from precompute.config import WITHOUT_EFFECT_ON_NUMBERS, Config, effective
 from precompute.errors import DataError, ModelError
 from precompute.images.decoding import normalise, preprocess
 from precompute.images.pictures import Rgb, encode_heatmap, encode_webp, overlay
@@ -162,6 +161,7 @@ def explain_photo(  # noqa: PLR0913 - what is known of the photo and of the mode
             for index in descending(probabilities)[:N_PREDICTIONS]
         ),
         targets=targets,
+        task=config.model.task,
         digest=explanation_digest(photo_digest, config, engine.name, layers, class_names, foundation),
     )
     return explanation, pictures
@@ -189,29 +189,23 @@ def explanation_digest(
     ----------
     photo_digest : str
     config : Config
-        Preprocessing, model, relevance (the device aside) and the numeric part of explaining count.
+        Preprocessing, model, relevance and explaining count, but for what has no effect on numbers.
     engine_name : str
     layers : sequence of LayerInfo
     class_names : sequence of str
     foundation : str
         Digest of the weights.
     """
-    relevance = {key: value for key, value in asdict(config.relevance).items() if key != "device"}
-    explaining = asdict(config.explaining)
-    counted = {key: explaining[key] for key in ("min_probability", "max_targets", "n_concepts", "n_sub_concepts")}
-    content: dict[str, Any] = {
+    sections = ("preprocessing", "model", "relevance", "explaining")
+    content = {
+        **effective(config, *sections, without=WITHOUT_EFFECT_ON_NUMBERS),
         "photo": photo_digest,
-        "preprocessing": asdict(config.preprocessing),
-        "model": asdict(config.model),
-        "seed": config.seed,
-        "relevance": relevance,
-        "explaining": counted,
         "engine": engine_name,
         "layers": [asdict(layer) for layer in layers],
         "classes": list(class_names),
         "foundation": foundation,
     }
-    return hashlib.sha256(to_json(content).encode()).hexdigest()
+    return digest_of(content)
 
 
 def descending(values: FloatArray) -> list[int]:

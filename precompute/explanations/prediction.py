@@ -178,6 +178,8 @@ class PredictionTable:
     layers : tuple of LayerRow
     names : dict of str to ConceptName
         Usable names of every concept that a fact may mention.
+    is_exclusive : bool
+        The classes exclude each other, so that their probabilities add up to 1.
     """
 
     key: str
@@ -191,6 +193,7 @@ class PredictionTable:
     accuracy: Accuracy | None
     layers: tuple[LayerRow, ...]
     names: Mapping[str, ConceptName] = field(default_factory=dict)
+    is_exclusive: bool = True
 
     @property
     def is_predicted(self) -> bool:
@@ -249,7 +252,8 @@ def build_prediction(
         Of every class of the model, for those that `usual` speaks of.
     usual : UsualShares, optional
     accuracy : Accuracy, optional
-        Of predictions as probable as this one; dropped where the target is not the prediction.
+        Of predictions as probable as this one; dropped where the target is not the prediction, or where an image can
+        have several labels.
     """
     predicted = min(explanation.predictions, key=lambda item: (-item.probability, item.class_index), default=target)
     others = [item for item in explanation.predictions if item.class_index != target.class_index]
@@ -261,6 +265,7 @@ def build_prediction(
     mentioned |= {sub.key for layer in layers for row in layer.concepts for sub in row.below}
     mentioned |= {layer.leader.key for layer in layers if layer.leader}
     is_predicted = predicted.class_index == target.class_index
+    is_exclusive = explanation.task != "labels"
     return PredictionTable(
         key=f"{explanation.id} {target.class_index}",
         target=ClassRef(target.class_index, target.class_name),
@@ -270,9 +275,10 @@ def build_prediction(
         label=explanation.label,
         runner_up=ClassRef(second.class_index, second.class_name) if second else None,
         runner_up_probability=second.probability if second else 0.0,
-        accuracy=accuracy if is_predicted else None,
+        accuracy=accuracy if is_predicted and is_exclusive else None,
         layers=layers,
         names={key: name for key in sorted(mentioned) if (name := _usable(names.get(key)))},
+        is_exclusive=is_exclusive,
     )
 
 

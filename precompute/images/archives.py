@@ -149,7 +149,6 @@ def list_archive(path: Path, cache: Path, max_ratio: float) -> list[Member]:
         members = _list_tar(path, path, modified)
     else:
         members = _list_compressed(path, cache, modified, max_ratio)
-    _check_names(path, members)
     return members
 
 
@@ -216,6 +215,7 @@ def _list_tar(plain: Path, path: Path, modified: int) -> list[Member]:
                 for inner, start, n_inner in _walk_tar(_Window(file, offset, n_bytes), inside):
                     place = Place(plain, offset + start, n_inner, n_inner)
                     members.append(Member(f"{folder}/{inner}", place, modified))
+        _check_names(path, members)
     except OSError as error:
         raise DataError(f"cannot read the archive {path}: {error.strerror or error}") from error
     return members
@@ -350,6 +350,7 @@ def _list_zip(path: Path, modified: int, max_ratio: float) -> list[Member]:
         raise
     except Exception as error:  # zipfile raises anything on damage
         raise DataError(f"cannot read the archive {path}: {error or 'damaged'}. {_UNPACK}.") from error
+    _check_names(path, members)
     _check_sizes(path, members, max_ratio)
     return members
 

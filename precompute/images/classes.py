@@ -90,6 +90,8 @@ def load_classes(source: str, path: Path | None = None) -> ClassList:
     """
     path = _IMAGENET if source == "imagenet" else path or Path(source)
     lines = read_lines(path, "the class list", f"dataset.classes = {source!r}")
+    if not lines:
+        raise DataError(f"the class list {path} is empty (dataset.classes = {source!r})")
     rows = _read_json(lines, path) if path.suffix.lower() == ".json" else _read_table(lines, path)
     by_index: dict[int, _Entry] = {}
     for entry in rows:
@@ -134,10 +136,9 @@ def _read_table(lines: Sequence[tuple[int, str]], path: Path) -> list[_Entry]:
         return [_Entry(index, key, name) for index, (key, name) in enumerate(parts)]
     if path.suffix.lower() in (".txt", ".names", ".lst", ""):
         return [_Entry(index, "", line.strip(), f" (line {number})") for index, (number, line) in enumerate(lines)]
-    found = f"found {lines[0][1][:80]!r}" if lines else "found an empty file"
     raise DataError(
         f"the class list {path} needs a header line with the column 'name' (and 'index', 'wnid'), or lines of an index "
-        f"and a name; {found}"
+        f"and a name; found {lines[0][1][:80]!r}"
     )
 
 

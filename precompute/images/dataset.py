@@ -5,8 +5,6 @@ Owns what kinds of data sets there are and how they are opened and iterated. Mus
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
 import os
 import signal
@@ -15,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +21,11 @@ import PIL.Image
 import torch
 import torch.utils.data
 
-from precompute.atlas.evenly import spread_evenly
-from precompute.atlas.records import EMPTY, IntArray
+from precompute.atlas.digests import digest_of
+from precompute.atlas.records import IntArray
 from precompute.config import Config, resolve_path
 from precompute.errors import DataError
+from precompute.extensions import call_factory, keep_importable
 
 from . import listing as samples
 from .cache import ImageCache
@@ -43,13 +42,13 @@ __all__ = [
     "normalise",
     "open_dataset",
     "preprocess",
-    "show_labels",
 ]
 
 _FEW_IMAGES = 64
 """So few are decoded in this process: starting another takes longer."""
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Samples by index. An implementation can be pickled, because worker processes get a copy."""
 
@@ -136,7 +135,7 @@ def open_dataset(config: Config, cache: Path) -> Dataset:
     DataError
         No such folder, an empty one, an empty class folder, a damaged archive, a list that does not fit.
     """
-    return _OPENERS[config.dataset.kind](config, cache)
+    return _OPENERS.get(config.dataset.kind, _open_own)(config, cache)
 
 
 def load_photo(path: Path, config: Config, grey: GreyRange | None = None) -> PIL.Image.Image:
@@ -158,36 +157,6 @@ def load_photo(path: Path, config: Config, grey: GreyRange | None = None) -> PIL
         raise DataError(f"cannot read the photo {shown}: {error.strerror}") from error
     except DataError as error:
         raise DataError(f"cannot use the photo {shown}: {error}") from error
-
-
-def show_labels(dataset: Dataset, class_names: Sequence[str], n_shown: int = 10) -> list[tuple[str, str]]:
-    """Give some photos with the labels that were taken, so that a person can check them.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    class_names : sequence of str
-        The name of every output of the model.
-    n_shown : int
-
-    Returns
-    -------
-    list of (str, str)
-        File name and the class's index and name, spread evenly over the data set; of samples without a label
-        "no label". Hostile until escaped.
-    """
-    shown = []
-    for index in spread_evenly(len(dataset), n_shown):
-        label = int(dataset.labels[index])
-        text = (
-            "no label"
-            if label == EMPTY
-            else f"{label} {class_names[label]}"
-            if label < len(class_names)
-            else str(label)
-        )
-        shown.append((dataset.names[index], text))
-    return shown
 
 
 def load_input(dataset: Dataset, index: int, config: Config) -> npt.NDArray[np.uint8]:
@@ -273,8 +242,7 @@ def _make_cache(dataset: Dataset, config: Config) -> ImageCache:
     """Open the cache of this data set with this preprocessing; mean and std come later and do not matter."""
     preprocessing = {key: asdict(config.preprocessing)[key] for key in ("resize", "crop", "interpolation", "channels")}
     read = (config.dataset.max_megapixels, config.dataset.grey_range)
-    content = json.dumps([2, dataset.digest, preprocessing, *read], sort_keys=True)
-    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    key = digest_of([2, dataset.digest, preprocessing, *read])[:16]
     side = config.preprocessing.crop
     cache = ImageCache(dataset.cache / f"images-{key}.u8", len(dataset), (3, side, side))
     cache.create()
@@ -431,6 +399,18 @@ def _open_imagenette(config: Config, cache: Path) -> Dataset:
             ) from error
     listing = samples.list_images(place, cache, config.dataset.max_unpacked_ratio)
     return _open_class_folders(config, cache, listing, load_classes("imagenet"))
+
+
+def _open_own(config: Config, cache: Path) -> Dataset:
+    """Call a factory of the user's own with the config and the folder of the cache, by name."""
+    kind, folder = config.dataset.kind, config.path.parent
+    keep_importable(folder)  # worker processes read its samples
+    made = call_factory(kind, "dataset.kind", folder, DataError, {"config": config, "cache": cache})
+    if not isinstance(made, Dataset):
+        wanted = [name for name in vars(Dataset) if not name.startswith("_") or name == "__len__"]
+        missing = ", ".join(name for name in wanted if not hasattr(made, name))
+        raise DataError(f"{kind} returned {type(made).__name__}, which is no Dataset: it lacks {missing}")
+    return made
 
 
 _OPENERS: dict[str, Callable[[Config, Path], Dataset]] = {

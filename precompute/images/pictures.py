@@ -22,6 +22,8 @@ Heatmap = npt.NDArray[np.floating[Any]]
 
 CROP_THRESHOLD = 0.1
 VISIBLE_THRESHOLD = 0.2
+BLUR_SIDE_FACTOR = 11
+"""A stored heatmap is blurred by a kernel of a side over this: 19 pixels for 224, as the masks are."""
 DIMMED = 0.3
 BLUR_KERNEL = 19
 MINIMUM_SIDE = 16
@@ -144,6 +146,31 @@ def mask_box(heatmap: Heatmap) -> tuple[Box, BoolArray]:
         return Box(0, 0, height, width), np.zeros(smooth.shape, dtype=np.bool_)
     smooth = smooth / peak
     return _bounding_box(smooth > CROP_THRESHOLD), np.asarray(smooth > VISIBLE_THRESHOLD)
+
+
+def visible_relevance(png: bytes, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Read the positive relevance of a stored heatmap where it is strong enough to be seen.
+
+    Parameters
+    ----------
+    png : bytes
+        As `encode_heatmap` made it; empty gives zeros.
+    shape : (int, int)
+        Height and width of the picture that it lies on.
+
+    Returns
+    -------
+    (height, width) float64
+        Blurred, in arbitrary units; zero where the crop's mask hides the picture.
+    """
+    if not png:
+        return np.zeros(shape)
+    pixels: Image.Image = Image.open(io.BytesIO(png))
+    if pixels.size != (shape[1], shape[0]):
+        pixels = pixels.resize((shape[1], shape[0]))
+    kernel = max(3, min(shape) // BLUR_SIDE_FACTOR | 1)
+    positive = blur(np.clip(np.asarray(pixels, dtype=np.float64) - 128, 0, None), kernel)
+    return np.where(positive > VISIBLE_THRESHOLD * positive.max(initial=0.0), positive, 0.0)
 
 
 def masked_crop(image: Rgb, visible: BoolArray, box: Box) -> Rgb:

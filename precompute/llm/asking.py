@@ -7,11 +7,12 @@ failed". Must not know HTTP, prompts or what a reply means.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
-from precompute.errors import NoReplyError, ReplyError
+from precompute.errors import NamerError, NoReplyError, ReplyError
 
 from .request import LanguageModel, Request
 
@@ -45,6 +46,14 @@ class Answer(Generic[T]):
         return "" if self.value is not None else "; then: ".join(self.reasons)
 
 
+class UsableReplyError(ReplyError):
+    """A reply that is asked for once more and taken as it is where nothing better comes; `value` is what it says."""
+
+    def __init__(self, reason: str, value: object) -> None:
+        super().__init__(reason)
+        self.value = value
+
+
 async def ask_twice(model: LanguageModel, request: Callable[[str], Request], read: Callable[[str], T]) -> Answer[T]:
     """Ask, and ask once more with the reason where the reply cannot be used.
 
@@ -55,17 +64,49 @@ async def ask_twice(model: LanguageModel, request: Callable[[str], Request], rea
     read : callable
         Makes the value of a reply's text, or raises ReplyError with the reason.
     """
-    raw, reasons = "", list[str]()
+    raw, reasons, usable = "", list[str](), Answer[T](None, "")
     for _ in range(N_ASKS):
         try:
             raw = await model.answer(request(reasons[-1] if reasons else ""))
             return Answer(read(raw), raw, tuple(reasons))
         except NoReplyError as error:
             # Asked again with another text, a restarted run would have to ask both again.
-            return Answer(None, raw, (*reasons, str(error)))
+            reasons.append(str(error))
+            break
+        except UsableReplyError as error:
+            reasons.append(str(error))
+            usable = Answer(cast(T, error.value), raw)
         except ReplyError as error:
             reasons.append(str(error))
-    return Answer(None, raw, tuple(reasons))
+    return Answer(usable.value, usable.raw or raw, tuple(reasons))
+
+
+def require_enough(what: str, n_asked: int, reasons: Sequence[str], limit: float) -> None:
+    """Refuse the outcome of a run in which too much failed; what it found is kept all the same.
+
+    Parameters
+    ----------
+    what : str
+        What was asked for, in the plural.
+    n_asked : int
+    reasons : sequence of str
+        Why each failed one did.
+    limit : float
+        Share of those asked for that may fail.
+
+    Raises
+    ------
+    NamerError
+        More failed; says how many, and why most of them.
+    """
+    if len(reasons) <= limit * n_asked:
+        return
+    most = "; ".join(f"{n} times: {reason}" for reason, n in Counter(reasons).most_common(3))
+    raise NamerError(
+        f"{len(reasons)} of {n_asked} {what} failed, and llm.max_failed allows {limit:g} of all ({most}). What did not "
+        "fail is kept: put the model or its server right and run the same command again, or raise llm.max_failed to "
+        "go on without the rest."
+    )
 
 
 def ask_all(model: LanguageModel, items: Iterable[Item], ask: Callable[[Item], Awaitable[T]]) -> Iterator[T]:

@@ -198,7 +198,7 @@ class BatchRunner:
                 n_unknown += bool(line.strip())
                 continue
             try:
-                reply = parse_completion(body, self._client.scrub, batch=True)
+                reply = parse_completion(body, self._client.guard, batch=True)
             except ReplyError as error:
                 logger.warning("batch %s: one result cannot be used: %s", batch.batch_id, error)
                 continue

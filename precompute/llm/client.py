@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import random
+import re
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -23,9 +24,18 @@ from precompute.config import LlmConfig
 from precompute.errors import NamerError, NoReplyError, ReplyError
 
 from .costs import TYPICAL_OUTPUT_TOKENS, Budget, Estimate, Prices
-from .faults import TransientError, lacks_parameter, may_lack_format, refusal, server_gone
+from .faults import (
+    RefusedError,
+    TransientError,
+    always_refused,
+    lacks_parameter,
+    may_lack_format,
+    refusal,
+    server_gone,
+)
+from .guard import Guard
 from .journal import Entry, Journal, spent_tokens
-from .reply import Reply, parse_completion, require_sendable, retry_after, scrubber
+from .reply import CUT, Reply, parse_completion, require_sendable, retry_after
 from .request import DEFAULT_BASE_URL, STRUCTURED_OUTPUTS, Request, StructuredOutput, checked_url, is_json
 
 logger = logging.getLogger(__name__)
@@ -34,6 +44,14 @@ MAX_BYTES = 256 * 1024
 """Of one reply; a model that loops is cut off there."""
 MAX_FAILED_IN_A_ROW = 5
 """Requests without any answer, retries included, after which the server counts as gone."""
+MAX_REFUSED_IN_A_ROW = 3
+"""Requests refused for the same reason, with no reply between them, after which nothing more is asked."""
+TRIES_OF_A_LASTING_FAULT = 4
+"""Attempts of a request that fails for a reason that may never pass, from a server that has not replied yet."""
+
+# These libraries log what servers say, which is not for logs.
+for _library in ("openai", "httpx", "httpx2", "httpcore", "httpcore2"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
 
 
 class LlmClient:
@@ -81,13 +99,17 @@ class LlmClient:
         self.journal = Journal(cache_dir / "replies.jsonl")
         self.budget = Budget(Prices.of(config))
         self._key = environment.get(config.key_variable, "").strip()
-        self._scrub = scrubber(self._key)
+        self.guard = Guard(self._key)
+        self._environment = environment
         self._seed, self._dry_run, self._asking, self._backoff = seed, dry_run, asking, backoff
         self._mode: StructuredOutput = "json_schema" if config.structured_output == "auto" else config.structured_output
         self._mode_works = config.structured_output != "auto"
         self._spell_out = False
         self._limit_key = "max_completion_tokens"
-        self._failed_in_a_row = 0
+        self._failed_in_a_row = self._refused_in_a_row = 0
+        self._refused = ""
+        self._has_replied = False
+        self._last_fault = TransientError("no answer")
         self._counted_entries = 0
         self._session: _Session | None = None
 
@@ -187,15 +209,31 @@ class LlmClient:
         loop = asyncio.get_running_loop()
         if self._session is None or self._session.loop is not loop:
             self.require_calls()
-            http = openai.AsyncOpenAI(
-                api_key=self._key or "none", base_url=self.base_url, timeout=self.config.timeout, max_retries=0
-            )
+            http = self._connect()
             self._session = _Session(loop, http, asyncio.Semaphore(self.config.concurrency), asyncio.Condition(), {})
         return self._session
 
-    def scrub(self, text: str) -> str:
-        """Take the key, and all that looks like one, out of a text."""
-        return self._scrub(text)
+    def _connect(self) -> openai.AsyncOpenAI:
+        """Make connections that never go on to another address by themselves."""
+        try:
+            return openai.AsyncOpenAI(
+                api_key=self._key or "none",
+                base_url=self.base_url,
+                timeout=self.config.timeout,
+                max_retries=0,
+                http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=self.config.timeout),
+            )
+        except (OSError, ValueError, ImportError) as error:
+            reason = (error.strerror or type(error).__name__) if isinstance(error, OSError) else type(error).__name__
+            raise NamerError(
+                f"cannot connect to {self.base_url}: a certificate or proxy of the environment cannot be used "
+                f"({reason}){self._ways()}. Put the variables right, or unset them."
+            ) from None
+
+    def _ways(self) -> str:
+        """Name the variables of the environment that connections go through; never their values."""
+        found = [name for name in _WAYS if self._environment.get(name) or self._environment.get(name.lower())]
+        return f"; set in the environment: {', '.join(found)}" if found else ""
 
     @property
     def structured_output(self) -> StructuredOutput:
@@ -207,15 +245,19 @@ class LlmClient:
         with self._patient() as http:
             file = await http.files.create(file=("requests.jsonl", content), purpose="batch")
             batch = await http.batches.create(
-                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+                input_file_id=_identifier(getattr(file, "id", None)),
+                endpoint="/v1/chat/completions",
+                completion_window="24h",
             )
-        return batch.id
+        return _identifier(getattr(batch, "id", None))
 
     async def batch_status(self, batch_id: str) -> tuple[str, tuple[str, ...]]:
         """Return a batch's status and the ids of its result files."""
         with self._patient() as http:
             batch = await http.batches.retrieve(batch_id)
-        return batch.status, tuple(file for file in (batch.output_file_id, batch.error_file_id) if file)
+        files = (getattr(batch, name, None) for name in ("output_file_id", "error_file_id"))
+        status = _identifier(getattr(batch, "status", None))
+        return status, tuple(_identifier(file) for file in files if file)
 
     async def download(self, file_id: str) -> bytes:
         """Return the content of a result file."""
@@ -230,7 +272,7 @@ class LlmClient:
         except openai.APIStatusError as error:
             raise NamerError(str(self._refusal(error))) from None
         except openai.OpenAIError as error:
-            raise NamerError(f"cannot use the server at {self.base_url}: {self._scrub(_cause(error))}") from None
+            raise NamerError(f"cannot use the server at {self.base_url}: {_cause(error)}{self._ways()}") from None
 
     async def _ask(self, request: Request, digest: str) -> Reply:
         session = self.session()
@@ -243,22 +285,39 @@ class LlmClient:
 
     async def _ask_server(self, session: _Session, request: Request, digest: str) -> Reply:
         jitter = random.Random(f"{self._seed}:{digest}")
-        reason = ""
+        n_tried = n_lasting = 0
         async with session.slots:
             for attempt in range(self.config.max_retries + 1):
-                if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
-                    raise server_gone(self.base_url, reason or "no answer")
+                self._require_server()
                 try:
+                    n_tried += 1
                     return await self._attempt(session, request, digest)
+                except RefusedError as error:
+                    raise self._counted_refusal(error) from None
                 except TransientError as fault:
-                    reason = fault.reason
-                    logger.debug("%s, attempt %d: %s", request.task, attempt, reason)
+                    self._last_fault = fault
+                    logger.debug("%s, attempt %d: %s", request.task, attempt, fault.reason)
+                    n_lasting += fault.lasting
+                    if n_lasting >= TRIES_OF_A_LASTING_FAULT and not self._has_replied:
+                        break
                     if attempt < self.config.max_retries:
                         await asyncio.sleep(self._pause(attempt, fault.wait, jitter))
             self._failed_in_a_row += 1
-            if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
-                raise server_gone(self.base_url, reason)
-            raise NoReplyError(f"no answer after {self.config.max_retries + 1} attempts: {reason}")
+            self._require_server()
+            raise NoReplyError(f"no answer after {n_tried} attempts: {self._last_fault.reason}")
+
+    def _require_server(self) -> None:
+        if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
+            raise server_gone(self.base_url, self._last_fault.reason, self._last_fault.words, self._ways())
+
+    def _counted_refusal(self, error: RefusedError) -> NamerError:
+        """Count a refusal; the same one again and again ends the run."""
+        same = str(error) == self._refused
+        self._refused, self._refused_in_a_row = str(error), self._refused_in_a_row + 1 if same else 1
+        if self._refused_in_a_row < MAX_REFUSED_IN_A_ROW:
+            # A model that is told so may be shorter; what the server refuses, it refuses again.
+            return ReplyError(CUT) if str(error) == CUT else error
+        return always_refused(self.base_url, self.model, error, self._refused_in_a_row)
 
     async def _attempt(self, session: _Session, request: Request, digest: str) -> Reply:
         """Call once and pay for it; every attempt has a reservation of its own, since a lost one is paid for too."""
@@ -269,7 +328,12 @@ class LlmClient:
                 if fault.billed:
                     self.keep("", request.task, self._counted(request, Reply("", failure=fault.reason)))
                 raise
-            self._failed_in_a_row = 0
+            if reply.failure == CUT:
+                # Not kept: a later run, with the server set up in another way, has to ask again.
+                self.keep("", request.task, self._counted(request, reply))
+                raise RefusedError(CUT)
+            self._failed_in_a_row = self._refused_in_a_row = 0
+            self._has_replied = True
             self.budget.learn(request.input_tokens(), reply.input_tokens)
             reply = self._counted(request, reply)
             self.keep(digest, request.task, reply)
@@ -324,19 +388,19 @@ class LlmClient:
             raise TransientError(f"no answer within {self.config.timeout:g} s", billed=True) from None
         except openai.APIConnectionError as error:
             billed = type(error.__cause__).__name__ != "ConnectError"  # else no request was sent
-            raise TransientError(f"cannot reach the server: {self._scrub(_cause(error))}", billed=billed) from None
+            raise TransientError(f"cannot reach the server: {_cause(error)}", billed=billed) from None
         except openai.APIStatusError:
             raise
         except Exception as error:  # noqa: BLE001 - the transport's own errors are not part of openai's interface
             raise TransientError(f"the connection broke: {type(error).__name__}", billed=True) from None
         try:
-            return parse_completion(bytes(content), self._scrub)
+            return parse_completion(bytes(content), self.guard)
         except ReplyError as error:
             raise TransientError(str(error), billed=True) from None
 
     def _fell_back(self, error: openai.APIStatusError, mode: StructuredOutput, limit_key: str) -> bool:
         """Change what the server does not know, and say whether asking again makes sense."""
-        status, detail = error.status_code, _message(error)
+        status, detail = error.status_code, _message(error.body)
         if limit_key == "max_completion_tokens" and lacks_parameter(status, detail, limit_key):
             self._limit_key = "max_tokens"
             return True
@@ -352,7 +416,7 @@ class LlmClient:
     def _refusal(self, error: openai.APIStatusError) -> Exception:
         return refusal(
             error.status_code,
-            self._scrub(_message(error)),
+            self.guard.words(_message(error.body)),
             retry_after(error.response.headers),
             server=self.base_url,
             model=self.model,
@@ -391,10 +455,30 @@ class _Session:
             done.exception()
 
 
-def _message(error: openai.APIStatusError) -> str:
-    body = error.body
-    return f"{error.message} {body}" if body is not None and str(body) not in error.message else str(error.message)
+_WAYS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-def _cause(error: Exception) -> str:
-    return str(error.__cause__ or error) or type(error).__name__
+def _identifier(value: object) -> str:
+    """Return an id or a status word of a server; raises NamerError where it is none."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.:-]{1,200}", value):
+        return value
+    raise NamerError("the server's answer about a batch holds no id or status that can be used")
+
+
+def _message(body: object) -> str:
+    """Find what a server says in the body of a refusal; openai hands the value of "error" on, or the whole."""
+    if isinstance(body, dict):
+        body = body.get("message", body.get("error", body.get("detail")))
+    if isinstance(body, dict):
+        body = body.get("message")
+    return body if isinstance(body, str) and not body.lstrip().startswith("<") else ""
+
+
+def _cause(error: BaseException) -> str:
+    """Say why there was no connection, in the words of this machine: the operating system's, never the server's."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror
+        seen = seen.__cause__ or seen.__context__
+    return type(error.__cause__ or error).__name__

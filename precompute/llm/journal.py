@@ -17,7 +17,7 @@ from precompute.atlas.files import output_error
 from precompute.atlas.json_records import adapter, to_json
 from precompute.errors import NamerError, StoreError
 
-from .reply import Reply
+from .reply import MAX_TOKENS, Reply
 
 if sys.platform != "win32":
     import fcntl
@@ -157,5 +157,6 @@ class Journal:
 
 
 def spent_tokens(entry: Entry) -> tuple[int, int]:
-    """Return the input and output tokens that an entry cost; 0 where the server did not say."""
-    return max(entry.reply.input_tokens, 0), max(entry.reply.output_tokens, 0)
+    """Return the input and output tokens that an entry cost, within what can be; 0 where the server did not say."""
+    n_input, n_output = (min(max(n, 0), MAX_TOKENS) for n in (entry.reply.input_tokens, entry.reply.output_tokens))
+    return n_input, n_output

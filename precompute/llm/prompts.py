@@ -1,14 +1,13 @@
 """Prompt files: front matter, a system part and a user part, read strictly.
 
 Owns the format of ``prompts/**/*.md.j2``. A file starts with TOML between two lines of ``+++``: ``version`` (int),
-``variables`` (names that the text uses, all of them) and ``schema`` (the JSON schema of the reply, as JSON text). The
-body is a Jinja template; a line ``=== user ===`` parts the system message from the user message. Must not know tasks,
-models or what a reply means.
+``variables`` (names that the text uses, all of them) and, where no model in the code states it, ``schema`` (the JSON
+schema of the reply, as JSON text). The body is a Jinja template; a line ``=== user ===`` parts the system message from
+the user message. Must not know tasks, models or what a reply means.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -20,12 +19,14 @@ from typing import Any
 import jinja2
 import jinja2.meta
 
+from precompute.atlas.digests import digest_bytes
 from precompute.errors import ConfigError
 
 _ENVIRONMENT = jinja2.Environment(  # prompts are plain text, not pages: nothing is escaped
     undefined=jinja2.StrictUndefined, keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True
 )
-_KEYS = {"version", "variables", "schema"}
+_KEYS = {"version", "variables"}
+_OPTIONAL = {"schema"}
 USER_LINE = "=== user ==="
 
 
@@ -41,7 +42,7 @@ class Prompt:
     variables : tuple of str
         What `render` needs.
     schema : mapping
-        JSON schema of the reply.
+        JSON schema of the reply; empty where a model in the code states it.
     system_template, user_template : str
     digest : str
         SHA-256 of the file.
@@ -93,7 +94,7 @@ def load_prompt(name: str, folder: Traversable | None = None) -> Prompt:
     if not separator:
         raise ConfigError(f"prompt {name}: no line {USER_LINE!r} between the system and the user message")
     _check_variables(name, head, body)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = digest_bytes(text.encode())
     return Prompt(name, head["version"], tuple(head["variables"]), head["schema"], system, user, digest)
 
 
@@ -101,10 +102,15 @@ def _parts(name: str, text: str) -> tuple[dict[str, Any], str]:
     start, front, body = [*text.split("+++\n", 2), "", ""][:3]
     try:
         head = tomllib.loads(front)
-        head["schema"] = json.loads(head["schema"])
+        head["schema"] = json.loads(head.get("schema", "{}"))
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"prompt {name}: the front matter between '+++' lines is not right: {error}") from error
-    if start or set(head) != _KEYS or not isinstance(head["version"], int) or not isinstance(head["variables"], list):
+    if (
+        start
+        or set(head) - _OPTIONAL != _KEYS
+        or not isinstance(head["version"], int)
+        or not isinstance(head["variables"], list)
+    ):
         raise ConfigError(f"prompt {name}: front matter has to hold exactly {sorted(_KEYS)}, found {sorted(head)}")
     return head, body
 

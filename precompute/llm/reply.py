@@ -1,27 +1,30 @@
 """What a server answered, taken apart: the text of the reply and its cost, or the reason why there is none.
 
-Owns the reading of a chat completion's body and the removal of secrets from texts. Must not know HTTP, files or what
-a reply means.
+Owns the reading of a chat completion's body: here a server's text is made harmless, once, and its numbers get ranges.
+Must not know HTTP, files or what a reply means.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from precompute.errors import NamerError, ReplyError
 
-Scrub = Callable[[str], str]
+from .guard import Guard
+from .text import harmless
 
-_KEY_LIKE = re.compile(
-    r"\b(?:(?:sk|pk|gsk|xai|hf)[-_]|key-(?=[\w-]*[\d*]))[A-Za-z0-9_*\-]{6,}|\bAIza[A-Za-z0-9_\-]{20,}"
-)
-_SHORTEST_SECRET = 8
-"""A shorter one, such as "none" for a server of one's own, is a word that replies may hold."""
+MAX_TOKENS = 2_000_000
+"""Of one request or reply: more than any model takes. A larger count is not believed."""
+MAX_CHARACTERS = 32_768
+"""Of one reply; a model that loops is cut off there."""
+CUT = "the reply was cut off at the limit of output tokens"
+"""The failure of a reply that asking again would not mend, and that another setting of the server would."""
+
 _FENCE = re.compile(r"\A```[A-Za-z]*\s*\n(.*?)\n?```\Z", re.DOTALL)
 _THINKING = re.compile(r"\A<think>.*?</think>\s*", re.DOTALL)
 
@@ -35,7 +38,7 @@ class Reply:
     text : str
         What the model wrote, without a code fence around it; empty where `failure` is set.
     input_tokens, output_tokens : int
-        As the server counted them; -1 where it did not say.
+        As the server counted them; -1 where it did not say, or said what cannot be.
     failure : str
         Why this answer cannot be used although it is complete: refused, cut at the limit, too long.
     batch : bool
@@ -49,23 +52,6 @@ class Reply:
     batch: bool = False
 
 
-def scrubber(secret: str) -> Scrub:
-    """Make a function that takes a secret, and all that looks like a key, out of a text."""
-    forms = {secret, json.dumps(secret)[1:-1]} if len(secret) >= _SHORTEST_SECRET else set()
-
-    def scrub(text: str) -> str:
-        for form in forms:
-            text = text.replace(form, "[key]")
-        return _KEY_LIKE.sub("[key]", text)
-
-    return scrub
-
-
-def holds_key(text: str) -> bool:
-    """Tell whether a text holds something that looks like a key."""
-    return _KEY_LIKE.search(text) is not None
-
-
 def require_sendable(secret: str, variable: str) -> None:
     """Refuse a key that no header can carry, without showing it."""
     if not (secret.isascii() and secret.isprintable()):
@@ -75,7 +61,7 @@ def require_sendable(secret: str, variable: str) -> None:
         )
 
 
-def parse_completion(body: bytes, scrub: Scrub, *, batch: bool = False) -> Reply:
+def parse_completion(body: bytes, guard: Guard, *, batch: bool = False) -> Reply:
     """Read the body of a chat completion.
 
     Raises
@@ -93,8 +79,10 @@ def parse_completion(body: bytes, scrub: Scrub, *, batch: bool = False) -> Reply
         raise ReplyError("the server answered with JSON that is not a chat completion") from None
     n_input, n_output = _usage(document.get("usage"))
     failure = _failure(content, refusal, finish)
-    text = "" if failure else unfenced(scrub(content))
-    return Reply(text, n_input, n_output, scrub(failure), batch)
+    if not failure and guard.gives_away(content):
+        failure = "the reply repeats the key; nothing of it was kept"
+    text = "" if failure else unfenced(harmless(content))
+    return Reply(text, n_input, n_output, failure or _empty(text), batch)
 
 
 def unfenced(text: str) -> str:
@@ -119,21 +107,27 @@ def _document(body: bytes) -> dict[str, Any]:
 
 def _failure(content: object, refusal: object, finish: object) -> str:
     if refusal:
-        return f"the model refused: {str(refusal)[:300]}"
+        return "the model refused"
     if finish == "content_filter":
         return "the server's content filter withheld the reply"
     if finish == "length":
-        return "the reply was cut off at the limit of output tokens"
-    if not isinstance(content, str) or not content.strip():
-        return "the reply is empty"
+        return CUT
+    if not isinstance(content, str):
+        return _empty("")
+    if len(content) > MAX_CHARACTERS:
+        return f"the reply is longer than {MAX_CHARACTERS // 1024} kB"
     return ""
+
+
+def _empty(text: str) -> str:
+    return "" if text.strip() else "the reply is empty"
 
 
 def _usage(usage: object) -> tuple[int, int]:
     if not isinstance(usage, dict):
         return -1, -1
     counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    n_input, n_output = (n if type(n) is int and n >= 0 else -1 for n in counts)
+    n_input, n_output = (n if type(n) is int and 0 <= n <= MAX_TOKENS else -1 for n in counts)
     return n_input, n_output
 
 
@@ -147,6 +141,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         until = parsedate_to_datetime(value)
         now = parsedate_to_datetime(headers["date"])
-    except (TypeError, ValueError, KeyError):
+        return max((until - now).total_seconds(), 0.0)
+    except (TypeError, ValueError, KeyError, OverflowError):
         return None
-    return max((until - now).total_seconds(), 0.0)

@@ -7,7 +7,6 @@ tokens before a call. Must not know HTTP, keys or what the prompts mean.
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 import math
@@ -19,9 +18,10 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
+from precompute.atlas.digests import digest_bytes, digest_of
 from precompute.errors import ConfigError
 
-from .reply import holds_key
+from .guard import holds_key
 
 StructuredOutput = Literal["json_schema", "json_object", "prompt"]
 STRUCTURED_OUTPUTS: tuple[StructuredOutput, ...] = ("json_schema", "json_object", "prompt")
@@ -71,11 +71,11 @@ class Request:
             "task": self.task,
             "system": self.system,
             "user": self.user,
-            "images": [hashlib.sha256(image).hexdigest() for image in self.images],
+            "images": [digest_bytes(image) for image in self.images],
             "schema": self.schema,
             "max_output_tokens": self.max_output_tokens,
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return digest_of(parts)
 
     def body(
         self,

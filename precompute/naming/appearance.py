@@ -14,16 +14,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from precompute.atlas.records import FloatArray, Reference
-from precompute.images.pictures import VISIBLE_THRESHOLD, Rgb, blur
+from precompute.images.pictures import Rgb, blur, visible_relevance
 
 COLOURS = ("black", "grey", "white", "red", "orange", "brown", "yellow", "green", "blue", "purple", "pink")
 """The eleven basic colour terms."""
 
 DIRECTIONS = ("horizontal", "rising", "vertical", "falling")
 """Directions of stripes, from 0 degrees in steps of 45, counter-clockwise."""
-
-BLUR_SIDE_FACTOR = 11
-"""A heatmap is blurred by a kernel of a side over this: 19 pixels for 224, as the masks are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +41,9 @@ class Appearance:
         Coherence of the edges (absolute value, 0 to 1) and their direction, as twice the angle.
     squareness : float
         1 where all edges are upright or level, -1 where all are diagonal, 0 for even directions.
+    roundness : float
+        Share of the edges' energy whose slope points to or from their common centre: 1 for discs and rings, 0 for
+        spokes, 0.5 for directions that have nothing to do with it.
     row, column : float
         Centre of the positive relevance (of the crop without a heatmap) as a fraction of the photo.
     area : float
@@ -56,6 +56,7 @@ class Appearance:
     fineness: float
     stripes: complex
     squareness: float
+    roundness: float
     row: float
     column: float
     area: float
@@ -83,6 +84,7 @@ def measure(reference: Reference, image_size: tuple[int, int]) -> Appearance:
         fineness=_fineness(luminance, weights),
         stripes=edges.stripes,
         squareness=edges.squareness,
+        roundness=edges.roundness,
         row=(box.top + row * (box.bottom - box.top)) / height,
         column=(box.left + column * (box.right - box.left)) / width,
         area=(box.bottom - box.top) * (box.right - box.left) / (height * width),
@@ -147,16 +149,9 @@ def _weights(reference: Reference, shape: tuple[int, int]) -> FloatArray:
     centred = np.exp(-2.0 * (rows**2 + columns.T**2))
     if not reference.heatmap or not reference.heatmap_scale:
         return np.asarray(centred / centred.sum())
-    pixels: Image.Image = Image.open(io.BytesIO(reference.heatmap))
-    if pixels.size != (shape[1], shape[0]):
-        pixels = pixels.resize((shape[1], shape[0]))
-    kernel = max(3, min(shape) // BLUR_SIDE_FACTOR | 1)
-    positive = blur(np.clip(np.asarray(pixels, dtype=np.float64) - 128, 0, None), kernel)
-    peak = positive.max()
-    if not peak > 0:
-        return np.asarray(centred / centred.sum())
-    positive = np.where(positive > VISIBLE_THRESHOLD * peak, positive, 0)
-    return np.asarray(positive / positive.sum())
+    positive = visible_relevance(reference.heatmap, (shape[0], shape[1]))
+    weights = positive if positive.any() else centred
+    return np.asarray(weights / weights.sum())
 
 
 def _hue_saturation_value(rgb: Rgb) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -175,6 +170,7 @@ class _Edges(NamedTuple):
     contrast: float = 0.0
     stripes: complex = 0j
     squareness: float = 0.0
+    roundness: float = 0.5
 
 
 def _edges(luminance: FloatArray, weights: FloatArray) -> _Edges:
@@ -193,7 +189,16 @@ def _edges(luminance: FloatArray, weights: FloatArray) -> _Edges:
         # A slope at angle a has stripes at a + 90 degrees: twice the angle turns by 180, hence the minus.
         stripes=-complex((energy * unit**2).sum()) / total,
         squareness=float((energy * (unit**4).real).sum()) / total,
+        roundness=_roundness(energy, unit, total),
     )
+
+
+def _roundness(energy: FloatArray, unit: npt.NDArray[np.complex128], total: float) -> float:
+    """Average how far slopes (unit numbers, right minus i times down) point along the ray from the edges' centre."""
+    rows, columns = np.mgrid[0 : energy.shape[0], 0 : energy.shape[1]]
+    ray = columns - (energy * columns).sum() / total - 1j * (rows - (energy * rows).sum() / total)
+    along = (unit * np.conj(ray / np.maximum(np.abs(ray), 1e-9))).real
+    return float((energy * along**2).sum()) / total
 
 
 def _fineness(luminance: FloatArray, weights: FloatArray) -> float:

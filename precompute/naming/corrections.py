@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
+from precompute.atlas.digests import digest_of
 from precompute.atlas.files import write_text
 from precompute.atlas.records import Author, ConceptName
 from precompute.atlas.spreadsheet import csv_text, unguarded
 from precompute.atlas.values import NameKind
 from precompute.errors import DataError, ReplyError
-from precompute.provenance import digest_of
+from precompute.llm.text import checked_line, clean_line
 
-from .reply_text import clean_line
-from .rules import checked_names
+from .rules import MAX_DESCRIPTION, checked_names
 
 COLUMNS = ("concept", "name", "second_name", "description", "kind", "confidence", "author", "date", "failure", "base")
 EDITABLE = ("name", "second_name", "description", "kind")
 KINDS = get_args(NameKind)
-MAX_DESCRIPTION = 2000
 
 _BASE = re.compile(r"[a-f][0-9a-f]{11}")
 
@@ -194,7 +193,9 @@ def _corrected(
     _check_cells(path, line, current.concept, said)
     if (said["name"], said["second_name"]) != (known["name"], known["second_name"]):
         said |= _checked_names(path, line, current.concept, said)
-    if said["description"] == known["description"] and current.author != author:
+    if said["description"] != known["description"]:
+        said["description"] = _checked_description(path, line, current.concept, said["description"])
+    elif current.author != author:
         said["description"] = ""
     name, second_name, description, kind = (said[column] for column in EDITABLE)
     return ConceptName(
@@ -234,12 +235,17 @@ def _checked_names(path: Path, line: _Line, concept: str, said: Mapping[str, str
     return {"name": name, "second_name": second_name}
 
 
+def _checked_description(path: Path, line: _Line, concept: str, said: str) -> str:
+    try:
+        return checked_line(said, "description", longest=MAX_DESCRIPTION)
+    except ReplyError as error:
+        found = f"the description {said[:60]!r} for {concept}"
+        raise _error(path, line.number, found, f"another one, since {error}") from error
+
+
 def _check_cells(path: Path, line: _Line, concept: str, said: Mapping[str, str]) -> None:
     if not said["name"]:
         raise _error(path, line.number, f"an empty name for {concept}", "a name; delete the row to leave it")
-    if len(said["description"]) > MAX_DESCRIPTION:
-        found = f"a description of {len(said['description'])} characters"
-        raise _error(path, line.number, found, f"at most {MAX_DESCRIPTION}")
     if said["kind"] not in KINDS:
         raise _error(path, line.number, f"the kind {said['kind'][:30]!r}", f"one of {', '.join(KINDS)}")
 

@@ -9,28 +9,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from precompute.atlas.records import Author, Concept, ConceptName, Reference
+from precompute.atlas.records import Author, Concept, ConceptName, LayerInfo, Reference
 from precompute.atlas.values import NameKind
 from precompute.errors import ReplyError
-from precompute.images.contact_sheet import naming_sheet
-from precompute.llm.asking import ask_all, ask_twice
+from precompute.images.contact_sheet import has_contours, naming_sheet
+from precompute.llm.asking import UsableReplyError, ask_all, ask_twice
 from precompute.llm.prompts import Prompt, load_prompt
 from precompute.llm.request import LanguageModel, Request
+from precompute.llm.schema import describe_fields, read_reply, strict_schema
+from precompute.llm.text import checked_line
 
-from .reply_text import checked_line
-from .rules import checked_names
+from .rules import MAX_DESCRIPTION, MAX_NAME, MAX_WORDS, LongNameError, checked_names
 
-MAX_DESCRIPTION = 400
 MIXED_CONFIDENCE = 0.5
 """At most this where the references fall into two groups: never one confident name."""
 
 NO_REFERENCES = "no reference images to name it from"
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -44,12 +42,15 @@ class ConceptEvidence:
         By rank; the held-out ones are not among them.
     labels : mapping of int to str
         Class name by sample_index; for the offline namer only, never sent to a language model.
+    info : LayerInfo or None
+        Of the concept's layer, by which a neuron's place in the picture is known.
     """
 
     concept: Concept
     relmax: tuple[Reference, ...]
     actmax: tuple[Reference, ...] = ()
     labels: Mapping[int, str] = field(default_factory=dict)
+    info: LayerInfo | None = None
 
 
 class Namer(Protocol):
@@ -63,17 +64,49 @@ class Namer(Protocol):
 
 
 class NamingReply(BaseModel):
-    """The reply to a naming request, as the schema in ``prompts/naming.md.j2`` asks for it."""
+    """The reply to a naming request: the schema on the wire and the words of the prompt are rendered from it.
+
+    A field that a reply lacks is completed; only a name cannot be.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str
-    description: str
-    kind: NameKind
-    common: str
-    outliers: list[int]
-    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-    second_name: str
+    common: str = Field("", description="What the marked regions of most RelMax columns share; one or two sentences.")
+    outliers: list[int] = Field([], description="Numbers of the RelMax columns that do not fit; empty if all do.")
+    kind: NameKind = Field(
+        "other",
+        description=(
+            "object: a whole thing. part: a piece of a thing, its outline or rim too. texture: a surface or a repeated "
+            "pattern. colour: a colour whatever carries it. scene: a whole setting. mark: writing, a logo, a border, "
+            "an artefact. other: none of these."
+        ),
+    )
+    name: str = Field(description=f"At most {MAX_WORDS} words and {MAX_NAME} characters.")
+    description: str = Field(
+        "", description=f"One or two sentences about what can be seen; at most {MAX_DESCRIPTION} characters."
+    )
+    second_name: str = Field(
+        "", description="Name of the second group, if the columns form two; otherwise an empty text."
+    )
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        0.0,
+        description=(
+            "From 0 to 1: how likely a stranger who is given only this name would find these regions among others. "
+            "0.9 and more: every column shows it. 0.7: all but one or two do. 0.5: half of them. Below 0.3: a guess."
+        ),
+    )
+
+
+EXAMPLE = NamingReply(
+    common="The marked region is a round dark disc with a paler hub in all columns but one.",
+    outliers=[5],
+    kind="part",
+    name="wheel with bright hub",
+    description="A round dark disc with a paler hub, at the lower edge of something that stands on the ground.",
+    second_name="",
+    confidence=0.8,
+)
+"""One whole reply, shown in the prompt; it passes the checks that it teaches."""
 
 
 class LlmNamer:
@@ -114,7 +147,7 @@ class LlmNamer:
         key = evidence.concept.key
         if not evidence.relmax:
             return self._record(key, failure=NO_REFERENCES)
-        sheet = await asyncio.to_thread(naming_sheet, evidence.relmax, evidence.actmax, self._input_size)
+        sheet = await asyncio.to_thread(naming_sheet, evidence.relmax, evidence.actmax, self._input_size, evidence.info)
         answer = await ask_twice(
             self._model,
             lambda reason: self._request(evidence, sheet, reason),
@@ -128,17 +161,20 @@ class LlmNamer:
         """Yield the first request for each concept: for an estimate, or for a batch."""
         for piece in evidence:
             if piece.relmax:
-                yield self._request(piece, naming_sheet(piece.relmax, piece.actmax, self._input_size), "")
+                yield self._request(piece, naming_sheet(piece.relmax, piece.actmax, self._input_size, piece.info), "")
 
     def _request(self, evidence: ConceptEvidence, sheet: bytes, reason: str) -> Request:
         system, user = self.prompt.render(
             n_relmax=len(evidence.relmax),
             n_actmax=len(evidence.actmax),
-            has_masks=any(reference.masked for reference in evidence.relmax),
+            has_contours=has_contours(evidence.relmax),
+            has_places=evidence.info is not None and evidence.info.receptive_field is not None,
+            fields=describe_fields(NamingReply),
+            example=EXAMPLE.model_dump_json(),
             language=self._language,
             reason=reason,
         )
-        return Request("naming", system, user, (sheet,), self.prompt.schema)
+        return Request("naming", system, user, (sheet,), strict_schema(NamingReply))
 
     def _record(self, key: str, reply: NamingReply | None = None, raw: str = "", failure: str = "") -> ConceptName:
         digest = self.prompt.digest
@@ -178,25 +214,19 @@ def read_naming_reply(text: str, n_relmax: int) -> NamingReply:
         The reason, fit for being shown to the model and to people.
     """
     reply = read_reply(text, NamingReply)
-    name, second = checked_names(reply.name, reply.second_name)
-    description = checked_line(reply.description, "description", longest=MAX_DESCRIPTION)
-    if not description:
-        raise ReplyError("description is empty")
-    common = checked_line(reply.common, "common", longest=MAX_DESCRIPTION)
-    changes = {"name": name, "second_name": second, "description": description, "common": common}
-    return reply.model_copy(update=changes | {"outliers": _checked_outliers(reply.outliers, n_relmax)})
-
-
-def read_reply(text: str, model: type[Model]) -> Model:
-    """Read the JSON of a reply as a typed record; raises ReplyError with the first thing that is wrong."""
+    changes = {
+        "description": checked_line(reply.description, "description", longest=MAX_DESCRIPTION),
+        "common": checked_line(reply.common, "common", longest=MAX_DESCRIPTION),
+        "outliers": _checked_outliers(reply.outliers, n_relmax),
+    }
     try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        detail = error.errors(include_url=False, include_input=False)[0]
-    if detail["type"] == "json_invalid":
-        raise ReplyError("the reply is not valid JSON, or was cut off; reply with one JSON object and nothing else")
-    where = ".".join(str(part) for part in detail["loc"]) or "the reply"
-    raise ReplyError(f"the reply does not follow the schema: {where}: {detail['msg']}")
+        name, second = checked_names(reply.name, reply.second_name)
+    except LongNameError as error:
+        # Right but long: asked for shorter, and kept as it is where no shorter one comes.
+        long = changes | {"name": error.names[0], "second_name": error.names[1]}
+        reason = f"{error}: say {max(error.names, key=len)!r} in fewer words, and keep all else as it is"
+        raise UsableReplyError(reason, reply.model_copy(update=long)) from None
+    return reply.model_copy(update=changes | {"name": name, "second_name": second})
 
 
 def _checked_outliers(outliers: list[int], n_relmax: int) -> list[int]:

@@ -1,8 +1,8 @@
 """Names without a language model, from the evidence at hand.
 
-Owns how labels, places, colours and textures of the reference images become a `ConceptName`: what it says is what
-the references share, and the confidence is how far that exceeds chance. Must not know predictions, relevance shares
-or language models.
+Owns how places, colours, shapes, textures and labels of the reference images become a `ConceptName`. A name says what
+was measured on the pictures, and of the labels no more than in which photos most of it was found: a class is never
+given as if it were what the channel sees. Must not know predictions, relevance shares or language models.
 """
 
 from __future__ import annotations
@@ -22,20 +22,15 @@ from precompute.images.places import place_words
 
 from .appearance import Appearance, measure
 from .label_words import Agreement, LabelWords, display_name
-from .namer import MIXED_CONFIDENCE, NO_REFERENCES, ConceptEvidence
-from .rules import MAX_NAME, MAX_WORDS
+from .namer import NO_REFERENCES, ConceptEvidence
+from .rules import MAX_NAME
 from .traits import Trait, find_colour, find_mark, find_texture
 
 AUTHOR = str(Author("offline"))
 UNCLEAR_CONFIDENCE = 0.05
-LABEL_KINDS = frozenset({"object", "part", "scene"})
-SCENES = frozenset({"landscape", "coast", "mountain", "water scene"})
-PART_AREA = 0.12
-"""A crop below this part of the photo shows a part of what the label names."""
-
-LEADING_RATE = 0.3
-LEADING_P_VALUE = 0.05
-"""Below half of the labels, a word must be this common and this unlikely by chance to name a concept."""
+NO_LOOK = "no common look"
+MAX_PHRASE = 12
+"""Words of a phrase that says what was measured; a name that somebody gives is shorter."""
 
 
 class OfflineNamer:
@@ -81,7 +76,7 @@ def _name_concept(evidence: ConceptEvidence, words: LabelWords, image_size: tupl
     if not references:
         return ConceptName(evidence.concept.key, "", "", AUTHOR, failure=NO_REFERENCES)
     appearances = [measure(reference, image_size) for reference in references]
-    labels, labelled = _labels_of(references, evidence.labels)
+    labels, _ = _labels_of(references, evidence.labels)
     first, second = words.groups(labels) if labels else (None, None)
     mark = find_mark(appearances, first.rate if first else 0.0)
     colour, texture = find_colour(appearances), find_texture(appearances)
@@ -89,9 +84,6 @@ def _name_concept(evidence: ConceptEvidence, words: LabelWords, image_size: tupl
     named, outliers = _choose(
         evidence.concept.key, _Findings(labels, first, second, mark, colour, texture), appearances, check
     )
-    if not mark and first is not None and named.kind in LABEL_KINDS:
-        members = {*first.members, *(second.members if second else ())}
-        outliers = tuple(position for index, position in enumerate(labelled) if index not in members)
     figures = [
         _source_sentence(references, ranking),
         *_label_sentences(first, second, labels),
@@ -121,78 +113,33 @@ class _Findings(NamedTuple):
 def _choose(
     key: str, found: _Findings, appearances: Sequence[Appearance], check: float
 ) -> tuple[ConceptName, tuple[int, ...]]:
-    """Name by the first that holds: a mark, the labels, the looks. Gives the outliers among the references too."""
-    first = found.first
+    """Name by the first that holds: a mark, the looks. Gives the outliers among the references too."""
     if found.mark:
         named = ConceptName(key, found.mark.words, "", AUTHOR, "mark", found.mark.strength)
         return named, found.mark.outliers
-    if first is not None and (first.rate >= 0.5 or found.second or _leads(first, found.colour, found.texture)):
-        return _name_by_label(key, first, found.second, found.colour, appearances, check), ()
-    named = _name_by_look(key, found.colour, found.texture, found.labels, first)
-    return named, found.colour.outliers if found.colour else ()
-
-
-def _name_by_label(
-    key: str,
-    first: Agreement,
-    second: Agreement | None,
-    colour: Trait | None,
-    appearances: Sequence[Appearance],
-    check: float,
-) -> ConceptName:
-    area = float(np.median([appearance.area for appearance in appearances]))
-    small = area < PART_AREA
-    kind: NameKind = "scene" if first.word in SCENES else "part" if small else "object"
-    name = _label_name(first.word, colour, kind)
-    confidence = first.strength * (1 - first.p_value) * (0.7 + 0.3 * check)
-    if second is None and first.rate < 0.5:
-        return ConceptName(
-            key, f"{_label_name(first.word, None, kind)}, among others", "", AUTHOR, kind, confidence * 0.7
-        )
-    if second is None:
-        return ConceptName(key, name, "", AUTHOR, kind, confidence)
-    other = _label_name(second.word, None, "scene" if second.word in SCENES else "part" if small else "object")
-    confidence = min(confidence * 0.7, MIXED_CONFIDENCE)
-    return ConceptName(key, _label_name(first.word, None, kind), "", AUTHOR, kind, confidence, second_name=other)
-
-
-def _leads(first: Agreement, colour: Trait | None, texture: Trait | None) -> bool:
-    """Tell whether a word that only some labels carry says more than the looks do."""
-    looks = max((trait.strength for trait in (colour, texture) if trait), default=0.0)
-    return first.rate >= LEADING_RATE and first.p_value <= LEADING_P_VALUE and first.strength > looks
-
-
-def _label_name(word: str, colour: Trait | None, kind: str) -> str:
-    shown = display_name(word)
-    name = f"part of {shown}" if kind == "part" else shown
-    coloured = f"{colour.words} {name}" if colour else name
-    return coloured if len(coloured.split()) <= MAX_WORDS else name
-
-
-def _name_by_look(
-    key: str, colour: Trait | None, texture: Trait | None, labels: Sequence[str], first: Agreement | None
-) -> ConceptName:
-    traits = [trait for trait in (colour, texture) if trait]
-    if not traits:
-        name = _with_examples("unclear", labels, first)
-        return ConceptName(key, name, "", AUTHOR, "other", UNCLEAR_CONFIDENCE)
-    words = " ".join(trait.words for trait in traits) if texture else f"{traits[0].words} area"
+    colour, texture = found.colour, found.texture
+    words = " ".join(trait.words for trait in (colour, texture) if trait)
+    if colour and not texture:
+        words = f"{words} area"
     words = words.replace("black dark area", "black area").replace("white bright area", "white area")
-    kind: NameKind = "colour" if colour and (not texture or colour.strength >= texture.strength) else "texture"
+    kind: NameKind = "other"
+    if words:
+        kind = "colour" if colour and (not texture or colour.strength >= texture.strength) else "texture"
     # Looks alone never make a sure name: many channels see the same colour.
-    confidence = 0.6 * max(trait.strength for trait in traits)
-    return ConceptName(key, _with_examples(words, labels, first), "", AUTHOR, kind, confidence)
+    strength = 0.6 * max((trait.strength for trait in (colour, texture) if trait), default=0.0)
+    strength *= 0.7 + 0.3 * check
+    return ConceptName(key, _with_context(words or NO_LOOK, found), "", AUTHOR, kind, strength), (
+        colour.outliers if colour else texture.outliers if texture else ()
+    )
 
 
-def _with_examples(words: str, labels: Sequence[str], first: Agreement | None) -> str:
-    """Add labels that tell this concept from others, as many as fit."""
-    order = [*(first.members if first else ()), *range(len(labels))]
-    chosen: list[str] = []
-    for example in dict.fromkeys(display_name(labels[position]) for position in order):
-        longer = " ".join([words, *chosen, example])
-        if len(chosen) < 2 and len(longer.split()) <= MAX_WORDS and len(longer) < MAX_NAME - 3:
-            chosen.append(example)
-    return f"{words} ({', '.join(chosen)})" if chosen else words
+def _with_context(words: str, found: _Findings) -> str:
+    """Add the class, or the two classes, of the photos that most of it was found in, where that is more than chance."""
+    if found.first is None or (found.first.rate < 0.5 and not found.second):
+        return words
+    classes = " and ".join(display_name(group.word) for group in (found.first, found.second) if group)
+    longer = f"{words}, mostly in {classes} photos"
+    return longer if len(longer) <= MAX_NAME and len(longer.split()) <= MAX_PHRASE else words
 
 
 def _check(
@@ -258,8 +205,8 @@ def _describe(
 
 
 def _common(named: ConceptName, first: Agreement | None, colour: Trait | None, texture: Trait | None) -> str:
-    shared = [display_name(first.word)] if first and named.kind in LABEL_KINDS else []
-    shared += [named.name] if named.kind == "mark" else []
+    shared = [named.name] if named.kind == "mark" else []
+    shared += [f"photos of {display_name(first.word)}"] if first and first.rate >= 0.5 else []
     return ", ".join([*shared, *(trait.words for trait in (colour, texture) if trait)])
 
 

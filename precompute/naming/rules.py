@@ -8,11 +8,22 @@ from __future__ import annotations
 import re
 
 from precompute.errors import ReplyError
-
-from .reply_text import checked_line
+from precompute.llm.text import checked_line
 
 MAX_WORDS = 5
+MAX_WORDS_KEPT = 8
+"""A reply's name between the two is asked for shorter, and kept where no shorter one comes."""
 MAX_NAME = 60
+MAX_DESCRIPTION = 400
+
+
+class LongNameError(ReplyError):
+    """A name that is right but for its length; `names` holds the cleaned name and second name."""
+
+    def __init__(self, reason: str, names: tuple[str, str]) -> None:
+        super().__init__(reason)
+        self.names = names
+
 
 _JARGON = re.compile(
     r"\b(relevance|activations?|relmax|actmax|heat ?maps?|neurons?|contact sheet|reference images?)\b", re.IGNORECASE
@@ -34,12 +45,17 @@ def checked_names(name: str, second_name: str) -> tuple[str, str]:
     second = _checked_name(second_name, "second_name")
     if second.casefold() == first.casefold():
         raise ReplyError("second_name repeats name; leave it empty where the images form one group")
+    if long := max((first, second), key=lambda name: len(name.split())):
+        n_words = len(long.split())
+        if n_words > MAX_WORDS:
+            which = "name" if long == first else "second_name"
+            raise LongNameError(f"{which} has {n_words} words; at most {MAX_WORDS} are allowed", (first, second))
     return first, second
 
 
 def _checked_name(text: str, field_name: str) -> str:
     name = checked_line(text, field_name, longest=MAX_NAME).strip(" .\"'“”")
-    if len(name.split()) > MAX_WORDS:
+    if len(name.split()) > MAX_WORDS_KEPT:
         raise ReplyError(f"{field_name} has {len(name.split())} words; at most {MAX_WORDS} are allowed")
     if match := _JARGON.search(name):
         raise ReplyError(f"{field_name} speaks of the sheet or the network ({match.group()!r}), not of what is seen")

@@ -20,11 +20,13 @@ from precompute.images.contact_sheet import numbered_sheet
 from precompute.llm.asking import ask_all, ask_twice
 from precompute.llm.prompts import Prompt, load_prompt
 from precompute.llm.request import LanguageModel, Request
+from precompute.llm.schema import read_reply, strict_schema
 
 from .held_out import Trial
 from .metrics import average_precision, f1_score, name_agreement
-from .namer import read_reply
 
+NO_VERDICT = "no verdict: "
+"""How the failure of a score begins where the judge was asked and gave no usable answer."""
 CONSTANT_NAME = ("something visible", "Anything at all that can be seen in a picture.")
 """The constant-name baseline: the same words for every concept, true of every picture."""
 
@@ -66,8 +68,10 @@ class Judge(Protocol):
 class _TileVerdict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    number: int
-    probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    number: int = Field(description="As printed above the tile.")
+    probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        description="From 0 to 1: that the tile shows it."
+    )
 
 
 class _JudgeReply(BaseModel):
@@ -107,7 +111,7 @@ class LlmJudge:
         system, user = self.prompt.render(
             name=question.name, description=question.description, n_tiles=len(question.tiles), reason=reason
         )
-        return Request("scoring", system, user, (sheet,), self.prompt.schema)
+        return Request("scoring", system, user, (sheet,), strict_schema(_JudgeReply))
 
 
 def read_judge_reply(text: str, n_tiles: int) -> tuple[float, ...]:
@@ -220,17 +224,16 @@ def full_name(name: ConceptName) -> str:
 def _stability(
     trial: Trial, named: Mapping[str, ConceptName], others: Mapping[str, ConceptName] | None
 ) -> float | None:
-    other = (others or {}).get(trial.concept.key)
-    if other is None or not other.is_named:
-        return None
-    own = named[trial.concept.key]
+    other, own = (others or {}).get(trial.concept.key), named[trial.concept.key]
+    if other is None or not other.is_named or other.by != own.by:
+        return None  # a name says nothing of how steady another namer's names are
     return name_agreement((full_name(own), own.description), (full_name(other), other.description))
 
 
 def _score(trial: Trial, verdicts: list[Verdict], author: str, stability: float | None, seed: int) -> ConceptScore:
     failures = [verdict.failure for verdict in verdicts if verdict.failure]
     if failures:
-        return ConceptScore(trial.concept.key, author=author, failure=failures[0], stability=stability)
+        return ConceptScore(trial.concept.key, author=author, failure=NO_VERDICT + failures[0], stability=stability)
     truth = [positive for _, positive in _mixed(trial, seed)]
     areas = [average_precision(verdict.probabilities, truth) for verdict in verdicts]
     f1s = [f1_score(verdict.probabilities, truth) for verdict in verdicts]

@@ -112,12 +112,12 @@ def _decision(table: PredictionTable) -> Iterator[Fact]:
 @_kind(
     "verdict",
     "decision",
-    "the photo has a label, and the class explained is the prediction or the label",
+    "the classes exclude each other, the photo has a label, and the class explained is the prediction or the label",
     "whether the label agrees",
 )
 def _verdict(table: PredictionTable) -> Iterator[Fact]:
     is_label = table.label == table.target.name
-    if not table.label or not (table.is_predicted or is_label):
+    if not table.is_exclusive or not table.label or not (table.is_predicted or is_label):
         return
     verdict = ("right" if is_label else "wrong") if table.is_predicted else "missed"
     yield Fact(
@@ -154,11 +154,11 @@ def _runner_up(table: PredictionTable) -> Iterator[Fact]:
 @_kind(
     "doubt",
     "decision",
-    "the prediction has a probability below one half",
+    "the classes exclude each other, and the prediction has a probability below one half",
     "all other classes together are more probable",
 )
 def _doubt(table: PredictionTable) -> Iterator[Fact]:
-    if table.is_predicted and table.probability < 0.5:
+    if table.is_exclusive and table.is_predicted and table.probability < 0.5:
         yield Fact("doubt", "doubt", classes={"class": table.target.index}, must=True, polarity=-1)
 
 
@@ -380,7 +380,8 @@ def _level(share: float, mean: float) -> str:
 def _class_only(table: PredictionTable) -> Iterator[Fact]:
     for layer, row, usual in _compared(table):
         if row.direction > 0 and usual.other and usual.mean >= LEADING_MEAN and usual.elsewhere < ELSEWHERE:
-            yield _about(table, "class_only", layer, row, share=None)
+            must = _is_of_kind(table, row, "mark") and _is_main(table, layer)
+            yield _about(table, "class_only", layer, row, share=None, must=must)
 
 
 @_kind(
@@ -542,7 +543,7 @@ def _layer_sum(table: PredictionTable) -> Iterator[Fact]:
 )
 def _other_layers(table: PredictionTable) -> Iterator[Fact]:
     if len(table.layers) > 1 and table.main:
-        numbers = {"n_others": Quantity("n_other_layers", (), len(table.layers) - 1, "count")}
+        numbers = {"n_layers": Quantity("n_layers", (), len(table.layers), "count")}
         yield Fact("other_layers", "other_layers", table.main.layer, numbers=numbers, must=True)
 
 

@@ -95,23 +95,31 @@ def built_in_plan(facts: Sequence[Fact], table: PredictionTable, audience: Audie
     """
     headline = _headline(facts)
     rest = [fact for fact in facts if fact.id not in headline.facts and not _is_superfluous(fact, facts, audience)]
-    paragraphs: dict[str, list[Sentence]] = {"concepts": [], "whole": [], "limits": []}
+    layers = [layer.layer for layer in table.layers] if audience.has_tables else [""]
+    places = [("concepts", ""), *((part, layer) for layer in layers for part in ("concepts", "whole")), ("limits", "")]
+    paragraphs: dict[tuple[str, str], list[Sentence]] = {place: [] for place in (*places[1:-1], *places)}
     for fact in _by_subject(rest, audience):
-        _append(paragraphs[_paragraph_of(fact)], fact, facts, audience)
-    return Plan(headline, tuple(tuple(sentences) for sentences in paragraphs.values() if sentences))
+        _append(paragraphs[_paragraph_of(fact, audience)], fact, facts, audience)
+    return Plan(headline, tuple(tuple(paragraphs[place]) for place in dict.fromkeys(places) if paragraphs[place]))
 
 
-def _paragraph_of(fact: Fact) -> str:
+def _paragraph_of(fact: Fact, audience: Audience) -> tuple[str, str]:
+    """Tell the part of a text, and where there are tables the layer, to which a fact belongs."""
     topic = KINDS[fact.kind].topic
     if topic == "limits" or fact.kind in ("accuracy", "other_layers"):
-        return "limits"
-    return "whole" if topic == "whole" or fact.kind in ("runner_up", "absent", "contrast", "shared") else "concepts"
+        return "limits", ""
+    layer = fact.layer if audience.has_tables else ""
+    in_whole = topic == "whole" or fact.kind in ("absent", "contrast", "shared")
+    if fact.kind == "runner_up":
+        return ("concepts" if audience.has_tables else "whole"), ""
+    return ("whole" if in_whole else "concepts"), layer
 
 
 def _headline(facts: Sequence[Fact]) -> Sentence:
     """Join the decision to what is most worth knowing of it."""
-    by_kind = {fact.kind: fact for fact in reversed(facts)}
+    by_kind = {fact.kind: fact for fact in sorted(facts, key=lambda fact: fact.must)}
     found = [by_kind[kind] for kind in ("verdict", "mark_leads") if kind in by_kind]
+    found = [fact for fact in found if fact.must or fact.kind == "verdict"]
     second = next((fact for fact in found if fact.must), found[0] if found else None)
     if second is None:
         return Sentence(("decision",))

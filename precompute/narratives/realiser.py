@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from precompute.atlas.json_records import to_json
 from precompute.atlas.narrated import Cell, Fact, Narrative, NarrativeTable, Paragraph, Piece, Quantity, Statement
 from precompute.explanations.prediction import ConceptRow, LayerRow, PredictionTable
-from precompute.naming.reply_text import clean_line
+from precompute.llm.text import clean_line
 
 from .audiences import Audience
 from .plan import Plan, Sentence, SettledPlan, built_in_plan, list_together, settle
@@ -153,8 +153,8 @@ class Teller:
         Name and owner of every number printed.
     called : dict
         By lower-case name the concept first called so.
-    layers : set
-        Layers named in this paragraph.
+    layer : str
+        The layer named last in this paragraph; empty where there is none.
     subject : str
         The one concept that the last clause spoke of; empty where there is none.
     place : str
@@ -171,7 +171,7 @@ class Teller:
     wording: Wording
     told: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
     called: dict[str, str] = field(default_factory=dict)
-    layers: set[str] = field(default_factory=set)
+    layer: str = ""
     subject: str = ""
     place: str = ""
     sides: set[str] = field(default_factory=set)
@@ -182,8 +182,7 @@ class Teller:
         headline = self.statement(plan.headline)
         paragraphs = []
         for sentences in plan.paragraphs:
-            self.subject = self.place = ""
-            self.layers = set()
+            self.subject = self.place = self.layer = ""
             paragraphs.append(Paragraph(tuple(self.statement(sentence) for sentence in sentences)))
         return headline, tuple(paragraphs)
 
@@ -223,7 +222,7 @@ class Teller:
 
     def _remember(self, run: Sequence[Fact], pieces: Sequence[Piece]) -> None:
         self.told |= {(piece.quantity.name, piece.quantity.of) for piece in pieces if piece.quantity}
-        self.layers |= {piece.text for piece in pieces if piece.kind == "layer"}
+        self.layer = next((piece.text for piece in reversed(pieces) if piece.kind == "layer"), self.layer)
         for fact in run:
             self._name(fact)
             if "side" in fact.words and fact.kind in ("lead", "supports", "opposes", "namesakes"):
@@ -251,7 +250,7 @@ class Teller:
             arguments["label"] = wording.class_name(slots, self.table.label, None)
         if fact.layer:
             arguments["layer"] = wording.layer(slots, fact.layer)
-            arguments["known"] = _yes(fact.layer in self.layers)
+            arguments["known"] = _yes(fact.layer == self.layer)
         arguments["also"] = _yes(fact.words.get("side") in self.sides)
         if fact.concepts:
             arguments |= self._concept_arguments(slots, fact)

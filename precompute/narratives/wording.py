@@ -24,7 +24,7 @@ from fluent.syntax import ast
 from precompute.atlas import numbers
 from precompute.atlas.narrated import Piece, Quantity
 from precompute.errors import ConfigError
-from precompute.naming.reply_text import clean_line
+from precompute.llm.text import clean_line
 
 DEFAULT_LANGUAGE = "en"
 _MARK = re.compile("\ue000([0-9]+)\ue001")

@@ -336,15 +336,15 @@ def _choose(checkpoint: Checkpoint, wanted: _Wanted, key: str) -> _Part:
 def _find_parts(tensors: Mapping[str, torch.Tensor], wanted: _Wanted) -> list[_Part]:
     """Group the tensors of a file by what stands before the names that the module knows; in the file's order."""
     expected = wanted.tensors
-    plain = {_without_wrappers(name): name for name in expected}
-    # Two names of a module that differ in a wrapper alone cannot be told apart: then only its own names count.
-    plain = plain if len(plain) == len(expected) else {name: name for name in expected}
+    compact = {_compact(name): name for name in expected}
+    # Two names of a module that differ in wrappers and dots alone cannot be told apart: then only its own names count.
+    compact = compact if len(compact) == len(expected) else {}
     parts: dict[str, _Part] = {}
     for full in tensors:
         segments = full.split(".")
         for position in range(len(segments)):
             tail = ".".join(segments[position:])
-            name = tail if tail in expected else plain.get(_without_wrappers(tail))
+            name = tail if tail in expected else compact.get(_compact(tail))
             if name is None or (segments[position] in _WRAPPERS and name != tail):
                 continue
             prefix = "".join(f"{segment}." for segment in segments[:position])
@@ -358,8 +358,9 @@ def _find_parts(tensors: Mapping[str, torch.Tensor], wanted: _Wanted) -> list[_P
     return list(parts.values())
 
 
-def _without_wrappers(name: str) -> str:
-    return ".".join(segment for segment in name.split(".") if segment not in _WRAPPERS)
+def _compact(name: str) -> str:
+    """Leave out what programs put into names or take out of them: wrappers, and the dots between segments."""
+    return "".join(segment for segment in name.split(".") if segment not in _WRAPPERS)
 
 
 def _is_counter(name: str) -> bool:
@@ -478,8 +479,9 @@ def _tell(
     """Say what a reader would not see from the file's name."""
     if part.prefix:
         yield f"{checkpoint.path.name}: the tensors under {part.label!r}"
-    elif any(full != name for name, full in part.names.items()):
-        yield f"{checkpoint.path.name}: names without those of wrappers ({', '.join(sorted(_WRAPPERS))})"
+    other = next(((full, name) for name, full in part.names.items() if full != part.prefix + name), None)
+    if other:
+        yield f"{checkpoint.path.name}: names spelt in another way, first {other[0]!r} for {other[1]!r}"
     used = set(part.names.values())
     left = [full for full in checkpoint.tensors if full not in used]
     if left:

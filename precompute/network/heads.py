@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from precompute.atlas.numbers import plural
 from precompute.config import Task
 from precompute.errors import ModelError
 
@@ -111,7 +112,7 @@ def _run(module: nn.Module, shape: tuple[int, int, int], name: str) -> Any:  # n
         channels = re.search(r"to have (\d+) channels, but got (\d+) channels", text)
         if channels and int(channels[2]) == shape[0]:
             raise ModelError(
-                f"{name} takes {channels[1]} input channel(s), and gets {shape[0]}. Set `channels = "
+                f"{name} takes {plural(int(channels[1]), 'input channel')}, and gets {shape[0]}. Set `channels = "
                 f"{_example_channels(int(channels[1]))} in [preprocessing], with mean and std of as many numbers"
             ) from error
         raise ModelError(

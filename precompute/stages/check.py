@@ -173,6 +173,8 @@ class Check:
         labels = dataset.labels[dataset.labels != EMPTY]
         kind = self._config.dataset.kind
         yield Finding("ok", f"{plural(len(dataset), 'image')} ({kind} {self._config.dataset.root!r})")
+        for note in dataset.notes:
+            yield Finding("note", note)
         if not len(labels):
             yield Finding("note", "no labels: the predicted class is explained, and no accuracy can be told")
             return

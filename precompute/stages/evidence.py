@@ -52,7 +52,9 @@ class StoredEvidence(Sequence[ConceptEvidence]):
             return StoredEvidence(self._reader, self._atlas, self._concepts[index], self._half)
         concept, choose = self._concepts[index], _CHOOSE[self._half]
         relmax, actmax = (choose(self._reader.read(concept, ranking)) for ranking in RANKINGS)
-        return ConceptEvidence(concept, relmax, actmax, self._labels((*relmax, *actmax)))
+        return ConceptEvidence(
+            concept, relmax, actmax, self._labels((*relmax, *actmax)), self._atlas.layers[concept.layer].info
+        )
 
     def _labels(self, references: Iterable[Reference]) -> dict[int, str]:
         samples = {reference.sample_index for reference in references}

@@ -7,7 +7,6 @@ an explanation as complete). Must not know how relevance is computed or words ar
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +14,15 @@ from pathlib import Path
 
 import PIL.Image
 
+from precompute.atlas.digests import digest_bytes, digest_file, digest_package
 from precompute.atlas.evenly import spread_evenly
 from precompute.atlas.files import write_bytes
-from precompute.atlas.folder import Workspace, read_names
+from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import read_atlas
 from precompute.atlas.json_records import read_json, write_json
 from precompute.atlas.records import EMPTY, Atlas, ConceptName, Explanation, Narrative, TargetExplanation
 from precompute.config import Config, resolve_path
-from precompute.errors import DataError, NamerError, StoreError
+from precompute.errors import DataError, NamerError
 from precompute.explanations.attribution import explain_photo, explanation_digest, explanation_id
 from precompute.explanations.prediction import PredictionTable, build_prediction
 from precompute.explanations.usual import UsualShares, accuracy_at, usual_shares
@@ -38,9 +38,9 @@ from precompute.narratives.facts import derive_facts
 from precompute.narratives.planner import PROMPT, Commission, plan_and_narrate
 from precompute.narratives.wording import Wording, find_wording, languages
 from precompute.progress import Reporter
-from precompute.provenance import digest_of, digest_package
 
 from .cost_preview import NOT_ENABLED, announce, sampled
+from .step import Step
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,6 @@ class Unworded:
     """A finished explanation whose texts a language model has yet to plan."""
 
     path: Path
-    key: str
-    state: str
 
 
 @dataclass(frozen=True)
@@ -101,6 +99,7 @@ class ExplanationStage:
             The language model cannot be used; texts follow the built-in plan until it can.
         """
         written, n_new, unworded = self._compute_numbers(extra)
+        self._set_damaged_aside(written)
         unworded += self._word_earlier(written)
         if unworded:
             self._tell_language()
@@ -126,62 +125,84 @@ class ExplanationStage:
 
     def _compute_numbers(self, extra: tuple[Path, ...]) -> tuple[list[Path], int, list[Unworded]]:
         """Return all JSON files, how many of them changed, and those that wait for a language model's words."""
-        self._names = read_names(self._workspace.names)
+        self._names = self._workspace.read_names()
         self._sort_out()
-        wording = self._wording()
         photos = [*self._chosen(), *_from_paths(extra)]
         written, n_new, unworded = [], 0, []
         with self._reporter.track("explanations", len(photos), unit="photo") as advance:
             for photo in photos:
-                path, waiting = self._explain(photo, wording)
+                path, waiting = self._explain(photo)
                 written.append(path)
                 n_new += waiting is not None
                 unworded += [waiting] if waiting else []
                 advance(1)
         return written, n_new, list({waiting.path: waiting for waiting in unworded}.values())
 
-    def _explain(self, photo: Photo, wording: str) -> tuple[Path, Unworded | None]:
+    def _explain(self, photo: Photo) -> tuple[Path, Unworded | None]:
         """Explain one photo, or take what is there."""
         image, digest = self._load(photo)
         path = self._workspace.explanations / f"{explanation_id(photo.name, digest)}.json"
-        kept = _read_kept(path, self._numbers_digest(digest))
+        kept = self._read_kept(path, self._numbers_digest(digest))
         explanation = kept or self._compute(photo, image, digest, path.with_suffix(""))
-        return path, self._word(path, explanation, wording, is_new=kept is None)
+        return path, self._word(path, explanation, is_new=kept is None)
 
-    def _word(self, path: Path, explanation: Explanation, wording: str, *, is_new: bool) -> Unworded | None:
+    def _word(self, path: Path, explanation: Explanation, *, is_new: bool) -> Unworded | None:
         """Word what is not worded yet; with a language model to come too, so that no file lacks a text."""
-        state = digest_of([explanation.digest, wording])
-        if not is_new and self._workspace.recall(f"explanation {path.stem}") == state:
+        step = self._step(path, explanation)
+        if not is_new and step.is_done():
             return None
         if is_new or self._client is None:
             write_json(path, self._worded(explanation))
-        if self._client is None:
-            self._workspace.remember(f"explanation {path.stem}", state)
-        return Unworded(path, path.stem, state)
+            note = step.finish if self._client is None else step.begin
+            note(*_files(path, explanation))
+        return Unworded(path)
 
     def _sort_out(self) -> None:
         """Set aside what another model or setting made, and show again what was set aside and fits this one."""
-        outdated = [
-            (path, explanation)
-            for path in sorted(self._workspace.explanations.glob("*.json"))
-            if (explanation := _read(path)) and not self._is_current(explanation)
-        ]
-        for path, explanation in outdated:
-            self._workspace.set_aside(path, explanation.digest[:12])
+        self._forget_what_is_gone()
+        n_outdated = 0
+        for path in sorted(self._workspace.explanations.glob("*.json")):
+            explanation = self._read(path)
+            if explanation and not self._is_current(explanation):
+                self._workspace.set_aside(path, explanation.digest[:12])
+                n_outdated += 1
         for path in sorted(self._workspace.outdated.glob("*.json")):
-            if (explanation := _read(path)) and self._is_current(explanation):
+            explanation = self._read(path)
+            if explanation and self._is_current(explanation):
                 self._workspace.bring_back(path)
-        if outdated:
+        if n_outdated:
             self._reporter.say(
-                f"set aside {self._workspace.outdated}: {len(outdated)} made with another model, data set or setting; "
+                f"set aside {self._workspace.outdated}: {n_outdated} made with another model, data set or setting; "
                 "their numbers do not belong to this atlas, and they come back with what made them"
             )
 
+    def _forget_what_is_gone(self) -> None:
+        manifest, folder = self._workspace.manifest, self._workspace.folder
+        for name in [name for name in manifest.products if name.startswith("explanations/")]:
+            if not (folder / f"{name}.json").exists():
+                manifest.forget(name)
+
+    def _set_damaged_aside(self, written: Sequence[Path]) -> None:
+        """Set aside the damaged explanations of photos that are not at hand, so that they cannot be made again."""
+        for path in sorted(set(self._workspace.explanations.glob("*.json")) - set(written)):
+            if not self._read(path):
+                self._workspace.set_aside(path, "damaged")
+                self._reporter.say(f"damaged   {path}: set aside in outdated/; explain its photo again")
+
+    def _read_kept(self, path: Path, digest: str) -> Explanation | None:
+        """Read a finished explanation with the same numbers and all its pictures; None where there is none."""
+        kept = self._read(path)
+        return kept if kept and kept.digest == digest else None
+
+    def _read(self, path: Path) -> Explanation | None:
+        """Read an explanation; None where there is none, or it or a picture is not as it was written."""
+        whole = path.exists() and self._workspace.manifest.is_whole(self._workspace.product_of(path))
+        return read_json(path, Explanation) if whole else None
+
     def _word_earlier(self, written: Sequence[Path]) -> list[Unworded]:
         """Word the explanations of earlier runs as those of this one."""
-        wording = self._wording()
         earlier = sorted(set(self._workspace.explanations.glob("*.json")) - set(written))
-        words = (self._word(path, read_json(path, Explanation), wording, is_new=False) for path in earlier)
+        words = (self._word(path, read_json(path, Explanation), is_new=False) for path in earlier)
         return [waiting for waiting in words if waiting]
 
     def _is_current(self, explanation: Explanation) -> bool:
@@ -274,7 +295,7 @@ class ExplanationStage:
             for index, target in enumerate(explanation.targets)
         )
         write_json(unworded.path, dataclasses.replace(explanation, targets=targets))
-        self._workspace.remember(f"explanation {unworded.key}", unworded.state)
+        self._step(unworded.path, explanation).finish(*_files(unworded.path, explanation))
         return True
 
     def _wanted(self, unworded: Sequence[Unworded]) -> Iterator[Wanted]:
@@ -308,19 +329,26 @@ class ExplanationStage:
         are_shares = relevance.normalised and relevance.max_target == "sum"
         return usual_shares(self._atlas) if self._atlas and are_shares else None
 
-    def _wording(self) -> str:
-        """Digest of everything that the words depend on besides the numbers."""
-        explaining, llm, names = self._config.explaining, self._config.llm, self._names.values()
-        said = sorted(
-            (name.concept, name.name, name.author, name.kind, name.second_name, name.confidence) for name in names
-        )
+    def _step(self, path: Path, explanation: Explanation) -> Step:
+        """Return what an explanation depends on: its numbers, and everything that its words do."""
+        explaining, llm = self._config.explaining, self._config.llm
         author: list[object] = ["built-in"]
         if llm.enabled:
             author = [llm.model, llm.base_url, load_prompt(PROMPT).digest]
-        messages = [self._messages(audience).digest for audience in explaining.audiences]
-        program = digest_package("precompute")  # another one has other facts and other plans
-        has_usual = self._workspace.atlas.exists()
-        return digest_of([explaining.language, explaining.audiences, program, messages, has_usual, *author, said])
+        depends = {
+            "numbers": explanation.digest,
+            "language": explaining.language,
+            "audiences": explaining.audiences,
+            "messages": [self._messages(audience).digest for audience in explaining.audiences],
+            "author": author,
+            "program": self._program,  # another one has other facts and other plans
+        }
+        name = self._workspace.product_of(path)
+        return Step(self._workspace, self._reporter, name, "atlas explain", depends, made_from=("atlas", "names"))
+
+    @cached_property
+    def _program(self) -> str:
+        return digest_package("precompute")
 
     # --- which photos ------------------------------------------------------------------------------------------
 
@@ -344,9 +372,9 @@ class ExplanationStage:
     def _load(self, photo: Photo) -> tuple[PIL.Image.Image, str]:
         if photo.sample_index == EMPTY:
             image = load_photo(photo.path, self._config, self._inputs.dataset.grey)
-            return image, hashlib.sha256(photo.path.read_bytes()).hexdigest()
+            return image, digest_file(photo.path)
         image = self._inputs.dataset.load(photo.sample_index)
-        return image, hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+        return image, digest_bytes(f"{image.size}".encode() + image.tobytes())
 
 
 def _pictures(folder: Path, explanation: Explanation, target: TargetExplanation) -> tuple[bytes, ...]:
@@ -356,19 +384,9 @@ def _pictures(folder: Path, explanation: Explanation, target: TargetExplanation)
     return tuple((folder / name).read_bytes() for name in names)
 
 
-def _read_kept(path: Path, digest: str) -> Explanation | None:
-    """Read a finished explanation with the same numbers and all its pictures; None where there is none."""
-    kept = _read(path)
-    is_whole = kept and all((path.with_suffix("") / name).is_file() for name in kept.pictures())
-    return kept if kept and kept.digest == digest and is_whole else None
-
-
-def _read(path: Path) -> Explanation | None:
-    """Read an explanation; None where there is none, or a damaged one."""
-    try:
-        return read_json(path, Explanation) if path.exists() else None
-    except StoreError:
-        return None
+def _files(path: Path, explanation: Explanation) -> list[Path]:
+    """List the JSON file of an explanation and its pictures."""
+    return [path, *(path.with_suffix("") / name for name in dict.fromkeys(explanation.pictures()))]
 
 
 def _from_paths(paths: Iterable[Path]) -> Iterator[Photo]:

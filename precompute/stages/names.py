@@ -7,32 +7,40 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
-from precompute.atlas.folder import Workspace, read_names
+from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader
-from precompute.atlas.json_records import read_jsonl, write_jsonl
+from precompute.atlas.json_records import write_jsonl
 from precompute.atlas.named import choose_names
 from precompute.atlas.records import Atlas, ConceptName
 from precompute.config import Config
 from precompute.errors import NamerError, StoreError
+from precompute.llm.asking import require_enough
 from precompute.llm.batch import BatchRunner
 from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
 from precompute.llm.prompts import load_prompt
 from precompute.naming.corrections import export_names, import_corrections
-from precompute.naming.namer import LlmNamer, Namer
+from precompute.naming.namer import NO_REFERENCES, LlmNamer, Namer
 from precompute.naming.offline import OfflineNamer
+from precompute.naming.recorded import RecordedNamer, RecordedNames, load_recorded
 from precompute.progress import Reporter
-from precompute.provenance import digest_of, today
+from precompute.provenance import today
 
+from .corrections import Corrections
 from .cost_preview import NOT_ENABLED, announce, counted, sampled
 from .evidence import StoredEvidence
+from .step import Step
 
-OFFLINE_VERSION = 1
+OFFLINE_VERSION = 2
 """Raise it when the offline namer finds other names from the same evidence."""
 
+
+N_TOLD = 5
+"""Concepts that are listed by key where recorded names do not fit."""
 
 BATCH_SIZE = 500
 """Requests of one batch: their contact sheets are in memory together."""
@@ -63,14 +71,14 @@ class NameStage:
     ) -> None:
         self._config, self._workspace, self._reporter = config, workspace, reporter
         self._hold_out, self._client = hold_out, client
+        self._corrections = Corrections(workspace, reporter)
 
-    def run(self, atlas: Atlas, references_digest: str, *, retry: bool = False) -> None:
+    def run(self, atlas: Atlas, *, retry: bool = False) -> None:
         """Name every concept that has no name yet, and put people's corrections on top.
 
         Parameters
         ----------
         atlas : Atlas
-        references_digest : str
         retry : bool
             Ask for the concepts that got no answer last time; kept replies are not asked for again.
 
@@ -79,19 +87,40 @@ class NameStage:
         NamerError
             The language model cannot be used: no key, cost limit, no server.
         """
-        corrections = read_jsonl(self._workspace.corrections, ConceptName)
-        state = self._state(references_digest, corrections)
-        if self._is_named(state) and not retry:
+        corrections = self._corrections.read()
+        if self._step.is_done() and not retry:
             self._reporter.say(f"kept      {self._workspace.names} (nothing to name)")
             return
         missing = [_without_references(concept.key) for concept in atlas.concepts()]
-        names = list(choose_names(missing, self._name_all(atlas), corrections).values())
+        found = list(self._name_all(atlas))
+        names = list(choose_names(missing, found, corrections).values())
         write_jsonl(self._workspace.names, names)
-        self._workspace.remember("names", state)
+        self._step.begin(self._workspace.names)  # whole; done once enough of it has come
         n_failed = sum(not name.is_named for name in names)
         self._reporter.say(
             f"named     {self._workspace.names}: {len(names) - n_failed} concepts, {n_failed} without a name"
         )
+        if self._recorded is not None:
+            self._tell_recorded(self._recorded, found)
+        self._require_enough(names)
+        self._step.finish(self._workspace.names)
+
+    def _require_enough(self, names: Iterable[ConceptName]) -> None:
+        asked = [name for name in names if name.by.kind == "llm" and name.failure != NO_REFERENCES]
+        reasons = [name.failure for name in asked if not name.is_named]
+        require_enough("names", len(asked), reasons, self._config.llm.max_failed)
+
+    def _tell_recorded(self, recorded: RecordedNames, names: Sequence[ConceptName]) -> None:
+        """Say whose names these are, and which concepts the recorded names did not fit."""
+        others = [name.concept for name in names if not name.recorded]
+        who = f"{recorded.recording.author}, {recorded.recording.date}"
+        self._reporter.say(f"note      {len(names) - len(others)} names are recorded ones ({who})")
+        if others:
+            more = f" and {len(others) - N_TOLD} more" if len(others) > N_TOLD else ""
+            self._reporter.say(
+                f"note      {len(others)} concepts have other reference samples than those that were named, or none, "
+                f"and are named offline: {', '.join(others[:N_TOLD])}{more}"
+            )
 
     def estimate(self, atlas: Atlas, *, batch: bool = False) -> Estimate:
         """Count the calls, tokens and dollars that naming would take; makes every request and no call.
@@ -111,7 +140,7 @@ class NameStage:
                 requests = counted(namer.requests(evidence), advance)
                 return client.estimate(requests, batch=as_batch, waiting=waiting)
 
-    def run_batch(self, atlas: Atlas, references_digest: str) -> None:
+    def run_batch(self, atlas: Atlas) -> None:
         """Submit what has no reply yet as batches, or collect those submitted before, and then name.
 
         Raises
@@ -119,12 +148,12 @@ class NameStage:
         NamerError
             The language model cannot be used.
         """
-        corrections = read_jsonl(self._workspace.corrections, ConceptName)
-        if self._is_named(self._state(references_digest, corrections)):
+        self._corrections.read()
+        if self._step.is_done():
             self._reporter.say(f"kept      {self._workspace.names} (nothing to name)")
             return
         if asyncio.run(self._batches_are_done(atlas)):
-            self.run(atlas, references_digest)
+            self.run(atlas)
 
     async def _batches_are_done(self, atlas: Atlas) -> bool:
         client, namer = self._language_model()
@@ -179,30 +208,34 @@ class NameStage:
         """
         names = self._named()
         new = import_corrections(path, names, author=author, date=today())
-        kept = read_jsonl(self._workspace.corrections, ConceptName)
-        merged = choose_names(kept, new)
-        write_jsonl(self._workspace.corrections, list(merged.values()))
+        merged = choose_names(self._corrections.read(), new)
+        self._corrections.write(list(merged.values()))
         write_jsonl(self._workspace.names, list(choose_names(names.values(), merged.values()).values()))
+        self._step.begin(self._workspace.names)
         self._reporter.say(f"imported  {len(new)} corrections from {path}; run `atlas run` to put them on the pages")
 
     def _named(self) -> dict[str, ConceptName]:
         if not self._workspace.names.exists():
             raise StoreError(f"there is no {self._workspace.names}: run `atlas name` with the same config first")
-        return read_names(self._workspace.names)
+        return self._workspace.read_names()
 
-    def _state(self, references_digest: str, corrections: list[ConceptName]) -> str:
-        """Digest of everything that the names depend on."""
+    @property
+    def _step(self) -> Step:
         llm = self._config.llm
         prompt = load_prompt("naming").digest
-        namer = [llm.model, llm.base_url, prompt] if llm.enabled else ["offline", OFFLINE_VERSION]
-        digest = digest_of([references_digest, self._hold_out, self._config.explaining.language, *namer])
-        return digest_of([digest, sorted((name.concept, name.name, name.date) for name in corrections)])
-
-    def _is_named(self, state: str) -> bool:
-        return self._workspace.names.exists() and self._workspace.recall("names") == state
+        namer: list[object] = ["offline", OFFLINE_VERSION]
+        if llm.enabled:
+            namer = [llm.model, llm.base_url, prompt]
+        elif self._recorded is not None:
+            namer = ["recorded", self._recorded.digest, *namer]
+        return Step(
+            *(self._workspace, self._reporter, "names", "atlas name"),
+            {"namer": namer, "hold_out": self._hold_out, "language": self._config.explaining.language},
+            made_from=("atlas", "references", "corrections"),
+        )
 
     def _name_all(self, atlas: Atlas) -> Iterator[ConceptName]:
-        namer = self.make_namer(atlas)
+        namer = self._with_recorded(atlas, self.make_namer(atlas))
         with ReferenceReader(self._workspace.references) as reader:
             evidence = self._evidence(reader, atlas)
             if isinstance(namer, LlmNamer):
@@ -213,7 +246,7 @@ class NameStage:
                     yield name
 
     def make_namer(self, atlas: Atlas) -> Namer:
-        """Make the namer that the config asks for."""
+        """Make the namer that finds names in what it is shown: never one that repeats recorded names."""
         if self._client is not None:
             return self._language_model()[1]
         side = self._config.preprocessing.crop
@@ -222,6 +255,21 @@ class NameStage:
         for class_name, count in counts:
             labels[class_name] += count
         return OfflineNamer({name: n for name, n in labels.items() if n}, (side, side), today())
+
+    def _with_recorded(self, atlas: Atlas, namer: Namer) -> Namer:
+        """Put the names that ship before another namer's, where the config asks for them and they fit."""
+        if self._recorded is None or self._recorded.fit(atlas):
+            return namer if self._recorded is None else RecordedNamer(self._recorded, atlas, namer)
+        self._reporter.say(
+            "note      the recorded names are of another network or data set: every concept is named offline"
+        )
+        return namer
+
+    @cached_property
+    def _recorded(self) -> RecordedNames | None:
+        """The names that ship with the project; None where the config does not ask for them."""
+        wanted = self._client is None and self._config.naming.namer == "recorded"
+        return load_recorded() if wanted else None
 
     def _language_model(self) -> tuple[LlmClient, LlmNamer]:
         if self._client is None:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from precompute.atlas.json_records import json_schema
 from precompute.atlas.records import ConceptName, ConceptScore, Explanation, TruthReport
-from precompute.config import Config
+from precompute.config import NOT_KEYS, Config
 from precompute.llm.batch import SubmittedBatches
 from precompute.llm.journal import Entry
 
@@ -39,7 +39,9 @@ def schemas() -> dict[str, dict[str, Any]]:
 def _config_schema() -> dict[str, Any]:
     """Return the schema of a config as it is written: without the fields that are no keys, and no key required."""
     schema = TypeAdapter(Config).json_schema()
-    del schema["properties"]["path"], schema["required"]
+    del schema["required"]
+    for name in NOT_KEYS:
+        del schema["properties"][name]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

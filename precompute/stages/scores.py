@@ -10,26 +10,27 @@ from dataclasses import replace
 from itertools import chain
 
 from precompute.atlas import numbers
-from precompute.atlas.folder import Workspace, read_names
+from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.json_records import write_jsonl
 from precompute.atlas.records import Atlas, Concept, ConceptName, ConceptScore, Ranking, Reference
 from precompute.config import Config
 from precompute.errors import NamerError, StoreError
 from precompute.images.dataset import Dataset
+from precompute.llm.asking import require_enough
 from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
 from precompute.llm.prompts import load_prompt
 from precompute.llm.request import Request
 from precompute.naming.held_out import Trial, choose_negatives, choose_positives, similar_channels
 from precompute.naming.namer import ConceptEvidence, LlmNamer, Namer
-from precompute.naming.scoring import Judge, LlmJudge, questions_of, score_names
+from precompute.naming.scoring import NO_VERDICT, Judge, LlmJudge, questions_of, score_names
 from precompute.progress import Reporter
-from precompute.provenance import digest_of
 from precompute.world.part_judge import PartsJudge
 
 from .cost_preview import NOT_ENABLED, announce, counted, sampled
 from .evidence import StoredEvidence
+from .step import Step
 from .truth import HasPartMasks
 
 N_POSITIVES = 8
@@ -69,13 +70,12 @@ class ScoreStage:
         self._config, self._dataset, self._workspace, self._reporter = config, dataset, workspace, reporter
         self._client = client
 
-    def run(self, atlas: Atlas, references_digest: str, namer: Namer) -> None:
+    def run(self, atlas: Atlas, namer: Namer) -> None:
         """Score every name; with nobody to judge, nothing is written.
 
         Parameters
         ----------
         atlas : Atlas
-        references_digest : str
         namer : Namer
             Names again from the held-out half, for the stability.
 
@@ -87,20 +87,27 @@ class ScoreStage:
         if not can_score(self._config, self._dataset):
             self._reporter.say("note      names are not scored: that needs a language model (docs/llm.md)")
             return
-        names = self._names()
-        state = self._state(references_digest, names)
-        if self._workspace.scores.exists() and self._workspace.recall("scores") == state:
+        step = self._step()
+        if step.is_done():
             self._reporter.say(f"kept      {self._workspace.scores} (nothing to score)")
             return
+        names = self._names()
         with ReferenceReader(self._workspace.references) as reader:
             scores = self._score_all(atlas, reader, namer, names)
         write_jsonl(self._workspace.scores, scores)
-        self._workspace.remember("scores", state)
+        step.begin(self._workspace.scores)  # whole; done once enough of it has come
         scored = [score for score in scores if not score.failure]
         mean = sum(score.auprc for score in scored) / max(len(scored), 1)
         shuffled = sum(score.shuffled_auprc for score in scored) / max(len(scored), 1)
         found = f"mean AUPRC {numbers.fixed(mean)} (with another concept's name {numbers.fixed(shuffled)})"
         self._reporter.say(f"scored    {self._workspace.scores}: {len(scored)} names, {found}")
+        self._require_enough(scores)
+        step.finish(self._workspace.scores)
+
+    def _require_enough(self, scores: Sequence[ConceptScore]) -> None:
+        asked = [score for score in scores if not score.failure or score.failure.startswith(NO_VERDICT)]
+        reasons = [score.failure for score in asked if score.failure]
+        require_enough("scores", len(asked), reasons, self._config.llm.max_failed)
 
     def estimate(self, atlas: Atlas, namer: Namer) -> Estimate:
         """Count the calls, tokens and dollars that scoring would take; makes every request and no call.
@@ -165,17 +172,18 @@ class ScoreStage:
             yield from judge.requests(questions_of(names, trials, self._config.seed))
 
     def _names(self) -> dict[str, ConceptName]:
-        return read_names(self._workspace.names)
+        return self._workspace.read_names()
 
-    def _state(self, references_digest: str, names: Mapping[str, ConceptName]) -> str:
-        """Digest of everything that the scores depend on."""
+    def _step(self) -> Step:
         llm = self._config.llm
-        said = sorted((name.concept, name.name, name.second_name) for name in names.values())
         judge: list[object] = ["masks"]
         if llm.enabled:
-            described = sorted((name.concept, name.description) for name in names.values())
-            judge = [llm.model, llm.base_url, load_prompt("scoring").digest, load_prompt("naming").digest, described]
-        return digest_of([SCORES_VERSION, references_digest, said, *judge])
+            judge = [llm.model, llm.base_url, load_prompt("scoring").digest, load_prompt("naming").digest]
+        return Step(
+            *(self._workspace, self._reporter, "scores", "atlas score"),
+            {"version": SCORES_VERSION, "seed": self._config.seed, "judge": judge},
+            made_from=("atlas", "references", "names"),
+        )
 
     def _judge(self) -> Judge:
         if self._client is not None:

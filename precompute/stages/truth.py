@@ -13,16 +13,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from precompute.atlas import numbers
-from precompute.atlas.folder import Workspace, read_names
+from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader
-from precompute.atlas.json_records import read_json, write_json
+from precompute.atlas.json_records import write_json
 from precompute.atlas.records import Atlas, ConceptName, ModelTruth, Reference, TruthReport
-from precompute.errors import StoreError
 from precompute.images.dataset import Dataset
 from precompute.images.pictures import decode_heatmap
 from precompute.progress import Reporter
-from precompute.provenance import digest_of
 from precompute.world.truth import TruthEvidence, compute_truth_report
+
+from .step import Step
 
 TRUTH_VERSION = 3
 """Raise it when the scores are computed in another way."""
@@ -64,24 +64,26 @@ class TruthStage:
     def __init__(self, dataset: Dataset, workspace: Workspace, reporter: Reporter) -> None:
         self._dataset, self._workspace, self._reporter = dataset, workspace, reporter
 
-    def run(self, atlas: Atlas, references_digest: str, side: int) -> TruthReport | None:
+    def run(self, atlas: Atlas, side: int) -> TruthReport | None:
         """Write ``truth.json``; returns None (and writes nothing) where nobody knows the truth.
 
         Parameters
         ----------
         atlas : Atlas
-        references_digest : str
         side : int
             Side of the preprocessed input in pixels.
         """
         if not isinstance(self._dataset, HasPartMasks):
             return None
-        names = read_names(self._workspace.names)
-        said = sorted((name.concept, name.title) for name in names.values())
-        digest = digest_of([TRUTH_VERSION, references_digest, said])
-        if self._workspace.recall("truth") == digest and self._is_whole():
+        step = Step(
+            *(self._workspace, self._reporter, "truth", "atlas evaluate"),
+            {"version": TRUTH_VERSION, "side": side},
+            made_from=("atlas", "references", "names"),
+        )
+        if step.is_done():
             self._reporter.say(f"kept      {self._workspace.truth} (nothing to evaluate)")
             return None
+        names = self._workspace.read_names()
         with self._reporter.track("evaluating", 1, unit="step") as advance:
             report = compute_truth_report(
                 list(self._evidence(names, side)),
@@ -93,7 +95,7 @@ class TruthStage:
             )
             advance(1)
         write_json(self._workspace.truth, report)
-        self._workspace.remember("truth", digest)
+        step.finish(self._workspace.truth)
         for layer in report.layers:
             if layer.n_concepts and layer.pointing_game is not None and layer.pointing_game_shuffled is not None:
                 self._reporter.say(
@@ -102,14 +104,6 @@ class TruthStage:
                     f"(shuffled {numbers.percent(layer.pointing_game_shuffled)})"
                 )
         return report
-
-    def _is_whole(self) -> bool:
-        """Tell whether there is a report that can be read; one that cannot is made anew."""
-        try:
-            read_json(self._workspace.truth, TruthReport)
-        except StoreError:
-            return False
-        return True
 
     def _evidence(self, names: Mapping[str, ConceptName], side: int) -> Iterator[TruthEvidence]:
         with ReferenceReader(self._workspace.references) as reader:

@@ -6,7 +6,6 @@ Must not know models.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import PIL.Image
 import safetensors
 
+from precompute.atlas.digests import digest_bytes
 from precompute.atlas.records import IntArray, ModelTruth
 from precompute.config import Config
 from precompute.errors import DataError
@@ -99,7 +99,7 @@ class WorldDataset:
     def digest(self) -> str:
         """SHA-256 over the world's version, the seed and the names."""
         text = "\n".join((f"world {WORLD_VERSION} seed {self.seed} side {SIZE}", *self.names))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_bytes(text.encode())
 
     def __len__(self) -> int:
         return self.n_samples

@@ -35,28 +35,37 @@ PART_NAMES = (
 """Every part that a mask can be asked for, in alphabetical order."""
 
 PART_WORDS: dict[str, tuple[str, ...]] = {
-    "battlements": ("battlement", "merlon", "crenellation"),
+    "battlements": ("battlement", "merlon", "crenellation", "crenelation"),
     "beak": ("bill",),
+    "body": ("torso", "fuselage", "bodywork"),
+    "chimney": ("smokestack", "stovepipe", "stack"),
+    "door": ("doorway",),
     "eye": ("eyeball",),
     "feeler": ("antenna", "antennae"),
     "fin": ("fins",),
-    "flag": ("banner",),
-    "foliage": ("bush", "crown", "treetop", "shrub"),
+    "flag": ("banner", "pennant", "pennon", "streamer", "ensign"),
+    "flame": ("fire", "blaze"),
+    "foliage": ("bush", "crown", "treetop", "shrub", "leafage", "greenery"),
     "fruit": ("apple", "berry", "berries"),
-    "lamp": ("headlight", "lantern", "light"),
-    "leaf": ("leaves",),
+    "lamp": ("headlight", "headlamp", "lantern", "light"),
+    "leaf": ("leaves", "leaflet", "frond"),
+    "mast": ("mainmast",),
     "petal": ("blossom",),
-    "spots": ("spot", "dot"),
+    "roof": ("dome", "housetop"),
+    "sail": ("sailcloth", "canvas", "mainsail", "foresail", "topsail"),
+    "spots": ("spot", "dot", "speckle"),
     "stem": ("stalk",),
-    "stripes": ("stripe", "band"),
-    "trunk": ("bark",),
-    "wall": ("masonry",),
-    "watermark": ("mark", "seal", "stamp"),
+    "stripes": ("stripe", "band", "streak"),
+    "trunk": ("bark", "bole"),
+    "wall": ("masonry", "rampart"),
+    "watermark": ("mark", "seal", "stamp", "badge", "emblem", "logo"),
     "wheel": ("tyre", "tire"),
-    "window": ("pane", "porthole"),
-    "wing": ("feather",),
+    "window": ("pane", "porthole", "windowpane"),
+    "wing": ("feather", "forewing"),
 }
-"""Further words that name a part."""
+"""Further words that name a part: synonyms and nouns directly beneath in WordNet, of the sense that the drawing shows
+(`benchmarks.part_synonyms` lists the candidates), and words for what a drawing looks like where the part's own name
+says what it is for: a planted watermark looks like a badge."""
 
 CREAM = colour("f6ecd6")
 CHARCOAL = colour("3c3a46")

@@ -4,6 +4,7 @@
 
   var KINDS = { c: "concept", k: "class", e: "explanation" };
   var LIMIT = 200;
+  var search;
 
   function element(name, className, text) {
     var node = document.createElement(name);
@@ -12,32 +13,9 @@
     return node;
   }
 
-  function score(row, words) {
-    var title = row[2].toLowerCase();
-    var rest = (row[3] + " " + row[4]).toLowerCase();
-    var total = 0;
-    for (var i = 0; i < words.length; i++) {
-      var at = title.indexOf(words[i]);
-      if (at === 0) total += 8;
-      else if (at > 0) total += title[at - 1] === " " ? 6 : 3;
-      else if (rest.indexOf(words[i]) >= 0) total += 1;
-      else return 0;
-    }
-    return total + (row[0] === "k" ? 0.5 : 0);
-  }
-
-  function search(text) {
-    var words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    if (!words.length) return [];
-    return window.atlasIndex
-      .map(function (row, index) { return [score(row, words), index, row]; })
-      .filter(function (hit) { return hit[0] > 0; })
-      .sort(function (a, b) { return b[0] - a[0] || a[1] - b[1]; })
-      .map(function (hit) { return hit[2]; });
-  }
-
   function show(text) {
-    var hits = search(text);
+    var found = search(text);
+    var hits = found.rows;
     var list = document.getElementById("search-hits");
     var status = document.getElementById("search-count");
     list.replaceChildren();
@@ -50,12 +28,14 @@
       list.append(item);
     });
     var more = hits.length > LIMIT ? ", the first " + LIMIT + " are shown" : "";
-    status.textContent = text.trim() ? (hits.length === 1 ? "1 hit" : hits.length + " hits") + more : "";
+    var near = found.near ? ", of words near to these" : "";
+    status.textContent = text.trim() ? (hits.length === 1 ? "1 hit" : hits.length + " hits") + near + more : "";
   }
 
   function startSearch() {
     var field = document.getElementById("search-words");
-    if (!field || !window.atlasIndex) return;
+    if (!field || !window.atlasIndex || !window.atlasSearch) return;
+    search = window.atlasSearch(window.atlasIndex);
     field.value = new URLSearchParams(location.search).get("q") || "";
     field.addEventListener("input", function () { show(field.value); });
     document.getElementById("search-form").addEventListener("submit", function (event) {

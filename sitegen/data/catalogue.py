@@ -23,6 +23,7 @@ from precompute.atlas.records import (
     FloatArray,
     TargetExplanation,
 )
+from precompute.atlas.reliability import reliability_words
 from sitegen.links import Links
 from sitegen.pictures import SpriteSlice
 
@@ -44,8 +45,8 @@ class ConceptCard:
         The concept name, ``mixed: A / B``, or layer and channel where there is none. Hostile until escaped.
     named, mixed : bool
     kind : str
-    confidence : float or None
-        None where there is no name or a person gave it.
+    reliability : str
+        What was measured of such names; empty where nothing was.
     author : str
         In words.
     thumbnail : Cut or None
@@ -59,7 +60,7 @@ class ConceptCard:
     named: bool
     mixed: bool
     kind: str
-    confidence: float | None
+    reliability: str
     author: str
     thumbnail: SpriteSlice | None
 
@@ -191,7 +192,7 @@ class Catalogue:
             named=named,
             mixed=bool(named and name and name.second_name),
             kind=name.kind if name and named else "",
-            confidence=name.stated_confidence if name and named else None,
+            reliability=reliability_words(name) if name and named else "",
             author=name.by.words if name and named else "not named",
             thumbnail=self.illustrations.thumbnail(concept),
         )
@@ -206,6 +207,16 @@ class Catalogue:
         """Count the names by who gave them, in words, the most first."""
         counted = Counter(name.by.words for name in self.source.names.values() if name.is_named)
         return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+
+    def best_class(self, concept: Concept) -> int:
+        """Return the class to which a concept matters most on average; `EMPTY` where to none."""
+        means = self.class_means[concept.layer][:, concept.channel]
+        best = int(means.argmax()) if len(means) else EMPTY
+        return best if best != EMPTY and means[best] > 0 else EMPTY
+
+    def mean_of(self, concept: Concept, class_index: int) -> float:
+        """Return a concept's mean relevance score for a class."""
+        return float(self.class_means[concept.layer][class_index, concept.channel])
 
     def address_of_class(self, class_name: str) -> str:
         """Address of the page of a class by its name; empty where it has none."""

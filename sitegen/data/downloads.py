@@ -10,13 +10,14 @@ from dataclasses import asdict
 from typing import Any
 
 from precompute.atlas.records import EMPTY, RANKINGS, Concept, ConceptName, LayerTables, Ranking
+from precompute.atlas.reliability import reliability_words
 from precompute.atlas.spreadsheet import csv_text
 from sitegen.render import script_json
 
 from .catalogue import Catalogue
 
 CSV_COLUMNS = (
-    "concept", "layer", "channel", "name", "second_name", "kind", "confidence", "author", "description",
+    "concept", "layer", "channel", "name", "second_name", "kind", "reliability", "author", "description",
     "auprc", "f1", "part", "part_mass", "best_class", "best_class_mean", "page",
 )  # fmt: skip
 DESCRIPTION_IN_INDEX = 160
@@ -32,7 +33,7 @@ def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "concept": concept.key,
         "layer": concept.layer,
         "channel": concept.channel,
-        "name": asdict(name) | {"confidence": name.stated_confidence} if name else None,
+        "name": _name_data(name) if name else None,
         "score": asdict(score) if score else None,
         "truth": asdict(truth) if truth else None,
         **{ranking: _ranking_data(catalogue, tables, concept.channel, ranking) for ranking in RANKINGS},
@@ -40,6 +41,12 @@ def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "relevance_histogram": tables.relevance_histogram[concept.channel].tolist(),
         "activation_histogram": tables.activation_histogram[concept.channel].tolist(),
     }
+
+
+def _name_data(name: ConceptName) -> dict[str, Any]:
+    """Publish a name with what was measured of such names; a namer's own claim and its raw reply stay at home."""
+    kept = {key: value for key, value in asdict(name).items() if key not in ("confidence", "raw_reply")}
+    return kept | {"reliability": reliability_words(name)}
 
 
 def _ranking_data(catalogue: Catalogue, tables: LayerTables, channel: int, ranking: Ranking) -> list[dict[str, Any]]:
@@ -78,45 +85,51 @@ def _csv_row(catalogue: Catalogue, concept: Concept) -> list[Any]:
         catalogue.score(concept.key),
         catalogue.truth(concept.key),
     )
-    means = catalogue.class_means[concept.layer][:, concept.channel]
-    best = int(means.argmax()) if len(means) else EMPTY
-    has_class = best != EMPTY and means[best] > 0
+    best = catalogue.best_class(concept)
     return [
         *(concept.key, concept.layer, concept.channel),
         *(_name_cells(name) if name else _six()),
         *((score.auprc, score.f1) if score and not score.failure else ("", "")),
         *((truth.part, "" if truth.mass is None else truth.mass) if truth else ("", "")),
-        *((catalogue.class_name(best), float(means[best])) if has_class else ("", "")),
+        *((catalogue.class_name(best), catalogue.mean_of(concept, best)) if best != EMPTY else ("", "")),
         catalogue.links.concept(concept),
     ]
 
 
 def _name_cells(name: ConceptName) -> tuple[Any, ...]:
-    stated = "" if name.stated_confidence is None else name.stated_confidence
-    return name.name, name.second_name, name.kind, stated, name.author, name.description
+    return name.name, name.second_name, name.kind, reliability_words(name), name.author, name.description
 
 
 def _six() -> tuple[str, ...]:
     return ("",) * 6
 
 
+def _search_words(catalogue: Catalogue, concept: Concept) -> str:
+    name, truth = catalogue.name(concept.key), catalogue.truth(concept.key)
+    best = catalogue.best_class(concept)
+    found = (name.kind if name and name.is_named else "", truth.part if truth else "", catalogue.class_name(best))
+    return " ".join(word for word in (*found[:2], found[2] if best != EMPTY else "") if word)
+
+
 def search_index(catalogue: Catalogue) -> str:
     """Write names, descriptions and classes as a script, since a page opened from a file cannot fetch.
 
-    Rows are ``[kind, address, title, where, description]``; the kind is ``c`` for a concept, ``k`` for a class and
-    ``e`` for an explanation.
+    Rows are ``[kind, address, title, where, description, words, key]``; the kind is ``c`` for a concept, ``k`` for a
+    class and ``e`` for an explanation; the words are what else a concept is found by: its kind, part and main class.
     """
     rows: list[list[str]] = []
     for index in catalogue.class_indices:
-        rows.append(["k", catalogue.class_address(index), catalogue.class_name(index), "class", ""])
+        rows.append(["k", catalogue.class_address(index), catalogue.class_name(index), "class", "", "", ""])
     for explanation in catalogue.source.explanations:
         best = explanation.predictions[0].class_name if explanation.predictions else ""
-        rows.append(["e", catalogue.links.explanation(explanation.id), best, explanation.photo_name, ""])
+        rows.append(["e", catalogue.links.explanation(explanation.id), best, explanation.photo_name, "", "", ""])
     for concept in catalogue.concepts():
         name = catalogue.name(concept.key)
         named = name is not None and name.is_named
         title = name.title if name and named else ""
         where = f"{concept.layer} channel {concept.channel}"
         description = name.description[:DESCRIPTION_IN_INDEX] if name and named else ""
-        rows.append(["c", catalogue.links.concept(concept), title or where, where if title else "", description])
+        address = catalogue.links.concept(concept)
+        words = _search_words(catalogue, concept)
+        rows.append(["c", address, title or where, where if title else "", description, words, concept.key])
     return f"window.atlasIndex={script_json(rows)};\n"

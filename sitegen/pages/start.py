@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from precompute.atlas.records import Explanation, ShortcutTruth
+from precompute.atlas.records import ConceptName, Explanation, ShortcutTruth
 from sitegen import links
 from sitegen.data.catalogue import Catalogue
 
@@ -40,6 +40,7 @@ def start_context(catalogue: Catalogue) -> dict[str, Any]:
         "authors": catalogue.authors,
         "named_by_model": names_by_language_model(catalogue),
         "planned_by_model": planned_by_language_model(catalogue),
+        "recorded": _recorded(catalogue),
         "has_truth": catalogue.source.truth is not None,
         "shortcut": _start_shortcut(catalogue),
         "catalogue": catalogue,
@@ -117,9 +118,14 @@ def _figures(catalogue: Catalogue) -> list[tuple[int, str]]:
     ]
 
 
+def _recorded(catalogue: Catalogue) -> ConceptName | None:
+    """Return one of the names that ship with the project; None where there is none."""
+    return next((name for name in catalogue.source.names.values() if name.recorded and name.is_named), None)
+
+
 def names_by_language_model(catalogue: Catalogue) -> bool:
     """Tell whether any name came from a language model."""
-    return any(name.by.kind in ("llm", "recorded") for name in catalogue.source.names.values())
+    return any(name.by.kind == "llm" for name in catalogue.source.names.values())
 
 
 def planned_by_language_model(catalogue: Catalogue) -> bool:

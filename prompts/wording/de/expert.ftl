@@ -5,8 +5,8 @@ more-than = > { $number }
 
 decision =
     { $standing ->
-        [first] vorhergesagt wird { $class } mit einer Softmax-Wahrscheinlichkeit von { $probability } (Logit { $logit })
-       *[other] erklärt wird { $class } bei einer Softmax-Wahrscheinlichkeit von { $probability } (Logit { $logit }); vorhergesagt wird { $predicted }
+        [first] vorhergesagt wird { $class } mit einer Wahrscheinlichkeit von { $probability } (Logit { $logit })
+       *[other] erklärt wird { $class } bei einer Wahrscheinlichkeit von { $probability } (Logit { $logit }); vorhergesagt wird { $predicted }
     }
 verdict =
     { $verdict ->
@@ -48,8 +48,14 @@ coverage =
     }
 concentration =
     { $k ->
-        [one] { $k } Kanal genügt für die Hälfte davon
-       *[other] { $k } Kanäle genügen für die Hälfte davon
+        [one] { $known ->
+            [yes] { $k } Kanal genügt für die Hälfte davon
+           *[no] { $k } Kanal genügt für die Hälfte der Relevanz von { $layer }
+        }
+       *[other] { $known ->
+            [yes] { $k } Kanäle genügen für die Hälfte davon
+           *[no] { $k } Kanäle genügen für die Hälfte der Relevanz von { $layer }
+        }
     }
 balance =
     { $known ->

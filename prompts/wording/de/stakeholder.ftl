@@ -5,11 +5,21 @@ decision =
         [first] das Netz sagt { $class }, mit einer Wahrscheinlichkeit von { $probability }
        *[other] das Netz sagt { $predicted }; hier geht es um { $class }, wofür es eine Wahrscheinlichkeit von { $probability } angibt
     }
+    .other =
+    { $standing ->
+        [first] die Antwort des Netzes ist { $class }, mit einer Wahrscheinlichkeit von { $probability }
+       *[other] die Antwort des Netzes ist { $predicted }; hier geht es um { $class } mit einer Wahrscheinlichkeit von { $probability }
+    }
+    .third =
+    { $standing ->
+        [first] mit einer Wahrscheinlichkeit von { $probability } sagt das Netz { $class }
+       *[other] mit einer Wahrscheinlichkeit von { $probability } kommt { $class } hinter der Antwort des Netzes, { $predicted }
+    }
 verdict =
     { $verdict ->
-        [right] so ist das Foto auch gekennzeichnet
+        [right] als { $class } ist das Foto auch gekennzeichnet
         [wrong] gekennzeichnet ist das Foto als { $label }
-       *[missed] so ist das Foto gekennzeichnet
+       *[missed] als { $class } ist das Foto gekennzeichnet
     }
 runner_up =
     { $margin ->
@@ -27,7 +37,7 @@ accuracy =
     }
 negative_score = der Wert für { $class } ist negativ; das Folgende sagt deshalb nur, welche Konzepte sein Vorzeichen haben, und nicht, was für oder gegen die Klasse spricht
 
-mark_leads = am meisten zählt eine Markierung und nicht das Objekt selbst
+mark_leads = am meisten zählt eine Markierung, nicht das Objekt
 lead =
     { $score ->
         [negative] { $side ->
@@ -258,8 +268,19 @@ coverage =
     }{ $rest ->
         [none] {""}
        *[some] { $n_others ->
-            [one] , der Rest liegt bei { $n_others } weiteren Kanal
+            [one] , der Rest liegt bei { $n_others } weiterem Kanal
            *[other] , den Rest teilen sich { $n_others } weitere Kanäle
+        }
+    }
+    .third =
+    { $n_concepts ->
+        [one] von der Relevanz liegen { $coverage } beim stärksten Konzept
+       *[other] von der Relevanz liegen { $coverage } bei den { $n_concepts } stärksten Konzepten
+    }{ $rest ->
+        [none] {""}
+       *[some] { $n_others ->
+            [one] {" "}und der Rest bei { $n_others } weiterem Kanal
+           *[other] {" "}und der Rest bei { $n_others } weiteren Kanälen
         }
     }
 concentration =
@@ -267,11 +288,7 @@ concentration =
         [one] { $k } von { $n_channels } Kanälen genügt für die Hälfte der Relevanz
        *[other] { $k } von { $n_channels } Kanälen genügen für die Hälfte der Relevanz
     }
-other_layers =
-    { $n_others ->
-        [one] alle Anteile gelten für die Schicht { $layer }; { $n_others } weitere Schicht wurde ebenfalls erklärt
-       *[other] alle Anteile gelten für die Schicht { $layer }; { $n_others } weitere Schichten wurden ebenfalls erklärt
-    }
+other_layers = alle Anteile gelten für { $layer }, eine von { $n_layers } erklärten Schichten
 
 mark =
     { $again ->
@@ -298,5 +315,13 @@ names =
         [person] die Namen der Konzepte haben Menschen vergeben, auch sie sind Vermutungen
        *[several] die Namen der Konzepte sind Vermutungen von Menschen oder Programmen
     }
-method = Relevanz ist der Wert des Netzes, zurückverfolgt zu dem, was ihn getragen hat; was ohne ein Konzept geschähe, wurde nicht geprüft
+    .other =
+    { $maker ->
+        [offline] ein Programm hat die Konzepte benannt, die Namen können falsch sein
+        [llm] ein Sprachmodell hat die Konzepte benannt, die Namen können falsch sein
+        [person] Menschen haben die Konzepte benannt, die Namen können falsch sein
+       *[several] Menschen oder Programme haben die Konzepte benannt, die Namen können falsch sein
+    }
+method = Relevanz ist der Wert des Netzes, zurückverfolgt zu dem, was ihn getragen hat; zur Prüfung weggenommen wurde kein Konzept
     .other = die Relevanz sagt, wie sich der Wert des Netzes verteilt, und nicht, was ohne ein Konzept geschähe
+    .third = all das sagt, wie sich der Wert des Netzes (seine Relevanz) verteilt; zur Prüfung weggenommen wurde kein Konzept

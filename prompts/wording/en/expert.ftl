@@ -5,8 +5,8 @@ more-than = > { $number }
 
 decision =
     { $standing ->
-        [first] { $class } is predicted with a softmax probability of { $probability } (logit { $logit })
-       *[other] { $class } is explained, at a softmax probability of { $probability } (logit { $logit }); predicted is { $predicted }
+        [first] { $class } is predicted with a probability of { $probability } (logit { $logit })
+       *[other] { $class } is explained, at a probability of { $probability } (logit { $logit }); predicted is { $predicted }
     }
 verdict =
     { $verdict ->
@@ -48,8 +48,14 @@ coverage =
     }
 concentration =
     { $k ->
-        [one] { $k } channel suffices for half of it
-       *[other] { $k } channels suffice for half of it
+        [one] { $known ->
+            [yes] { $k } channel suffices for half of it
+           *[no] { $k } channel suffices for half of the relevance of { $layer }
+        }
+       *[other] { $known ->
+            [yes] { $k } channels suffice for half of it
+           *[no] { $k } channels suffice for half of the relevance of { $layer }
+        }
     }
 balance =
     { $known ->

@@ -5,10 +5,26 @@ decision =
         [first] the network says { $class }, with a probability of { $probability }
        *[other] the network says { $predicted }; this text is about { $class }, to which it gives a probability of { $probability }
     }
+    .other =
+    { $standing ->
+        [first] the network’s answer is { $class }, with a probability of { $probability }
+       *[other] the network’s answer is { $predicted }; this text is about { $class }, with a probability of { $probability }
+    }
+    .third =
+    { $standing ->
+        [first] with a probability of { $probability }, the network says { $class }
+       *[other] with a probability of { $probability }, { $class } comes behind the network’s answer, { $predicted }
+    }
 verdict =
     { $verdict ->
         [right] the label agrees
         [wrong] the label says { $label }
+       *[missed] { $class } is the label
+    }
+    .other =
+    { $verdict ->
+        [right] the label says { $class } too
+        [wrong] the photo is labelled { $label }
        *[missed] { $class } is the label
     }
 runner_up =
@@ -27,7 +43,7 @@ accuracy =
     }
 negative_score = the score for { $class } is negative, so that what follows says only which concepts have its sign, and not what speaks for or against the class
 
-mark_leads = what counts most is a mark and not the object itself
+mark_leads = a mark counts most, and not the object
 lead =
     { $score ->
         [negative] { $side ->
@@ -235,23 +251,30 @@ coverage =
            *[other] , and { $n_others } others share the rest
         }
     }
+    .third =
+    { $n_concepts ->
+        [one] of the relevance, { $coverage } lies with the strongest concept
+       *[other] of the relevance, { $coverage } lies with the { $n_concepts } strongest concepts
+    }{ $rest ->
+        [none] {""}
+       *[some] { $n_others ->
+            [one] {" "}and the rest with { $n_others } other channel
+           *[other] {" "}and the rest with { $n_others } others
+        }
+    }
 concentration =
     { $k ->
         [one] { $k } of { $n_channels } channels is enough for half of the relevance
        *[other] { $k } of { $n_channels } channels are enough for half of the relevance
     }
-other_layers =
-    { $n_others ->
-        [one] all shares are of the layer { $layer }; { $n_others } other layer was explained as well
-       *[other] all shares are of the layer { $layer }; { $n_others } other layers were explained as well
-    }
+other_layers = all shares are of { $layer }, one of { $n_layers } layers explained
 
 mark =
     { $again ->
-        [yes] it is named as a mark, which is no part of the object: possibly a shortcut, and worth checking
+        [yes] it is named as a mark, no part of the object: possibly a shortcut, and worth checking
        *[no] { $share_told ->
-            [yes] { $concept } is named as a mark, which is no part of the object: possibly a shortcut, and worth checking
-           *[no] { $share } of the relevance goes to { $concept }, named as a mark, which is no part of the object: possibly a shortcut, and worth checking
+            [yes] { $concept } is named as a mark, no part of the object: possibly a shortcut, and worth checking
+           *[no] { $share } of the relevance goes to { $concept }, named as a mark, no part of the object: possibly a shortcut, and worth checking
         }
     }
 scene =
@@ -271,5 +294,13 @@ names =
         [person] the names of concepts were given by people, and are guesses too
        *[several] the names of concepts are guesses by people or programs
     }
-method = relevance is the score, traced back to what carried it; what would happen without a concept was not tested
+    .other =
+    { $maker ->
+        [offline] a program put the names of concepts together, and they may be wrong
+        [llm] a language model gave the concepts their names, and they may be wrong
+        [person] people gave the concepts their names, and they may be wrong
+       *[several] people or programs gave the concepts their names, and they may be wrong
+    }
+method = relevance is the score, traced back to what carried it; no concept was taken away to test it
     .other = relevance says how the score was divided, and not what would happen if a concept were missing
+    .third = all of this says how the network’s score was divided; no concept was taken away to test it
