@@ -182,8 +182,6 @@ class RelevanceConfig:
 
     Attributes
     ----------
-    engine : str
-        ``auto`` takes the sequential engine where the model qualifies, the reference engine elsewhere.
     composite : str
     zero_params : bool
         Leave biases out of the modified forward passes, so that they absorb nothing.
@@ -198,7 +196,6 @@ class RelevanceConfig:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
     """
 
-    engine: Literal["auto", "zennit", "sequential"] = "auto"
     composite: Literal["EpsilonPlusFlat", "EpsilonPlus"] = "EpsilonPlusFlat"
     zero_params: Flag = False
     target: Literal["label", "prediction"] = "label"
