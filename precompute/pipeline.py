@@ -274,7 +274,7 @@ class Pipeline:
     def evaluate(self) -> None:
         """Score concepts and names against the truth, where the data set knows it."""
         stage = TruthStage(self.inputs.dataset, self.workspace, self.reporter)
-        stage.run(self.atlas, self.config.preprocessing.crop)
+        stage.run(self.atlas, self.config.preprocessing.size)
 
     # --- the site ----------------------------------------------------------------------------------------------
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torchvision
 
+from precompute.atlas.hdf5 import ReferenceReader, read_atlas
+from precompute.cli import main
 from precompute.config import load_config
 from precompute.inputs import Inputs
 from precompute.network.preprocessing import take_preprocessing
+from tests.small_atlas import make_small_atlas
 
 USUAL = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -79,3 +84,28 @@ def test_timms_configuration_counts_as_in_its_own_evaluation(tmp_path):
 def test_every_stage_starts_from_what_was_taken(tmp_path):
     path = write(tmp_path, 'factory = "torchvision:efficientnet_b3"\nweights = "IMAGENET1K_V1"')
     assert Inputs(load_config(path), tmp_path).config.preprocessing.crop == 300
+
+
+def test_a_rectangle_is_one_from_the_tables_to_the_pages(tmp_path, monkeypatch):
+    """Height and width are never one number, or mixed up: by either engine, in references, photos and frames."""
+    monkeypatch.chdir(tmp_path)
+    config = make_small_atlas(tmp_path, n_per_class=4)
+    rectangle = ["--set", "preprocessing.resize=[20, 44]", "--set", "preprocessing.crop=[16, 40]"]
+    atlases = {}
+    for engine in ("sequential", "zennit"):
+        made = ["--output", engine, "--site", f"site-{engine}", "--set", f"relevance.engine={engine}"]
+        assert main(["mine", "--config", str(config), *rectangle, *made]) == 0
+        atlases[engine] = read_atlas(tmp_path / engine / "atlas.h5")
+    for name, tables in atlases["sequential"].layers.items():
+        other = atlases["zennit"].layers[name]
+        assert (tables.info.height, tables.info.width) == (other.info.height, other.info.width)
+        np.testing.assert_allclose(tables.relmax.score, other.relmax.score, rtol=1e-4, atol=1e-6)
+    assert (atlases["zennit"].layers["0"].info.height, atlases["zennit"].layers["0"].info.width) == (16, 40)
+    command = ["run", "--config", str(config), *rectangle, "--output", "sequential", "--site", "site"]
+    assert main([*command, "--set", "relevance.engine=sequential"]) == 0
+    with ReferenceReader(tmp_path / "sequential" / "references.h5") as reader:
+        boxes = [row.box for concept in reader.concepts() for row in reader.read(concept, "relmax")]
+    assert max(box.bottom for box in boxes) == 16
+    assert max(box.right for box in boxes) == 40
+    explained = json.loads(next((tmp_path / "sequential" / "explanations").glob("*.json")).read_text())
+    assert (explained["height"], explained["width"]) == (16, 40)

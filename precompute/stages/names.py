@@ -249,12 +249,11 @@ class NameStage:
         """Make the namer that finds names in what it is shown: never one that repeats recorded names."""
         if self._client is not None:
             return self._language_model()[1]
-        side = self._config.preprocessing.crop
         counts = zip(atlas.class_names, atlas.class_counts.tolist(), strict=True)
         labels: Counter[str] = Counter()
         for class_name, count in counts:
             labels[class_name] += count
-        return OfflineNamer({name: n for name, n in labels.items() if n}, (side, side), today())
+        return OfflineNamer({name: n for name, n in labels.items() if n}, self._config.preprocessing.size, today())
 
     def _with_recorded(self, atlas: Atlas, namer: Namer) -> Namer:
         """Put the names that ship before another namer's, where the config asks for them and they fit."""
@@ -274,7 +273,7 @@ class NameStage:
     def _language_model(self) -> tuple[LlmClient, LlmNamer]:
         if self._client is None:
             raise NamerError(NOT_ENABLED)
-        side, language = self._config.preprocessing.crop, self._config.explaining.language
+        side, language = max(self._config.preprocessing.size), self._config.explaining.language
         return self._client, LlmNamer(self._client, input_size=side, language=language, date=today())
 
     def _announce(self, namer: LlmNamer, evidence: StoredEvidence, *, batch: bool = False) -> None:
