@@ -262,10 +262,10 @@ class NamingConfig:
     namer : str
         ``offline`` derives names from labels and pictures. ``recorded`` takes the names that a language model gave
         earlier and that ship with the project, where weights and reference samples are those that were named, and
-        ``offline`` for all other concepts.
+        ``offline`` for all other concepts. ``package.module:factory`` is a namer of your own (docs/architecture.md).
     """
 
-    namer: Literal["offline", "recorded"] = "offline"
+    namer: Literal["offline", "recorded"] | OwnFactory = "offline"
 
 
 @dataclass(frozen=True, config=_RULES)

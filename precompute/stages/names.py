@@ -18,6 +18,7 @@ from precompute.atlas.named import choose_names
 from precompute.atlas.records import Atlas, ConceptName
 from precompute.config import Config
 from precompute.errors import NamerError, StoreError
+from precompute.extensions import call_factory, source_digest
 from precompute.llm.asking import require_enough
 from precompute.llm.batch import BatchRunner
 from precompute.llm.client import LlmClient
@@ -26,6 +27,7 @@ from precompute.llm.prompts import load_prompt
 from precompute.naming.corrections import export_names, import_corrections
 from precompute.naming.namer import NO_REFERENCES, LlmNamer, Namer
 from precompute.naming.offline import OfflineNamer
+from precompute.naming.own import OwnNamer
 from precompute.naming.recorded import RecordedNamer, RecordedNames, load_recorded
 from precompute.progress import Reporter
 from precompute.provenance import today
@@ -226,6 +228,8 @@ class NameStage:
         namer: list[object] = ["offline", OFFLINE_VERSION]
         if llm.enabled:
             namer = [llm.model, llm.base_url, prompt]
+        elif ":" in (address := self._config.naming.namer):
+            namer = [address, source_digest(address, self._config.path.parent)]
         elif self._recorded is not None:
             namer = ["recorded", self._recorded.digest, *namer]
         return Step(
@@ -249,6 +253,10 @@ class NameStage:
         """Make the namer that finds names in what it is shown: never one that repeats recorded names."""
         if self._client is not None:
             return self._language_model()[1]
+        if ":" in (address := self._config.naming.namer):
+            given = {"config": self._config, "atlas": atlas}
+            made = call_factory(address, "naming.namer", self._config.path.parent, NamerError, given)
+            return OwnNamer(address, made, today())
         counts = zip(atlas.class_names, atlas.class_counts.tolist(), strict=True)
         labels: Counter[str] = Counter()
         for class_name, count in counts:
