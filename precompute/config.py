@@ -278,6 +278,8 @@ class ExplainingConfig:
         Files or folders, relative to the config file; empty takes `n_photos` spread evenly over the data set.
     layers : tuple of str
         Names or patterns; empty takes the last mined layer (with its parallel siblings).
+    own_words : bool
+        Also let the language model write sentences itself, each checked by a second request; they stand apart.
     """
 
     photos: Annotated[tuple[Text, ...], WHICH] = ()
@@ -289,6 +291,7 @@ class ExplainingConfig:
     layers: Annotated[tuple[Text, ...], WHICH] = ()
     audiences: Annotated[tuple[Text, ...], WORDS] = ("expert", "stakeholder")
     language: Annotated[Text, WORDS] = "en"
+    own_words: Annotated[Flag, WORDS] = False
 
 
 @dataclass(frozen=True, config=_RULES)
