@@ -108,6 +108,7 @@ def _narrative(catalogue: Catalogue, narrative: Narrative, root: str) -> dict[st
         "audience": narrative.audience,
         "title": AUDIENCE_WORDS.get(narrative.audience, f"For {narrative.audience}"),
         "planner": planner_words(narrative.planner),
+        "by_model": narrative.planner.startswith("llm"),
         "language": narrative.language,
         "headline": print_pieces(catalogue, narrative.headline.pieces, root),
         "paragraphs": [paragraph(item) for item in narrative.paragraphs],
