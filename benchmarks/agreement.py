@@ -102,8 +102,19 @@ def compare(config: Config, n_samples: int, n_channels: int) -> list[Agreement]:
         module = inputs.model.module.double()
         residual = "resnet" in config.model.factory
         theirs = peer.run(
-            module, images, atlas.samples.target, names, Path(folder) / "peer", batch_size=n_samples, residual=residual
+            peer.with_exact_norms(module),
+            images,
+            atlas.samples.target,
+            names,
+            Path(folder) / "peer",
+            batch_size=n_samples,
+            residual=residual,
         )
+        # flat regions give a max pooling equal inputs, and rounding decides who wins: noise decides alike for both
+        images = images + 1e-7 * torch.randn(
+            images.shape, generator=torch.Generator().manual_seed(0), dtype=images.dtype
+        )
+        theirs.dataset = peer.ListDataset(images, atlas.samples.target)
         contest = Contest(inputs, images, theirs, n_channels, residual)
         return [
             _compare_table(contest, name, ranking, atlas.layers[name].ranking(ranking))

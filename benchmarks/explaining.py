@@ -28,7 +28,7 @@ from benchmarks._contest import (
     print_table,
 )
 from precompute.config import RelevanceConfig
-from precompute.relevance.sequential import SequentialEngine
+from precompute.relevance.engine import GraphEngine
 
 Result = dict[int, np.ndarray]
 
@@ -67,12 +67,12 @@ def peer(arguments: argparse.Namespace) -> Callable[[], Result]:
 
 
 def ours(arguments: argparse.Namespace, precision: str, whole: bool) -> Callable[[], Result]:
-    """Explain with the sequential engine: the same, or only the concepts' heatmaps."""
+    """Explain with the engine: the same, or only the concepts' heatmaps."""
     device = choose_device(arguments.device)
     module, image = make_model(arguments.model), make_images(1, arguments.size)
     names = conv_names(module)
     shape = (3, arguments.size, arguments.size)
-    engine = SequentialEngine(module, names, RelevanceConfig(precision=precision), shape, device)
+    engine = GraphEngine(module, names, RelevanceConfig(precision=precision), shape, device)
     target = int(engine.logits(image).argmax())
 
     def rank() -> list[int]:

@@ -40,8 +40,7 @@ from benchmarks._contest import (
 from precompute.atlas.hdf5 import write_atlas
 from precompute.config import RelevanceConfig
 from precompute.mining.tables import ShardAccumulator, Tables
-from precompute.network.layers import describe_layers, select_layers
-from precompute.relevance.sequential import SequentialEngine
+from precompute.relevance.engine import GraphEngine
 
 TOP = 40
 """Entries that both keep for each channel; how many of them are compared says `n_compared`."""
@@ -78,15 +77,14 @@ def peer(arguments: argparse.Namespace) -> Callable[[], Table]:
 
 
 def ours(arguments: argparse.Namespace, precision: str) -> Callable[[], Table]:
-    """Mine with the sequential engine and the project's own tables."""
+    """Mine with the engine and the project's own tables."""
     device = choose_device(arguments.device)
     dtype = torch.float64 if precision == "float64" else torch.float32
     module, shape = make_model(arguments.model, dtype), (3, arguments.size, arguments.size)
     names, images = conv_names(module), make_images(arguments.images, arguments.size)
     labels = torch.arange(len(images)) % 1000
-    infos = select_layers(describe_layers(module, shape), names)
-    engine = SequentialEngine(module, names, RelevanceConfig(precision=precision), shape, device)
-    tables = Tables(infos, tuple(map(str, range(1000))), TOP, True)
+    engine = GraphEngine(module, names, RelevanceConfig(precision=precision), shape, device)
+    tables = Tables(engine.describe(), tuple(map(str, range(1000))), TOP, True)
 
     def play() -> Table:
         n = len(images)

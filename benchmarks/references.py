@@ -38,8 +38,8 @@ from benchmarks._contest import (
     print_table,
 )
 from precompute.config import RelevanceConfig
+from precompute.relevance.engine import GraphEngine
 from precompute.relevance.protocol import ReferenceRequest
-from precompute.relevance.sequential import SequentialEngine
 
 Result = tuple[dict[str, float], dict[tuple[str, int], np.ndarray]]
 
@@ -70,7 +70,7 @@ def plan(arguments: argparse.Namespace) -> tuple[torch.Tensor, dict[tuple[str, i
     images = make_images(len(chosen) * n if arguments.distinct else arguments.images, arguments.size)
     names = conv_names(module)
     shape = (3, arguments.size, arguments.size)
-    engine = SequentialEngine(module, names, RelevanceConfig(), shape, torch.device("cpu"))
+    engine = GraphEngine(module, names, RelevanceConfig(), shape, torch.device("cpu"))
     parts = [
         engine.score(images[i : i + 8], torch.zeros(len(images[i : i + 8]), dtype=torch.int64))
         for i in range(0, len(images), 8)
@@ -116,12 +116,12 @@ def peer(arguments: argparse.Namespace, task: str) -> Callable[[], Result]:
 
 
 def ours(arguments: argparse.Namespace, task: str, precision: str) -> Callable[[], Result]:
-    """Render with the sequential engine: photos in chunks, all requests of a chunk together."""
+    """Render with the engine: photos in chunks, all requests of a chunk together."""
     images, references = torch.load(task, weights_only=False)
     shape = (3, arguments.size, arguments.size)
     module = make_model(arguments.model)
     device, names = choose_device(arguments.device), conv_names(module)
-    engine = SequentialEngine(module, names, RelevanceConfig(precision=precision), shape, device)
+    engine = GraphEngine(module, names, RelevanceConfig(precision=precision), shape, device)
     wanted = [
         ((name, channel), rank, int(image), int(neuron))
         for (name, channel), (samples, neurons) in references.items()

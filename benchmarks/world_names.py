@@ -58,7 +58,7 @@ class World:
 
 def oracle_names(world: World) -> dict[str, ConceptName]:
     """Name by a stand-in for a language model that knows which concept each contact sheet is of."""
-    side = world.config.preprocessing.crop
+    side = max(world.config.preprocessing.size)
     with ReferenceReader(world.references) as reader:
         concepts = [concept for concept in reader.concepts() if world.truth[concept.key].part]
         evidence = StoredEvidence(reader, world.atlas, concepts, "seen")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from precompute.atlas.folder import Workspace
+from precompute.atlas.manifest import Manifest, check_folder
 from precompute.atlas.ownership import remove_site, require_replaceable, some
 from precompute.config import Config, load_config
 from precompute.errors import AtlasError
@@ -127,6 +128,8 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("--author", help="who corrected, as the site will show it; needed for import")
     if name == "init":
         command.add_argument("example", nargs="?", default="world", help="its name (world); `list` lists them")
+    if name == "verify":
+        command.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="of the atlas (the config's)")
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
 
@@ -256,6 +259,22 @@ def _site(arguments: argparse.Namespace) -> None:
     print(_pipeline(arguments).build_site().resolve().as_uri())  # noqa: T201
 
 
+def _verify(arguments: argparse.Namespace) -> None:
+    folder = arguments.folder
+    if folder is None:
+        config = load_config(arguments.config, arguments.overrides)
+        folder = _workspace(config, arguments).folder
+    findings = check_folder(folder)
+    for finding in findings:
+        print(f"fault     {finding.text}: {finding.remedy}")  # noqa: T201
+    if findings:
+        raise AtlasError(
+            f"{folder} has {len(findings)} faults, listed above. `atlas run` with the same config mends all of them"
+        )
+    files = [file for product in Manifest(folder).products.values() for file in product.files]
+    print(f"whole     {folder}: {len(files)} files are as they were written, and made from each other")  # noqa: T201
+
+
 def _serve(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.overrides)
     with make_server(_workspace(config, arguments).site, arguments.port) as server:
@@ -292,6 +311,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "evaluate": (_evaluate, "score concepts and names against the truth, where the data set knows it"),
     "site": (_site, "build the site from what is there"),
     "clean": (_clean, "remove what was made: the site, and of the output folder all but corrections and paid replies"),
+    "verify": (_verify, "check every file of an atlas against what was written, and say what mends it"),
     "serve": (_serve, "serve the finished site on this machine"),
 }
 

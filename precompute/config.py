@@ -113,6 +113,7 @@ class DatasetConfig:
 
 
 Task = Literal["classes", "binary", "labels"]
+Interpolation = Literal["bilinear", "bicubic", "nearest", "nearest-exact", "lanczos", "hamming", "box"]
 Channel = Literal["red", "green", "blue", "grey", "black", "white"]
 _COLOURS: tuple[Channel, ...] = ("red", "green", "blue")
 
@@ -123,24 +124,37 @@ class PreprocessingConfig:
 
     Attributes
     ----------
+    resize : int or (int, int)
+        The shorter side is resized to this, or the whole image is squeezed to this height and width.
+    crop : int or (int, int)
+        Side, or height and width, of the part in the middle that the network gets.
     mean, std : tuple of float
-        One number for each channel, of values from 0 to 1.
+        One number for each channel, of values in `value_range`.
+    interpolation : str
+    value_range : (float, float)
+        What black and white become before the mean is taken off: (0, 1), (0, 255) or (-1, 1), as in training.
     channels : tuple of str
         What each input channel of the network gets: ``red``, ``green``, ``blue``, ``grey`` (their luma), ``black``
         (0) or ``white`` (1). Images of a network that gets grey alone are shown in grey.
     """
 
-    resize: Side = 256
-    crop: Side = 224
+    resize: Side | tuple[Side, Side] = 256
+    crop: Side | tuple[Side, Side] = 224
     mean: Annotated[tuple[Number, ...], Field(min_length=1)] = (0.485, 0.456, 0.406)
     std: Annotated[tuple[Deviation, ...], Field(min_length=1)] = (0.229, 0.224, 0.225)
-    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
+    value_range: tuple[Number, Number] = (0.0, 1.0)
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)] = _COLOURS
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one input of the network."""
-        return len(self.channels), self.crop, self.crop
+        return len(self.channels), *self.size
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of one input of the network."""
+        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
 
 
 @dataclass(frozen=True, config=_RULES)
@@ -182,8 +196,6 @@ class RelevanceConfig:
 
     Attributes
     ----------
-    engine : str
-        ``auto`` takes the sequential engine where the model qualifies, the reference engine elsewhere.
     composite : str
     zero_params : bool
         Leave biases out of the modified forward passes, so that they absorb nothing.
@@ -198,7 +210,6 @@ class RelevanceConfig:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
     """
 
-    engine: Literal["auto", "zennit", "sequential"] = "auto"
     composite: Literal["EpsilonPlusFlat", "EpsilonPlus"] = "EpsilonPlusFlat"
     zero_params: Flag = False
     target: Literal["label", "prediction"] = "label"
@@ -251,10 +262,10 @@ class NamingConfig:
     namer : str
         ``offline`` derives names from labels and pictures. ``recorded`` takes the names that a language model gave
         earlier and that ship with the project, where weights and reference samples are those that were named, and
-        ``offline`` for all other concepts.
+        ``offline`` for all other concepts. ``package.module:factory`` is a namer of your own (docs/architecture.md).
     """
 
-    namer: Literal["offline", "recorded"] = "offline"
+    namer: Literal["offline", "recorded"] | OwnFactory = "offline"
 
 
 @dataclass(frozen=True, config=_RULES)
@@ -267,6 +278,8 @@ class ExplainingConfig:
         Files or folders, relative to the config file; empty takes `n_photos` spread evenly over the data set.
     layers : tuple of str
         Names or patterns; empty takes the last mined layer (with its parallel siblings).
+    own_words : bool
+        Also let the language model write sentences itself, each checked by a second request; they stand apart.
     """
 
     photos: Annotated[tuple[Text, ...], WHICH] = ()
@@ -278,6 +291,7 @@ class ExplainingConfig:
     layers: Annotated[tuple[Text, ...], WHICH] = ()
     audiences: Annotated[tuple[Text, ...], WORDS] = ("expert", "stakeholder")
     language: Annotated[Text, WORDS] = "en"
+    own_words: Annotated[Flag, WORDS] = False
 
 
 @dataclass(frozen=True, config=_RULES)

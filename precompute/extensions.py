@@ -7,7 +7,9 @@ stage for namers.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -58,13 +60,28 @@ def call_factory(
         except AtlasError:
             raise
         except Exception as error:  # whatever a user's own code raises, the message has to name it
-            raise failure(f"{address} failed: {_describe(error)}") from error
+            raise failure(f"{address} failed: {describe_failure(error)}") from error
 
 
 def keep_importable(folder: Path) -> None:
     """Let modules of a folder be found from now on, after all others; processes that are started find them too."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+
+def source_digest(address: str, folder: Path) -> str:
+    """Digest the file of the module that an address names, so that what it made counts as old when it is changed.
+
+    Empty where there is no such file.
+    """
+    package = address.partition(":")[0]
+    beside = (folder / package.replace(".", "/")).with_suffix(".py")
+    with _importable(folder, package):
+        try:
+            found = beside if beside.is_file() else Path(getattr(importlib.util.find_spec(package), "origin", "") or "")
+            return hashlib.sha256(found.read_bytes()).hexdigest() if found.is_file() else ""
+        except (ImportError, ValueError, OSError):
+            return ""
 
 
 def _find(
@@ -78,7 +95,7 @@ def _find(
             "Python environment."
         ) from error
     except Exception as error:  # a user's own module may fail in any way
-        raise failure(f"importing {package!r} for {key} {address!r} failed: {_describe(error)}") from error
+        raise failure(f"importing {package!r} for {key} {address!r} failed: {describe_failure(error)}") from error
     factory = getattr(source, name, None)
     if not callable(factory):
         public = [item for item, value in vars(source).items() if callable(value) and not item.startswith("_")]
@@ -114,7 +131,7 @@ def _example(signature: inspect.Signature) -> str:
     return ", ".join(f"{name} = …" for name in needed)
 
 
-def _describe(error: Exception) -> str:
+def describe_failure(error: Exception) -> str:
     """Name an exception and the line of the user's code that it comes from."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

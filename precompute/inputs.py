@@ -5,6 +5,7 @@ Owns opening them once and only when asked, and checking that they fit together.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from precompute.errors import DataError
 from precompute.images.dataset import Dataset, open_dataset
 from precompute.mining.tables import MINING_VERSION, Tables
 from precompute.network.factories import BuiltinNetwork
-from precompute.network.layers import describe_layers, select_layers
+from precompute.network.graph import Graph
+from precompute.network.layers import Layer, describe_layers, find_layers, select_layers
 from precompute.network.model import LoadedModel, load_model
 from precompute.network.preprocessing import take_preprocessing
 from precompute.provenance import config_digest
-from precompute.relevance.choice import choose_device, make_engine
-from precompute.relevance.protocol import Engine
+from precompute.relevance.assignment import Assignment, assign
+from precompute.relevance.choice import choose_device, make_engine, read_graph
+from precompute.relevance.engine import GraphEngine
 from precompute.world.network import WEIGHTS_PATH, world_vgg
 
 BUILTIN_NETWORKS = {"world": BuiltinNetwork(world_vgg, WEIGHTS_PATH)}
@@ -69,14 +72,19 @@ class Inputs:
         return (*self.model.notes, *self.preprocessing_notes)
 
     @cached_property
+    def graph(self) -> Graph:
+        """The model as the graph of its operations; raises UnsupportedModel where it cannot be read as one."""
+        return read_graph(self.config, self.model)
+
+    @cached_property
     def all_layers(self) -> tuple[LayerInfo, ...]:
-        """Every convolution and linear layer, in forward order."""
-        return describe_layers(self.model.module, self.config.preprocessing.input_shape)
+        """Every layer that relevance reaches, in forward order."""
+        return self._describe(self._found.values())
 
     @cached_property
     def layers(self) -> tuple[LayerInfo, ...]:
         """The layers that the config selects; raises ModelError for a pattern that matches nothing."""
-        return select_layers(self.all_layers, self.config.model.layers)
+        return self._describe(select_layers(tuple(self._found.values()), self.config.model.layers))
 
     @cached_property
     def explained_layers(self) -> tuple[LayerInfo, ...]:
@@ -84,13 +92,24 @@ class Inputs:
         if not self.config.explaining.layers:
             last = self.layers[-1]
             return tuple(info for info in self.layers if info.inputs == last.inputs) if last.inputs else (last,)
-        chosen = {info.name for info in select_layers(self.layers, self.config.explaining.layers)}
-        return tuple(info for info in self.layers if info.name in chosen)
+        return select_layers(self.layers, self.config.explaining.layers)
 
     @cached_property
-    def engine(self) -> Engine:
+    def engine(self) -> GraphEngine:
         """The relevance engine over the selected layers."""
-        return make_engine(self.config, self.model, tuple(info.name for info in self.layers))
+        return make_engine(self.config, self.model, self.graph, tuple(info.name for info in self.layers))
+
+    @cached_property
+    def _rules(self) -> Assignment:
+        """The rule of each operation; raises UnsupportedModel where one has none."""
+        return assign(self.graph, composite=self.config.relevance.composite, name=self.model.name)
+
+    @cached_property
+    def _found(self) -> dict[str, Layer]:
+        return self._rules.reached(find_layers(self.graph))
+
+    def _describe(self, layers: Iterable[Layer]) -> tuple[LayerInfo, ...]:
+        return describe_layers(self.graph, {layer.name: layer for layer in layers}, self._rules.reaches)
 
     @cached_property
     def device(self) -> torch.device:
@@ -138,7 +157,7 @@ class Inputs:
     def mining_digest(self) -> str:
         """SHA-256 of everything that the mined tables depend on."""
         sections = config_digest(self.config, "dataset", "preprocessing", "model", "relevance", "mining")
-        foundation = (self.dataset.digest, self.model.weights_digest, self.class_names, self.engine.name)
+        foundation = (self.dataset.digest, self.model.weights_digest, self.class_names, GraphEngine.name)
         return digest_of([FORMAT_VERSION, MINING_VERSION, sections, *foundation])
 
     @cached_property

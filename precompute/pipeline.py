@@ -325,7 +325,7 @@ class Pipeline:
         """Score concepts and names against the truth, where the data set knows it."""
         stage = TruthStage(self.inputs.dataset, self.workspace, self.reporter)
         with self._working_on_atlas() as atlas:
-            stage.run(atlas, self.config.preprocessing.crop)
+            stage.run(atlas, self.config.preprocessing.size)
 
     # --- the site ----------------------------------------------------------------------------------------------
 
@@ -376,6 +376,7 @@ class Pipeline:
     def run(self) -> Path:
         """Run every stage; returns the start page of the site."""
         self._require_site()
+        self._explanations.require_messages()
         if self.client is not None and not self.workspace.names.exists():
             self.client.require_calls()  # a missing key is told before hours of mining, not after them
         self._is_mined()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from precompute.atlas.digests import digest_of
 from precompute.config import NOT_KEYS, Config, effective
@@ -29,32 +30,22 @@ _DOTTED = r"[A-Za-z_][A-Za-z0-9_.]{0,120}"
 _LAYER = r"[A-Za-z0-9_.*?!\[\]-]{1,200}"
 PUBLIC_TEXTS = {
     "name": r"[A-Za-z0-9._-]+",
-    "dataset.kind": _WORD,
-    "dataset.ground_truth_ids": _WORD,
+    "dataset.kind": f"{_WORD}|{_DOTTED}:{_DOTTED}",
     "dataset.classes": "imagenet",
-    "preprocessing.interpolation": _WORD,
-    "preprocessing.channels": _WORD,
     "model.factory": f"{_DOTTED}:{_DOTTED}",
     "model.weights": f"[A-Za-z0-9_]+|builtin:{_DOTTED}",
     "model.layers": _LAYER,
-    "model.task": _WORD,
     "model.output": _WORD,
     "model.weights_key": _DOTTED,
-    "relevance.engine": _WORD,
-    "relevance.composite": _WORD,
-    "relevance.target": _WORD,
-    "relevance.max_target": _WORD,
-    "relevance.precision": _WORD,
     "relevance.device": "auto|cpu|cuda(:[0-9]+)?",
     "references.heatmap_layers": _LAYER,
-    "references.start": _WORD,
+    "naming.namer": f"offline|recorded|{_DOTTED}:{_DOTTED}",
     "explaining.layers": _LAYER,
     "explaining.audiences": _WORD,
     "explaining.language": _WORD,
     "llm.key_variable": "OPENAI_API_KEY",
-    "llm.structured_output": _WORD,
     "llm.model": r"[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9._:-]+)?",
-    "site.title": r".*",
+    "site.title": r"(?s:.*)",
     "site.description": r"(?s:.*)",
 }
 """The form that a text of the config must have to be published, by its key; a key that is not here is not published."""
@@ -108,25 +99,39 @@ def config_record(config: Config) -> dict[str, Any]:
     `PUBLIC_TEXTS` knows its key and its form; another one, a path above all, is told as given and no more: it may hold
     a folder's, a user's or a server's name, or a password.
     """
-    values = asdict(config)
-    return {
-        key: {inner: _public(f"{key}.{inner}", item) for inner, item in value.items()}
-        if isinstance(value, dict)
-        else _public(key, value)
-        for key, value in values.items()
-        if key not in NOT_KEYS
-    }
+    return _public_record(config, "")
 
 
-def _public(key: str, value: object) -> object:
-    """Return a value as far as it may be published."""
+def _public_record(record: object, prefix: str) -> dict[str, Any]:
+    hints = get_type_hints(type(record))
+    found: dict[str, Any] = {}
+    for item in fields(record):  # type: ignore[arg-type]
+        key, value = f"{prefix}{item.name}", getattr(record, item.name)
+        if is_dataclass(value):
+            found[item.name] = _public_record(value, f"{key}.")
+        elif key not in NOT_KEYS:
+            found[item.name] = _public(value, None if _is_closed(hints[item.name]) else PUBLIC_TEXTS.get(key, "(?!)"))
+    return found
+
+
+def _is_closed(hint: object) -> bool:
+    """Tell whether a type has no texts but those of a list of words."""
+    if get_origin(hint) is Literal:
+        return True
+    inner = [part for part in get_args(hint) if part is not Ellipsis]
+    if get_origin(hint) is Annotated:
+        return _is_closed(inner[0])
+    return all(map(_is_closed, inner)) if inner else hint in (int, float, bool, NoneType)
+
+
+def _public(value: object, form: str | None) -> object:
+    """Return a value as far as it may be published: texts of the form, all where that is None."""
     if isinstance(value, dict):
-        return {str(name): _public(f"{key}.*", item) for name, item in value.items()}
+        return {str(name): _public(item, form) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_public(key, item) for item in value]
-    if isinstance(value, str):
-        form = PUBLIC_TEXTS.get(key)
-        return value if not value or (form and re.fullmatch(form, value)) else GIVEN
+        return [_public(item, form) for item in value]
+    if isinstance(value, str) and value and form is not None and not re.fullmatch(form, value):
+        return GIVEN
     return value
 
 

@@ -104,7 +104,7 @@ def build_site(
     description = options.description or f"The concepts of a neural network and what they do, from the atlas {name}."
     addresses = Links(records.atlas.layers, (item.id for item in records.explanations))
     with replacing_site(output, SiteMark(options.name or name, options.made_from)) as partial:
-        store = PictureStore(partial, output, addresses, options.include_images, input_side_of(records.atlas))
+        store = PictureStore(partial, output, addresses, options.include_images, input_size_of(records.atlas))
         with Illustrations(records, addresses, store, options.n_gallery) as illustrations:
             catalogue = Catalogue(records, addresses, illustrations, title, description)
             n_pages = _SiteMaker(catalogue, partial, progress or _silent).make(options.only)
@@ -172,8 +172,14 @@ class _SiteMaker:
             target.write_text(written, encoding="utf-8")
 
 
-def input_side_of(atlas: Atlas) -> int:
-    """Return the side of the model's input in pixels as the config in the provenance says; 0 where it does not."""
+def input_size_of(atlas: Atlas) -> tuple[int, int]:
+    """Return height and width of the model's input in pixels, as the config in the provenance says; else 0."""
     preprocessing = find(atlas.provenance, "preprocessing", default={})
-    side = preprocessing.get("crop", 0) if isinstance(preprocessing, dict) else 0
-    return int(side) if isinstance(side, int | float) else 0
+    crop = preprocessing.get("crop", 0) if isinstance(preprocessing, dict) else 0
+    match crop:
+        case int():
+            return crop, crop
+        case [int() as height, int() as width]:
+            return height, width
+        case _:
+            return 0, 0

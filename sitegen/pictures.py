@@ -104,15 +104,15 @@ class PictureStore:
     links : Links
     include_images : bool
         False writes no pixel of the data set, only heatmaps in plain colours.
-    input_side : int
-        Side of the model's input in pixels, for the frames; 0 where unknown.
+    input_size : (int, int)
+        Height and width of the model's input in pixels, for the frames; 0 where unknown.
     """
 
     output: Path
     previous: Path
     links: Links
     include_images: bool = True
-    input_side: int = 0
+    input_size: tuple[int, int] = (0, 0)
     n_made: int = 0
     n_kept: int = 0
     _written: set[str] = field(default_factory=set)
@@ -208,10 +208,11 @@ class PictureStore:
         return address
 
     def _frame(self, box: Box) -> str:
-        side = self.input_side
-        if not side or box == (0, 0, side, side):
+        height, width = self.input_size
+        if not height or not width or box == (0, 0, height, width):
             return ""
-        left, top, right, bottom = (100 * edge / side for edge in (box.left, box.top, box.right, box.bottom))
+        left, right = (100 * edge / width for edge in (box.left, box.right))
+        top, bottom = (100 * edge / height for edge in (box.top, box.bottom))
         return f"--x:{left:.1f}%;--y:{top:.1f}%;--w:{right - left:.1f}%;--h:{bottom - top:.1f}%"
 
     def _is_new(self, address: str) -> bool:

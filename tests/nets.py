@@ -3,6 +3,11 @@
 import torch
 from torch import nn
 
+from precompute.network.folding import simplify
+from precompute.network.graph import capture
+from precompute.network.layers import describe_layers, find_layers, select_layers
+from precompute.relevance.assignment import assign
+
 
 def randomise(module, seed=0):
     """Give every BatchNorm statistics that matter and every bias a value of both signs."""
@@ -79,3 +84,12 @@ def tiny(factory):
 def layer_names(module):
     """List the convolutions and linear layers in order."""
     return [name for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+
+
+def layer_infos(module, shape, patterns=("*",)):
+    """Describe the layers of a module that patterns select; no pattern selects as a config without layers does."""
+    graph = simplify(capture(module, shape))
+    rules = assign(graph)
+    layers = rules.reached(find_layers(graph))
+    selected = select_layers(tuple(layers.values()), patterns)
+    return describe_layers(graph, {layer.name: layer for layer in selected}, rules.reaches)

@@ -42,7 +42,7 @@ def test_overrides_win_over_the_file_and_bare_words_are_text(tmp_path):
         path,
         [
             "mining.top_k=7",
-            "relevance.engine=zennit",
+            "relevance.composite=EpsilonPlus",
             "seed=5",
             "dataset.root=$X/a b",
             'model.layers=["c"]',
@@ -50,7 +50,7 @@ def test_overrides_win_over_the_file_and_bare_words_are_text(tmp_path):
             "name=other",
         ],
     )
-    assert (config.mining.top_k, config.relevance.engine, config.seed, config.name) == (7, "zennit", 5, "other")
+    assert (config.mining.top_k, config.relevance.composite, config.seed, config.name) == (7, "EpsilonPlus", 5, "other")
     assert config.dataset.root == "$X/a b"
     assert config.model.layers == ("c",)
     assert config.model.arguments == {"a": 1, "b": 2.5}
@@ -68,7 +68,7 @@ def test_overrides_win_over_the_file_and_bare_words_are_text(tmp_path):
         ("[references]\ntile = 15\n", 2, ["from 16"]),
         ("[explaining]\nmin_probability = 1.5\n", 2, ["from 0 to 1", "1.5"]),
         ("[llm]\ntimeout = nan\n", 2, ["nan"]),
-        ('[relevance]\n\nengine = "zenit"\n', 3, ["'auto', 'zennit', 'sequential'", "did you mean 'zennit'"]),
+        ('[relevance]\n\ntarget = "lable"\n', 3, ["'label', 'prediction'", "did you mean 'label'"]),
         ("[preprocessing]\nmean = [0.5,\n 0.5]\n", 2, ["'preprocessing.mean' has 2 numbers", "3 channels"]),
         (
             "[preprocessing]\ncrop = 8\nchannels = ['grey']\n",
@@ -206,7 +206,7 @@ def test_digest_follows_results_and_nothing_else(tmp_path):
         digest("mining.batch_size=3", "mining.n_workers=0", "mining.cache_images=true", "relevance.device=cpu") == same
     )
     assert digest("references.tile=64") == same
-    for change in ("mining.top_k=3", "mining.shard_size=5", "relevance.engine=zennit", "seed=1"):
+    for change in ("mining.top_k=3", "mining.shard_size=5", "relevance.composite=EpsilonPlus", "seed=1"):
         assert digest(change) != same
     assert digest("references.tile=64", sections=("references",)) != digest(sections=("references",))
     with pytest.raises(ConfigError, match="no config section 'minin'"):

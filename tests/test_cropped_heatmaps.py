@@ -6,9 +6,9 @@ from torch import nn
 from torchvision.models import vgg11_bn
 
 from precompute.config import RelevanceConfig
-from precompute.relevance.neuron_heatmaps import CroppedHeatmaps
+from precompute.relevance.engine import GraphEngine
+from precompute.relevance.neuron_heatmaps import NeuronHeatmaps
 from precompute.relevance.protocol import ReferenceRequest
-from precompute.relevance.sequential import SequentialEngine
 from precompute.relevance.windows import Geometry
 from tests import nets
 
@@ -47,9 +47,7 @@ def grouped_pixels():
 
 def engine_for(module, composite, size):
     names = [name for name, part in module.named_modules() if isinstance(part, nn.Conv2d)]
-    return SequentialEngine(
-        module, names, RelevanceConfig(precision="float64", composite=composite), (3, size, size), CPU
-    )
+    return GraphEngine(module, names, RelevanceConfig(precision="float64", composite=composite), (3, size, size), CPU)
 
 
 def requests_everywhere(engine, images):
@@ -57,7 +55,7 @@ def requests_everywhere(engine, images):
     scores = engine.score(images, torch.zeros(len(images), dtype=torch.int64))
     requests = []
     for place, name in enumerate(engine.layer_names):
-        height, width = engine._cropped.geometry.output_frame(engine._positions[name])
+        height, width = engine._windows.geometry.frame(engine._layers[name].values[0])
         neurons = [0, width - 1, (height - 1) * width, height * width - 1, height // 2 * width + width // 2]
         requests += [
             ReferenceRequest(n % (place % len(images) + 1), name, n % 3, neuron) for n, neuron in enumerate(neurons)
@@ -82,11 +80,10 @@ def check(engine, images, monkeypatch):
 def test_windows_equal_whole_frames(factory, composite, depth, monkeypatch):
     torch.manual_seed(0)
     engine = engine_for(nets.randomise(factory()), composite, 37)
-    geometry = engine._cropped.geometry
-    positions = [p for p in engine._positions.values() if p < len(geometry.reaches)]
-    assert len(positions) > 1
+    geometry = engine._windows.geometry
+    assert sum(geometry.covers(layer.values[0]) for layer in engine._layers.values()) > 1
     if depth is not None:
-        monkeypatch.setattr(CroppedHeatmaps, "_best_depth", lambda *_: min(depth, max(positions) + 1))
+        monkeypatch.setattr(NeuronHeatmaps, "_best_depth", lambda *_: depth)
     images = torch.randn(3, 3, 37, 37, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     check(engine, images, monkeypatch)
 
@@ -94,7 +91,7 @@ def test_windows_equal_whole_frames(factory, composite, depth, monkeypatch):
 def test_a_deep_network_takes_windows(monkeypatch):
     torch.manual_seed(0)
     engine = engine_for(nets.randomise(vgg11_bn(num_classes=5)), "EpsilonPlusFlat", 96)
-    by_window = [name for name, p in engine._positions.items() if engine._cropped.geometry.covers(p)]
+    by_window = [name for name, layer in engine._layers.items() if engine._windows.geometry.covers(layer.values[0])]
     assert len(by_window) == 8
     images = torch.randn(2, 3, 96, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     check(engine, images, monkeypatch)

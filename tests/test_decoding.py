@@ -129,6 +129,53 @@ def test_preprocessing_equals_the_preset_of_torchvision(size, interpolation):
     assert torch.equal(normalised[0], preset(image))
 
 
+@pytest.mark.parametrize(
+    "interpolation", ["bilinear", "bicubic", "nearest", "nearest-exact", "lanczos", "hamming", "box"]
+)
+@pytest.mark.parametrize("size", [(300, 200), (97, 301)])
+@pytest.mark.parametrize(("resize", "crop"), [([48, 64], [48, 64]), (64, [48, 56]), ([70, 90], 40), (40, 40)])
+def test_rectangles_squeezed_or_cropped_equal_torchvision(size, interpolation, resize, crop):
+    from torchvision import transforms
+    from torchvision.transforms import InterpolationMode
+
+    as_config = [tuple(value) if isinstance(value, list) else value for value in (resize, crop)]
+    preprocessing = PreprocessingConfig(*as_config, interpolation=interpolation)
+    image = picture(5, size)
+    trained = transforms.Compose(
+        [
+            transforms.Resize(resize, interpolation=InterpolationMode(interpolation)),
+            transforms.CenterCrop(crop),
+            transforms.PILToTensor(),
+        ]
+    )
+    assert np.array_equal(datasets.preprocess(image, preprocessing), trained(image).numpy())
+
+
+@pytest.mark.parametrize(
+    ("channels", "value_range", "trained"),
+    [
+        (
+            ("blue", "green", "red"),
+            (0, 255),
+            lambda x: x[:, [2, 1, 0]] - torch.tensor([103.9, 116.8, 123.7]).view(3, 1, 1),
+        ),
+        (("red", "green", "blue"), (-1, 1), lambda x: x / 127.5 - 1),
+        (("grey",), (0, 255), lambda x: (x * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)),
+    ],
+)
+def test_channel_order_and_value_range_of_other_trainings(channels, value_range, trained):
+    """Caffe's networks (blue first, 0 to 255, means of ImageNet) and TensorFlow's (-1 to 1)."""
+    pixels = torch.from_numpy(np.asarray(picture(2)).transpose(2, 0, 1).copy())[None]
+    is_caffe = channels[0] == "blue"
+    mean = (103.9, 116.8, 123.7) if is_caffe else (0.0,) * len(channels)
+    preprocessing = PreprocessingConfig(
+        mean=mean, std=(1.0,) * len(channels), channels=channels, value_range=value_range
+    )
+    found = datasets.normalise(pixels, preprocessing, torch.float64)
+    tolerance = 0.51 if channels == ("grey",) else 1e-4
+    assert (found - trained(pixels.double())).abs().max() < tolerance
+
+
 def test_preprocessing_is_the_identity_at_the_right_size():
     image = picture(4, (32, 32))
     found = datasets.preprocess(image, PreprocessingConfig(resize=32, crop=32))

@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 
 from precompute.atlas.hdf5 import read_atlas
+from precompute.atlas.json_records import read_jsonl
+from precompute.atlas.records import Concept, ConceptName
 from precompute.cli import build_parser, main
+from precompute.naming.namer import ConceptEvidence
+from precompute.naming.own import OwnNamer
 from tests.site_fixture import write_synthetic
+from tests.small_atlas import make_small_atlas
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -147,3 +152,57 @@ def test_a_factory_that_makes_no_data_set_is_told(tmp_path, capsys, text, expect
     message = capsys.readouterr().err
     assert expected in message
     assert "Traceback" not in message
+
+
+def test_a_namer_is_added_as_the_guide_says(tmp_path):
+    files = example("A namer")
+    assert list(files) == ["data/commonest.py"]
+    config = make_small_atlas(tmp_path)
+    for path, text in files.items():
+        (tmp_path / Path(path).name).write_text(text, encoding="utf-8")
+    chosen = ["--config", str(config), "--set", "naming.namer=commonest:make_namer"]
+    assert main(["run", *chosen, "--site", str(tmp_path / "site")]) == 0
+    names = read_jsonl(tmp_path / "small/names.jsonl", ConceptName)
+    named = [name for name in names if name.is_named]
+    assert named
+    assert {name.author for name in named} == {"program:commonest:make_namer"}
+    classes = read_atlas(tmp_path / "small/atlas.h5").class_names
+    assert all(name.name in classes and 0 < name.confidence <= 1 for name in named)
+    layer, _, channel = named[0].concept.rpartition(":")
+    page = (tmp_path / f"site/concepts/{layer}-c{channel}.html").read_text(encoding="utf-8")
+    assert "named by a program (commonest:make_namer)" in page
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("return 3", "returned int, which is no namer"),
+        ("return Namer(lambda evidence: ['wheel'])", "gave str, expected a ConceptName"),
+        ("return Namer(lambda evidence: [ConceptName('no:1', 'x', '', 'offline')])", "'no:1', which was not asked for"),
+        ("return Namer(lambda evidence: [ConceptName('a:1', 'x', '', 'me')])", "ValueError: not an author: 'me'"),
+        ("raise KeyError('x')", "KeyError: 'x' (own.py, line 6)"),
+    ],
+)
+def test_a_factory_that_makes_no_namer_is_told(tmp_path, capsys, body, expected):
+    config = make_small_atlas(tmp_path)
+    imports = "from precompute.atlas.records import ConceptName"
+    text = f"{imports}\nclass Namer:\n    def __init__(self, name): self.name = name\n"
+    (tmp_path / "own.py").write_text(f"{text}\ndef make(config, atlas):\n    {body}\n", encoding="utf-8")
+    chosen = ["--config", str(config), "--set", "naming.namer=own:make"]
+    for command in ("mine", "references"):
+        assert main([command, *chosen]) == 0
+    assert main(["name", *chosen]) == 1
+    message = capsys.readouterr().err
+    assert expected in message
+    assert "Traceback" not in message
+
+
+def test_a_concept_of_which_a_namer_says_nothing_is_told():
+    class Silent:
+        def name(self, evidence):
+            return iter(())
+
+    evidence = [ConceptEvidence(Concept("features.2", 3), ())]
+    (name,) = OwnNamer("own:make", Silent(), "2026-01-02").name(evidence)
+    assert (name.concept, name.name, name.author) == ("features.2:3", "", "program:own:make")
+    assert name.failure

@@ -22,8 +22,8 @@ from precompute.explanations.attribution import (
 )
 from precompute.images.pictures import decode_heatmap
 from precompute.images.places import PLACE_WORDS, locate, place_words
+from precompute.relevance.engine import GraphEngine
 from precompute.relevance.protocol import ConditionalAttribution, LayerAttribution
-from precompute.relevance.zennit import ZennitEngine
 
 SIDE = 32
 LAYERS = (
@@ -308,8 +308,7 @@ def real():
         torch.nn.Flatten(),
         torch.nn.Linear(28, 4, bias=False),
     ).eval()
-    relevance = dataclasses.replace(CONFIG.relevance, engine="zennit")
-    return ZennitEngine(module, ("0", "3"), relevance, torch.device("cpu"))
+    return GraphEngine(module, ("0", "3"), CONFIG.relevance, (3, SIDE, SIDE), torch.device("cpu"))
 
 
 def test_with_the_reference_engine_every_number_fits_every_other(photo, real):

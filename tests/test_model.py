@@ -16,8 +16,9 @@ from torch import nn
 
 from precompute.config import Config, ModelConfig, PreprocessingConfig, load_config
 from precompute.errors import ModelError
-from precompute.network.layers import describe_layers, select_layers
+from precompute.network.layers import select_layers
 from precompute.network.model import digest_weights, load_model
+from tests import nets
 
 DATA = Path(__file__).parents[1] / "data"
 SHARED = Path(__file__).parents[2] / "shared"
@@ -370,7 +371,7 @@ class Residual(nn.Module):
 
 
 def test_layers_are_described_in_forward_order_with_their_inputs():
-    infos = describe_layers(Residual().requires_grad_(False), (3, 8, 6))
+    infos = nets.layer_infos(Residual().eval().requires_grad_(False), (3, 8, 6))
     assert [info.name for info in infos] == ["stem", "right", "left", "top", "head"]
     assert [info.kind for info in infos] == ["Conv2d"] * 4 + ["Linear"]
     assert [(info.n_channels, info.height, info.width) for info in infos] == [
@@ -378,15 +379,15 @@ def test_layers_are_described_in_forward_order_with_their_inputs():
     ]  # fmt: skip
     inputs = {info.name: info.inputs for info in infos}
     assert inputs == {
-        "stem": (), "right": ("stem",), "left": ("stem",), "top": ("stem", "right", "left"), "head": ("top",),
+        "stem": (), "right": ("stem",), "left": ("stem",), "top": ("right", "left"), "head": ("top",),
     }  # fmt: skip
 
 
 def test_a_selection_names_its_own_nearest_inputs():
-    infos = describe_layers(Residual().requires_grad_(False), (3, 8, 8))
+    module = Residual().eval().requires_grad_(False)
 
     def inputs(*patterns: str) -> dict[str, tuple[str, ...]]:
-        return {info.name: info.inputs for info in select_layers(infos, patterns)}
+        return {info.name: info.inputs for info in nets.layer_infos(module, (3, 8, 8), patterns)}
 
     assert inputs() == {"stem": (), "right": ("stem",), "left": ("stem",), "top": ("right", "left")}
     assert inputs("top", "stem") == {"stem": (), "top": ("stem",)}
@@ -395,14 +396,14 @@ def test_a_selection_names_its_own_nearest_inputs():
     assert inputs("t?p", "t[no]p") == {"top": ()}
     for pattern, message in (("rihgt", "the nearest: right"), ("unused", "layer matches 'unused'")):
         with pytest.raises(ModelError, match=message):
-            select_layers(infos, ["stem", pattern])
+            inputs("stem", pattern)
     with pytest.raises(ModelError, match="no two-dimensional convolution"):
-        select_layers(infos[-1:], [])
+        select_layers(nets.layer_infos(module, (3, 8, 8), ["head"]), [])
 
 
 def test_inputs_equal_reachability_by_gradients():
     module = torchvision.models.squeezenet1_1().eval().requires_grad_(False)
-    infos = select_layers(describe_layers(module, (3, 64, 64)), ["features.[3-6].*", "classifier.1"])
+    infos = nets.layer_infos(module, (3, 64, 64), ["features.[3-6].*", "classifier.1"])
     outputs: dict[str, torch.Tensor] = {}
     for info in infos:
         layer = module.get_submodule(info.name)
@@ -421,10 +422,10 @@ def test_inputs_equal_reachability_by_gradients():
         assert info.inputs == tuple(name for name in names if name in nearest)
 
 
-def test_a_layer_called_twice_is_refused():
+def test_a_layer_called_twice_has_two_names():
     shared = nn.Conv2d(3, 3, 1)
-    with pytest.raises(ModelError, match="'0' is called more than once"):
-        describe_layers(nn.Sequential(shared, nn.ReLU(), shared), (3, 4, 4))
+    module = nn.Sequential(shared, nn.ReLU(), shared, nn.Flatten(), nn.Linear(48, 2)).eval()
+    assert [info.name for info in nets.layer_infos(module, (3, 4, 4))] == ["0", "2", "4"]
 
 
 # The sample models
@@ -434,10 +435,9 @@ def test_a_layer_called_twice_is_refused():
 def test_the_shipped_selection_has_1408_channels():
     config = load_config(DATA / "imagenet-sample.toml")
     loaded = load_model(config)
-    infos = describe_layers(loaded.module, (3, 224, 224))
-    selected = select_layers(infos, config.model.layers)
+    selected = nets.layer_infos(loaded.module, (3, 224, 224), config.model.layers)
     assert sum(info.n_channels for info in selected) == 1408
-    assert len(select_layers(infos, config.explaining.layers)) == 2
+    assert len(select_layers(selected, config.explaining.layers)) == 2
     assert loaded.n_classes == 1000
 
 
@@ -445,7 +445,7 @@ def test_the_shipped_selection_has_1408_channels():
 def test_the_cifar_factory_takes_its_weights():
     config = load_config(DATA / "cifar10-sample.toml")
     loaded = load_model(config)
-    selected = select_layers(describe_layers(loaded.module, (3, 32, 32)), config.model.layers)
+    selected = nets.layer_infos(loaded.module, (3, 32, 32), config.model.layers)
     assert (len(selected), sum(info.n_channels for info in selected)) == (13, 1056)
     assert loaded.class_names[:2] == ("airplane", "automobile")
     assert selected[-1].name == config.explaining.layers[0]
@@ -456,7 +456,7 @@ def test_the_shipped_vgg_configs_name_layers_that_exist(name):
     config = load_config(DATA / f"{name}.toml")
     is_bn = config.model.factory.endswith("_bn")
     features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"], batch_norm=is_bn)
-    infos = describe_layers(nn.Sequential(OrderedDict(features=features)).eval(), (3, 32, 32))
-    selected = select_layers(infos, config.model.layers)
+    parts = OrderedDict(features=features, flat=nn.Flatten(), head=nn.Linear(512, 2))
+    selected = nets.layer_infos(nn.Sequential(parts).eval(), (3, 32, 32), config.model.layers)
     assert len(selected) == (3 if name == "imagenette-vgg16" else 13)
-    assert select_layers(infos, config.explaining.layers)[0].name == selected[-1].name
+    assert select_layers(selected, config.explaining.layers)[0].name == selected[-1].name

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torchvision
 
+from precompute.atlas.hdf5 import ReferenceReader, read_atlas
+from precompute.cli import main
 from precompute.config import load_config
 from precompute.inputs import Inputs
 from precompute.network.preprocessing import take_preprocessing
+from tests.small_atlas import make_small_atlas
 
 USUAL = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -79,3 +83,19 @@ def test_timms_configuration_counts_as_in_its_own_evaluation(tmp_path):
 def test_every_stage_starts_from_what_was_taken(tmp_path):
     path = write(tmp_path, 'factory = "torchvision:efficientnet_b3"\nweights = "IMAGENET1K_V1"')
     assert Inputs(load_config(path), tmp_path).config.preprocessing.crop == 300
+
+
+def test_a_rectangle_is_one_from_the_tables_to_the_pages(tmp_path, monkeypatch):
+    """Height and width are never one number, or mixed up: in tables, references, photos and frames."""
+    monkeypatch.chdir(tmp_path)
+    config = make_small_atlas(tmp_path, n_per_class=4)
+    rectangle = ["--set", "preprocessing.resize=[20, 44]", "--set", "preprocessing.crop=[16, 40]"]
+    assert main(["run", "--config", str(config), *rectangle, "--output", "made", "--site", "site"]) == 0
+    first = next(iter(read_atlas(tmp_path / "made" / "atlas.h5").layers.values())).info
+    assert (first.height, first.width) == (16, 40)
+    with ReferenceReader(tmp_path / "made" / "references.h5") as reader:
+        boxes = [row.box for concept in reader.concepts() for row in reader.read(concept, "relmax")]
+    assert max(box.bottom for box in boxes) == 16
+    assert max(box.right for box in boxes) == 40
+    explained = json.loads(next((tmp_path / "made" / "explanations").glob("*.json")).read_text())
+    assert (explained["height"], explained["width"]) == (16, 40)

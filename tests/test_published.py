@@ -45,6 +45,8 @@ def filled(record, text):
         kind = typing.get_type_hints(record)[item.name]
         if dataclasses.is_dataclass(kind):
             value = filled(kind, text)
+        elif "str" not in str(kind).replace("Literal", ""):
+            value = None  # no text gets there
         elif "tuple" in str(kind):
             value = (text,)
         elif "dict" in str(kind):

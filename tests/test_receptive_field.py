@@ -8,8 +8,8 @@ import torchvision
 from torch import nn
 
 from precompute.atlas.records import Box, ReceptiveField
-from precompute.network.layers import describe_layers
 from precompute.network.receptive_field import box
+from tests import nets
 
 
 class Branches(nn.Module):
@@ -57,11 +57,17 @@ def probe(module: nn.Module, name: str, side: int, neuron: tuple[int, int]) -> t
 
 
 def vgg11_features() -> nn.Module:
-    return torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["A"])
+    return averaged(torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["A"]))
 
 
 def alexnet_features() -> nn.Module:
-    return torchvision.models.alexnet().features
+    return averaged(torchvision.models.alexnet().features)
+
+
+def averaged(features: nn.Module) -> nn.Module:
+    """Give features logits, without another name for their layers."""
+    features.register_forward_hook(lambda _, __, output: output.mean((2, 3)))
+    return features
 
 
 CASES = [
@@ -77,7 +83,7 @@ CASES = [
 def test_fields_equal_what_gradients_reach(factory, names, side):
     with torch.random.fork_rng(devices=[]):
         module = factory().eval().requires_grad_(False)
-    fields = {info.name: info for info in describe_layers(module, (3, side, side))}
+    fields = {info.name: info for info in nets.layer_infos(module, (3, side, side))}
     for name in names:
         info = fields[name]
         for row, column in [(info.height // 2, info.width // 2), (info.height // 2, info.width // 2 + 1), (0, 1)]:
@@ -88,8 +94,10 @@ def test_fields_equal_what_gradients_reach(factory, names, side):
 
 def test_known_fields_of_vgg16():
     with torch.random.fork_rng(devices=[]):
-        module = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"]).eval().requires_grad_(False)
-    fields = {info.name: info.receptive_field for info in describe_layers(module, (3, 64, 64))}
+        module = (
+            averaged(torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])).eval().requires_grad_(False)
+        )
+    fields = {info.name: info.receptive_field for info in nets.layer_infos(module, (3, 64, 64))}
     assert [fields[name].size for name in ("0", "7", "14", "28")] == [3, 14, 40, 196]
     assert fields["28"] == ReceptiveField(size=196, stride=16, start=-90)
 
@@ -110,8 +118,8 @@ class Gated(nn.Module):
 
 
 def test_what_sees_the_whole_image_has_no_field():
-    fields = {info.name: info.receptive_field for info in describe_layers(Gated(), (3, 9, 9))}
-    assert fields == {"first": ReceptiveField(3, 1, 0), "gate": None, "last": None}
+    fields = {info.name: info.receptive_field for info in nets.layer_infos(Gated(), (3, 9, 9))}
+    assert fields == {"first": ReceptiveField(3, 1, 0), "last": None}
 
 
 def test_boxes_are_clipped_and_never_empty():

@@ -16,7 +16,7 @@ from precompute.errors import ConfigError, DataError, ModelError, StoreError
 from precompute.images.dataset import Batch
 from precompute.mining.tables import Tables
 from precompute.progress import SilentReporter
-from precompute.relevance.zennit import ZennitEngine
+from precompute.relevance.engine import GraphEngine
 from precompute.stages.mining import ShardMiner, ShardPlan, ShardSubset, merge_plan
 from tests import peer
 from tests.test_store import assert_same
@@ -79,7 +79,7 @@ def module():
 def make_miner(module, config):
     layers = (LayerInfo("0", "Conv2d", 6, 8, 8), LayerInfo("3", "Conv2d", 7, 2, 2))
     tables = Tables(layers, Samples.class_names, config.mining.top_k, config.relevance.normalised)
-    engine = ZennitEngine(module, ["0", "3"], config.relevance, torch.device("cpu"))
+    engine = GraphEngine(module.double(), ["0", "3"], config.relevance, (3, SIDE, SIDE), torch.device("cpu"))
     return ShardMiner(Samples(), engine, tables, config, torch.device("cpu"))
 
 

@@ -105,10 +105,10 @@ def test_a_damaged_report_is_not_kept(source, tmp_path, monkeypatch):
     monkeypatch.setattr(truth_module, "compute_truth_report", lambda *_: report)
     monkeypatch.setattr(TruthStage, "_evidence", lambda *_: [])
     stage = TruthStage(WorldDataset(12), workspace, SilentReporter())
-    assert stage.run(atlas, 128) == report
-    assert stage.run(atlas, 128) is None
+    assert stage.run(atlas, (128, 128)) == report
+    assert stage.run(atlas, (128, 128)) is None
     workspace.truth.write_text('{"layers": [')
-    assert stage.run(atlas, 128) == report
+    assert stage.run(atlas, (128, 128)) == report
     assert read_json(workspace.truth, TruthReport) == report
 
 

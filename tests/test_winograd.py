@@ -5,9 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from precompute.config import RelevanceConfig
-from precompute.relevance import rules as lrp_rules
-from precompute.relevance import winograd
-from precompute.relevance.sequential import SequentialEngine
+from precompute.relevance import operations, winograd
+from precompute.relevance.engine import GraphEngine
 from tests import nets
 
 
@@ -45,15 +44,13 @@ def test_float32_is_as_near_to_float64_as_the_direct_sum(monkeypatch):
     labels, layers = torch.tensor([0, 1, 4, 2]), nets.layer_names(module)
 
     def scores(precision):
-        engine = SequentialEngine(
-            module, layers, RelevanceConfig(precision=precision), (3, 16, 16), torch.device("cpu")
-        )
+        engine = GraphEngine(module, layers, RelevanceConfig(precision=precision), (3, 16, 16), torch.device("cpu"))
         return engine.score(images, labels).layers
 
     exact, transformed, calls = scores("float64"), [], []
     direct = scores("float32")
-    monkeypatch.setattr(lrp_rules, "MIN_CHANNELS_TO_TRANSFORM", 1)
-    monkeypatch.setattr(lrp_rules, "MIN_PIXELS_TO_TRANSFORM", 1)
+    monkeypatch.setattr(operations, "MIN_CHANNELS_TO_TRANSFORM", 1)
+    monkeypatch.setattr(operations, "MIN_PIXELS_TO_TRANSFORM", 1)
     convolve = winograd.convolve
     monkeypatch.setattr(winograd, "convolve", lambda *given: calls.append(1) or convolve(*given))
     assert scores("float64").keys() == exact.keys()

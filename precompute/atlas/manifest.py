@@ -284,10 +284,11 @@ _UNKNOWN = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a folder, and the command that mends it."""
+    """One fault of a folder, and what mends it."""
 
+    product: str
     text: str
-    command: str
+    remedy: str
 
 
 def check_folder(folder: Path) -> list[Finding]:
@@ -302,34 +303,33 @@ def check_folder(folder: Path) -> list[Finding]:
     findings = []
     products = manifest.require()
     for name, product in products.items():
-        findings += [Finding(text, product.command) for text in manifest.damage(name)]
-        findings += [
-            Finding(f"{name} was made from other {other} than there are now", product.command)
-            for other in manifest.stale(name)
-        ]
+        remedy = f"`{product.command}` makes it again"
+        if name.startswith(OUTDATED):
+            remedy = "delete it, nothing reads it"
+        faults = manifest.damage(name)
+        faults += [f"{name} was made from other {other} than there are now" for other in manifest.stale(name)]
+        findings += [Finding(name, fault, remedy) for fault in faults]
     known = {file for product in products.values() for file in product.files}
     shown = [folder / name for name in SHOWN]
-    shown += sorted((folder / "explanations").glob("*.json"))
-    for path in shown:
+    for path in [*shown, *sorted((folder / "explanations").glob("*.json"))]:
         name = path.relative_to(folder).as_posix()
         if path.exists() and name not in known:
-            findings.append(Finding(f"{name} is not in {MANIFEST}: it was put there, or half made", "atlas run"))
+            fault = f"{name} is not in {MANIFEST}: it was put there, or half made"
+            findings.append(Finding(name, fault, "move it away, or `atlas run` makes it again"))
     return findings
 
 
 def require_sound(folder: Path) -> Mapping[str, Product]:
-    """Return the products of a folder in which `check_folder` finds nothing.
+    """Return the products of a folder in which nothing that pages are made from is at fault.
 
     Raises
     ------
     StoreError
-        It finds something; names the first findings and the command.
+        Something is; names the first faults and what mends them.
     """
-    findings = [finding for finding in check_folder(folder) if not finding.text.startswith(OUTDATED)]
+    findings = [finding for finding in check_folder(folder) if not finding.product.startswith(OUTDATED)]
     if findings:
-        shown = "; ".join(f"{finding.text} (`{finding.command}`)" for finding in findings[:5])
+        shown = "; ".join(f"{finding.text} ({finding.remedy})" for finding in findings[:5])
         more = f"; {len(findings) - 5} more (`atlas verify` lists all)" if len(findings) > 5 else ""
-        raise StoreError(
-            f"{folder} is not sound: {shown}{more}. Run the command named, or `atlas run` for all, with the same config"
-        )
+        raise StoreError(f"{folder} is not sound: {shown}{more}. `atlas run` with the same config mends all of it")
     return Manifest(folder).products

@@ -1,7 +1,7 @@
 """Records of names: who gave them, what concepts are called, which name wins, and how well the names tell.
 
 Owns what an author is, when a concept counts as named, what a name says, and the order person, language model,
-recorded, offline. Knows no files. Import the records from `records`.
+recorded, program, offline. Knows no files. Import the records from `records`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from .values import Count, NameKind, Share
 
-AuthorKind = Literal["offline", "recorded", "llm", "person"]
+AuthorKind = Literal["offline", "program", "recorded", "llm", "person"]
 """Who gives names, from the one that yields to all others to the one that yields to nobody."""
 
 _KINDS: tuple[AuthorKind, ...] = get_args(AuthorKind)
@@ -25,10 +25,11 @@ class Author:
 
     Attributes
     ----------
-    kind : {"offline", "recorded", "llm", "person"}
-        ``recorded``: a language model, at an earlier time; its names ship with the project.
+    kind : {"offline", "program", "recorded", "llm", "person"}
+        ``program``: a namer of a user's own. ``recorded``: a language model, at an earlier time; its names ship with
+        the project.
     label : str
-        The model or the person; empty for the offline namer. Hostile until escaped.
+        The model, the person or the user's namer; empty for the offline namer. Hostile until escaped.
     """
 
     kind: AuthorKind
@@ -52,7 +53,9 @@ class Author:
         for known in _KINDS:
             if kind == known and known != "recorded":
                 return cls(known, label)
-        raise ValueError(f"not an author: {text[:60]!r}, expected 'offline', 'llm:<model>' or 'person:<who>'")
+        raise ValueError(
+            f"not an author: {text[:60]!r}, expected 'offline', 'program:<namer>', 'llm:<model>' or 'person:<who>'"
+        )
 
     def __str__(self) -> str:
         """Write it as records hold it."""
@@ -69,6 +72,7 @@ class Author:
         """Say for people who named a concept."""
         named = {
             "offline": "named offline from labels and pictures",
+            "program": "named by a program",
             "recorded": "named by a language model whose names ship with the project",
             "llm": "named by a language model",
             "person": "named by a person",
@@ -89,7 +93,7 @@ class ConceptName:
     name, description : str
         Hostile until escaped; empty where `failure` is set.
     author : str
-        ``offline``, ``llm:<model>`` or ``person:<who>``; read it by `by`.
+        ``offline``, ``program:<namer>``, ``llm:<model>`` or ``person:<who>``; read it by `by`.
     kind : str
         object, part, texture, colour, scene, mark or other.
     confidence : float

@@ -37,7 +37,7 @@ from .named import (
     ConceptName,
     ConceptScore,
 )
-from .narrated import Fact, Narrative, NarrativeTable, Paragraph, Piece, Quantity, Refusal, Statement
+from .narrated import Fact, Narrative, NarrativeTable, OwnWords, Paragraph, Piece, Quantity, Refusal, Statement
 from .scored import (
     ConceptTruth,
     LayerTruth,
@@ -69,6 +69,7 @@ __all__ = [
     "ModelTruth",
     "Narrative",
     "NarrativeTable",
+    "OwnWords",
     "Paragraph",
     "Piece",
     "Place",

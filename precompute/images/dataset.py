@@ -106,7 +106,7 @@ class Batch:
     ----------
     indices : (n,) int64 tensor
         Sample indices.
-    images : (n, 3, crop, crop) uint8 tensor
+    images : (n, 3, height, width) uint8 tensor
         Not normalised.
     skipped : dict of int to str
         Reason by index of the samples that belong into this batch but could not be used.
@@ -160,7 +160,7 @@ def load_photo(path: Path, config: Config, grey: GreyRange | None = None) -> PIL
 
 
 def load_input(dataset: Dataset, index: int, config: Config) -> npt.NDArray[np.uint8]:
-    """Decode and preprocess one sample: (3, crop, crop) uint8; raises DataError with the reason."""
+    """Decode and preprocess one sample: (3, height, width) uint8; raises DataError with the reason."""
     return _Inputs(dataset, (index,), config).load(index)
 
 
@@ -223,8 +223,8 @@ class _Inputs(torch.utils.data.Dataset[Batch]):
                 used.append(index)
             except DataError as error:
                 skipped[index] = str(error)
-        side = self.preprocessing.crop
-        stacked = torch.stack(images) if images else torch.empty((0, 3, side, side), dtype=torch.uint8)
+        shape = (3, *self.preprocessing.size)
+        stacked = torch.stack(images) if images else torch.empty((0, *shape), dtype=torch.uint8)
         return Batch(torch.tensor(used, dtype=torch.int64), stacked, skipped)
 
     def load(self, index: int) -> npt.NDArray[np.uint8]:
@@ -243,8 +243,7 @@ def _make_cache(dataset: Dataset, config: Config) -> ImageCache:
     preprocessing = {key: asdict(config.preprocessing)[key] for key in ("resize", "crop", "interpolation", "channels")}
     read = (config.dataset.max_megapixels, config.dataset.grey_range)
     key = digest_of([2, dataset.digest, preprocessing, *read])[:16]
-    side = config.preprocessing.crop
-    cache = ImageCache(dataset.cache / f"images-{key}.u8", len(dataset), (3, side, side))
+    cache = ImageCache(dataset.cache / f"images-{key}.u8", len(dataset), (3, *config.preprocessing.size))
     cache.create()
     return cache
 

@@ -159,27 +159,27 @@ _OPENED = tuple(kind for kind in FORMATS if kind in PIL.Image.OPEN)
 
 
 def preprocess(image: PIL.Image.Image, preprocessing: PreprocessingConfig) -> npt.NDArray[np.uint8]:
-    """Resize the shorter side and crop the centre, exactly as torchvision's classification preset does.
+    """Resize the shorter side or squeeze, and crop the centre, exactly as torchvision's transforms do.
 
     For a network that gets grey alone the picture is grey: what people see is what it sees.
 
     Returns
     -------
-    (3, crop, crop) uint8
+    (3, height, width) uint8
         Red, green and blue, whatever the network's channels are: what people see. `normalise` makes the channels.
     """
     mode = InterpolationMode(preprocessing.interpolation)
     if set(preprocessing.channels) == {"grey"}:
         image = image.convert("L").convert("RGB")
-    resized = F.resize(image, [preprocessing.resize], interpolation=mode)
-    cropped = F.center_crop(resized, [preprocessing.crop])
+    size = [preprocessing.resize] if isinstance(preprocessing.resize, int) else list(preprocessing.resize)
+    cropped = F.center_crop(F.resize(image, size, interpolation=mode), list(preprocessing.size))
     return np.ascontiguousarray(np.asarray(cropped, dtype=np.uint8).transpose(2, 0, 1))
 
 
 def normalise(
     images: torch.Tensor, preprocessing: PreprocessingConfig, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
-    """Make the network's channels, scale to [0, 1], subtract the mean and divide by the standard deviation.
+    """Make the network's channels, scale to the range of training, subtract the mean, divide by the deviation.
 
     Parameters
     ----------
@@ -195,7 +195,11 @@ def normalise(
     """
     mean = torch.tensor(preprocessing.mean, dtype=dtype, device=images.device).view(-1, 1, 1)
     std = torch.tensor(preprocessing.std, dtype=dtype, device=images.device).view(-1, 1, 1)
-    return _map_channels(images, preprocessing.channels).to(dtype).div_(255).sub_(mean).div_(std)
+    black, white = preprocessing.value_range
+    values = _map_channels(images, preprocessing.channels).to(dtype).div_(255)
+    if (black, white) != (0, 1):
+        values = values.mul_(white - black).add_(black)
+    return values.sub_(mean).div_(std)
 
 
 _LUMA = (19595, 38470, 7471)

@@ -761,4 +761,4 @@ def _is_of_kind(table: PredictionTable, row: ConceptRow, kind: str) -> bool:
 
 def _maker(table: PredictionTable, key: str) -> str:
     name = table.name(key)
-    return {"recorded": "llm"}.get(name.by.kind, name.by.kind) if name else ""
+    return {"recorded": "llm", "program": "several"}.get(name.by.kind, name.by.kind) if name else ""

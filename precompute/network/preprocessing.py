@@ -9,15 +9,16 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import math
+import typing
 from typing import Any
 
 from torchvision.transforms import InterpolationMode
 
-from precompute.config import Config
+from precompute.config import Config, Interpolation
 
 from .factories import import_timm, torchvision_weights
 
-_INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+_INTERPOLATIONS = typing.get_args(Interpolation)
 
 
 def take_preprocessing(config: Config) -> tuple[Config, tuple[str, ...]]:

@@ -1,27 +1,21 @@
-"""The choice of a relevance engine and a device for a model.
+"""From a config and its model to a graph, a device and an engine.
 
-Owns the decision only. Must not know data sets or files.
+Owns what the config has to say about them. Must not know data sets or files.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 
 import torch
 
 from precompute.config import Config
-from precompute.errors import ConfigError, UnsupportedModel
+from precompute.errors import ConfigError
+from precompute.network.folding import simplify
+from precompute.network.graph import Graph, capture
 from precompute.network.model import LoadedModel
-from precompute.network.steps import qualifies
 
-from .branching import BranchingEngine
-from .protocol import Engine
-from .sequential import SequentialEngine
-from .soundness import check_sound
-from .zennit import ZennitEngine
-
-log = logging.getLogger(__name__)
+from .engine import GraphEngine
 
 
 def choose_device(name: str) -> torch.device:
@@ -50,35 +44,33 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def make_engine(config: Config, model: LoadedModel, layer_names: tuple[str, ...]) -> Engine:
-    """Make the engine that the config asks for.
-
-    ``auto`` takes the sequential one where the model qualifies, and the reference engine elsewhere, with direct
-    reference heatmaps where the network has nothing but branches besides.
+def read_graph(config: Config, model: LoadedModel) -> Graph:
+    """Read a model as a graph, in the precision that the config computes in.
 
     Raises
     ------
     UnsupportedModel
-        The chosen engine cannot treat the model correctly.
+        The model cannot be read as a fixed graph of operations.
     """
-    device = choose_device(config.relevance.device)
-    shape = config.preprocessing.input_shape
     if config.relevance.precision == "float64":
-        model.module.double()  # before batch norm is merged, so that the merge is as exact as the rest
-    asked_for_zennit = config.relevance.engine == "zennit"
-    reason = "not asked for" if asked_for_zennit else qualifies(model.module, shape, layer_names)
-    if not reason:
-        return SequentialEngine(model.module, layer_names, config.relevance, shape, device)
-    if config.relevance.engine == "sequential":
-        raise UnsupportedModel(
-            f"relevance.engine is 'sequential', but {model.name} does not qualify: {reason}. Use engine = \"auto\""
-        )
-    check_sound(model.module, model.name)
-    if asked_for_zennit:
-        return ZennitEngine(model.module, layer_names, config.relevance, device)
-    log.info("the reference engine is used: %s", reason)
-    try:
-        return BranchingEngine(model.module, layer_names, config.relevance, device)
-    except UnsupportedModel as missing:
-        log.info("its reference heatmaps come from zennit as well: %s", missing)
-        return ZennitEngine(model.module, layer_names, config.relevance, device)
+        model.module.double()  # before norms are merged, so that the merge is as exact as the rest
+    return simplify(capture(model.module, config.preprocessing.input_shape, model.name))
+
+
+def make_engine(config: Config, model: LoadedModel, graph: Graph, layer_names: tuple[str, ...]) -> GraphEngine:
+    """Make the engine of a model.
+
+    Raises
+    ------
+    UnsupportedModel
+        An operation of the model has no rule of relevance.
+    """
+    return GraphEngine(
+        model.module,
+        layer_names,
+        config.relevance,
+        graph.input_shape,
+        choose_device(config.relevance.device),
+        name=model.name,
+        graph=graph,
+    )

@@ -7,16 +7,17 @@ targets or files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 
-from precompute.network.steps import Pair
+from precompute.network.graph import Node
+from precompute.network.receptive_field import Reach
 
-from .rules import ConvolutionRule, FlatRule, Kept, MaxPoolingRule, Rule, ZPlusRule
-from .windows import Geometry, Shape, Window
+from .operations import Convolution, Kept, Rule
+from .windows import Geometry, Pair, Span, Windows
 
 WINDOW_ELEMENTS = 2**24
 """Elements of the largest tensor of one batch of windows; bounds the memory, not the result."""
@@ -27,43 +28,57 @@ FRAME_ELEMENTS = 2**26
 
 @dataclass(frozen=True)
 class NeuronRequest:
-    """One heatmap: start at one neuron of the layer at `position` with its activation."""
+    """One heatmap: start at one neuron of a value with its activation."""
 
     image: int
-    position: int
+    value: str
     channel: int
     neuron: int
 
 
 @dataclass
 class _Frames:
-    """Whole-frame forward of some images up to a step: the inputs of the steps, and each row of an image.
+    """Whole-frame forward of some images: the operations before place `depth`.
 
-    `inputs[p]` is the input of step p for p <= `depth`; `starts` holds activations of requested neurons by place.
+    Attributes
+    ----------
+    depth : int
+    row : dict of int to int
+        The row of each image.
+    values : dict of str to tensor
+        What later operations and backward passes read.
+    totals : dict of str to tensor
+        Modified forward passes, by node.
     """
 
     depth: int
     row: dict[int, int]
-    inputs: list[torch.Tensor]
-    starts: dict[int, torch.Tensor]
+    values: dict[str, torch.Tensor]
+    totals: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-class CroppedHeatmaps:
-    """Neuron heatmaps of a chain.
+class NeuronHeatmaps:
+    """Neuron heatmaps of a graph.
 
     Parameters
     ----------
-    rules : sequence of Rule
-    input_shape : (channels, height, width)
+    steps : sequence of (Node, Rule)
+    reaches : mapping of str to Reach or None
+    source : str
+        The value that is the image.
+    shapes : mapping of str to tuple of int
     """
 
-    def __init__(self, rules: Sequence[Rule], input_shape: tuple[int, int, int]) -> None:
-        self.input_shape = input_shape
-        self.rules = rules
-        self.geometry = Geometry(rules, input_shape[1:])
-        self.windowed = [
-            rule.windowed() if isinstance(rule, ConvolutionRule | MaxPoolingRule) else rule for rule in rules
-        ]
+    def __init__(
+        self,
+        steps: Sequence[tuple[Node, Rule]],
+        reaches: Mapping[str, Reach | None],
+        source: str,
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        self.steps, self.source, self.shapes = tuple(steps), source, shapes
+        self.geometry = Geometry(steps, reaches, source, shapes)
+        self.windowed = [rule.windowed() for _, rule in steps]
 
     def compute(self, images: torch.Tensor, requests: Sequence[NeuronRequest]) -> torch.Tensor:
         """Compute (n_requests, height, width) heatmaps.
@@ -72,195 +87,238 @@ class CroppedHeatmaps:
         ----------
         images : (n, channels, height, width) float, channels last, in the precision of the rules
         requests : sequence of NeuronRequest
-            At layers that `Geometry.covers`.
+            At values that `Geometry.covers`.
         """
         result = images.new_zeros((len(requests), *images.shape[2:]))
         for depth, members in self._by_depth(requests):
             for chunk in self._image_chunks(members, depth):
                 places = [place for place, request in enumerate(requests) if request.image in chunk]
-                frames = self._run_frames(images, chunk, depth, places, requests)
-                for layer in sorted({requests[place].position for place in places}):
-                    chosen = [place for place in places if requests[place].position == layer]
-                    self._run_layer(frames, layer, {place: requests[place] for place in chosen}, result)
+                frames = self._run_frames(images, chunk, depth, [requests[place] for place in places])
+                for value in sorted({requests[place].value for place in places}):
+                    chosen = {place: requests[place] for place in places if requests[place].value == value}
+                    self._run_value(frames, value, chosen, result)
         return result
 
+    # --- how far on whole frames --------------------------------------------------------------------------------
+
     def _by_depth(self, requests: Sequence[NeuronRequest]) -> list[tuple[int, list[int]]]:
-        """Group the images by how many steps of their forward pass run on the whole frame."""
+        """Group the images by how many operations of their forward pass run on the whole frame."""
         groups: dict[int, list[int]] = {}
         for image in sorted({request.image for request in requests}):
-            costs = [self.geometry.window_costs(r.position, r.neuron) for r in requests if r.image == image]
-            groups.setdefault(self._best_depth(costs), []).append(image)
+            own = [request for request in requests if request.image == image]
+            groups.setdefault(self._choose_depth(own), []).append(image)
         return sorted(groups.items())
 
-    def _best_depth(self, windows: Sequence[Sequence[int]]) -> int:
-        """Choose the number of whole-frame steps that costs the fewest multiply-adds in all.
+    def _choose_depth(self, requests: Sequence[NeuronRequest]) -> int:
+        forced = max((self._forced_depth(value) for value in {request.value for request in requests}), default=0)
+        return max(forced, self._best_depth([self.geometry.window_costs(r.value, r.neuron) for r in requests]))
 
-        `windows` holds, for each request of one image, the cost of every step up to its layer.
+    def _forced_depth(self, value: str) -> int:
+        """Return behind which place all operations below a value work on windows: gates need the whole frame."""
+        on_way = set(self.geometry.chain(value))
+        needed, forced = {value}, 0
+        for place in range(self.geometry.places[value], -1, -1):
+            node, _ = self.steps[place]
+            if node.name in needed:
+                needed.update(node.inputs)
+                if place not in on_way:
+                    forced = max(forced, place + 1)
+        return forced
+
+    def _best_depth(self, windows: Sequence[Mapping[int, int]]) -> int:
+        """Choose the number of whole-frame operations that costs the fewest multiply-adds in all.
+
+        `windows` holds, for each request of one image, the cost of every operation below it by place.
         """
-        frame, n_steps = self.geometry.frame_costs, max(map(len, windows))
-
-        def cost(depth: int) -> int:
-            total = sum(frame[:depth])
-            for position in range(n_steps):
-                inside = sum(costs[position] for costs in windows if position < len(costs))
-                # above: forward, z and spread on windows; below: z once on the frame or on each window, and spread
-                total += 3 * inside if position >= depth else min(inside, frame[position]) + inside
-            return total
-
-        return min(range(n_steps + 1), key=cost)
+        places = sorted(set().union(*windows))
+        inside = {place: sum(costs.get(place, 0) for costs in windows) for place in places}
+        frame = {place: self.geometry.frame_cost(place) for place in places}
+        # above: forward, z and spread on windows; below: z once on the frame or on each window, and spread
+        on_windows = {place: 3 * inside[place] for place in places}
+        on_frames = {place: frame[place] + min(inside[place], frame[place]) + inside[place] for place in places}
+        cost = best = sum(on_windows.values())
+        depth = 0
+        for place in places:
+            cost += on_frames[place] - on_windows[place]
+            if cost < best:
+                depth, best = place + 1, cost
+        return depth
 
     def _image_chunks(self, images: Sequence[int], depth: int) -> Iterator[list[int]]:
-        reaches = self.geometry.reaches[:depth]
-        n_channels = [rule.weight.shape[1] * rule.groups for rule in self.rules if isinstance(rule, ConvolutionRule)]
-        each = sum(reach.frame[0] * reach.frame[1] for reach in reaches if reach.weight) * max(n_channels[:2])
+        each = sum(_n_elements(node.shape) for node, rule in self.steps[:depth] if not rule.n_products)
         size = max(1, FRAME_ELEMENTS // max(each, 1)) if depth else len(images)
         for start in range(0, len(images), size):
             yield list(images[start : start + size])
 
     def _run_frames(
-        self,
-        images: torch.Tensor,
-        chunk: Sequence[int],
-        depth: int,
-        places: Sequence[int],
-        requests: Sequence[NeuronRequest],
+        self, images: torch.Tensor, chunk: Sequence[int], depth: int, requests: Sequence[NeuronRequest]
     ) -> _Frames:
-        """Run the lowest `depth` steps on whole frames."""
-        values = images[list(chunk)].contiguous(memory_format=torch.channels_last)
-        frames = _Frames(depth, {image: row for row, image in enumerate(chunk)}, [values], {})
-        for position in range(depth):
-            values = self.rules[position].forward(values)
-            for place in places:
-                request = requests[place]
-                if request.position == position:
-                    row, column = divmod(request.neuron, values.shape[3])
-                    frames.starts[place] = values[frames.row[request.image], request.channel, row, column].clone()
-            frames.inputs.append(values)
-        return frames
+        """Run the operations before `depth` on whole frames."""
+        needed = {request.value for request in requests}
+        for node, _ in reversed(self.steps):
+            if node.name in needed:
+                needed.update(node.inputs)
+        values = {self.source: images[list(chunk)].contiguous(memory_format=torch.channels_last)}
+        for node, rule in self.steps[:depth]:
+            if node.name in needed:
+                rule.in_place = False
+                values[node.name] = rule.forward(values, len(chunk))
+        return _Frames(depth, {image: row for row, image in enumerate(chunk)}, values)
 
-    def _run_layer(self, frames: _Frames, layer: int, requests: dict[int, NeuronRequest], result: torch.Tensor) -> None:
-        """Compute the heatmaps of all requests of one layer, in batches of windows of one shape."""
-        windows = {place: self.geometry.windows(layer, request.neuron) for place, request in requests.items()}
-        totals = self._shared_totals(frames, layer, list(requests.values()))
-        groups: dict[tuple[Shape, ...], list[int]] = {}
+    # --- windows of one value -----------------------------------------------------------------------------------
+
+    def _run_value(self, frames: _Frames, value: str, requests: dict[int, NeuronRequest], result: torch.Tensor) -> None:
+        """Compute the heatmaps of all requests of one value, in batches of windows of one shape."""
+        windows = {place: self.geometry.windows(value, request.neuron) for place, request in requests.items()}
+        self._share_totals(frames, value, list(requests.values()))
+        groups: dict[tuple[object, ...], list[int]] = {}
         for place, found in windows.items():
-            groups.setdefault(tuple(window.shape for window in found), []).append(place)
-        for shapes, places in groups.items():
-            largest = max(s.size[0] * s.size[1] * self._n_channels(position) for position, s in enumerate(shapes))
+            groups.setdefault(found.key, []).append(place)
+        for places in groups.values():
+            spans = windows[places[0]].spans
+            largest = max(span.size[0] * span.size[1] * self.shapes[name][0] for name, span in spans.items())
             n_at_once = max(1, WINDOW_ELEMENTS // largest)
             for start in range(0, len(places), n_at_once):
                 batch = places[start : start + n_at_once]
-                chosen = [windows[place] for place in batch]
-                run = _Windows(self, frames, totals, layer, [requests[place] for place in batch], chosen)
-                result[batch] = run.heatmaps([frames.starts[place] for place in batch if place in frames.starts])
+                run = _Batch(self, frames, value, [requests[place] for place in batch], [windows[p] for p in batch])
+                result[batch] = run.heatmaps()
 
-    def _shared_totals(self, frames: _Frames, layer: int, requests: Sequence[NeuronRequest]) -> dict[int, torch.Tensor]:
+    def _share_totals(self, frames: _Frames, value: str, requests: Sequence[NeuronRequest]) -> None:
         """Run the modified forward pass on whole frames where that is less work than on every window."""
-        costs = [self.geometry.window_costs(layer, request.neuron) for request in requests]
-        totals = {}
-        for position in range(min(frames.depth, layer + 1)):
-            rule = self.rules[position]
-            inside = sum(cost[position] for cost in costs)
-            if isinstance(rule, ZPlusRule) and len(frames.row) * self.geometry.frame_costs[position] < inside:
-                totals[position] = rule.total(frames.inputs[position])
-        return totals
-
-    def _n_channels(self, position: int) -> int:
-        """Return the channels at a step's input, which its own or the next convolution takes."""
-        convolutions = (rule for rule in self.rules[position:] if isinstance(rule, ConvolutionRule))
-        return next((int(rule.weight.shape[1]) * rule.groups for rule in convolutions), 1)
+        costs = [self.geometry.window_costs(value, request.neuron) for request in requests]
+        for place in self.geometry.chain(value):
+            node, rule = self.steps[place]
+            if place >= frames.depth or not isinstance(rule, Convolution) or rule.flat or node.name in frames.totals:
+                continue
+            inside = sum(cost[place] for cost in costs)
+            if len(frames.row) * self.geometry.frame_cost(place) < inside:
+                frames.totals[node.name] = rule.total(frames.values[rule.first])
 
 
-class _Windows:
+def _n_elements(shape: Sequence[int]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+class _Batch:
     """One batch of windows of one shape: forward from where the frames end, backward, paste."""
 
     def __init__(
         self,
-        owner: CroppedHeatmaps,
+        owner: NeuronHeatmaps,
         frames: _Frames,
-        totals: dict[int, torch.Tensor],
-        layer: int,
+        value: str,
         requests: Sequence[NeuronRequest],
-        windows: Sequence[Sequence[Window]],
+        windows: Sequence[Windows],
     ) -> None:
-        self._owner, self._frames, self._totals, self._layer, self._requests = owner, frames, totals, layer, requests
+        self._owner, self._frames, self._value, self._requests = owner, frames, value, requests
         self._rows = [frames.row[request.image] for request in requests]
-        self._shapes = [window.shape for window in windows[0]]
-        self._origins = [[window.origin for window in step] for step in zip(*windows, strict=True)]
-        self._origins.append([owner.geometry.place(layer, request.neuron) for request in requests])
+        self._windows, self._first = windows, windows[0]
+        self._values: dict[str, torch.Tensor] = {}
+        """Windows of the values that were computed on windows."""
 
-    def heatmaps(self, starts: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Compute the (m, height, width) heatmaps; `starts` holds the activations where the frames reached them."""
-        inputs: dict[int, torch.Tensor] = {}
-        if self._layer >= self._frames.depth:
-            inputs, output = self._run_forward()
-            starts = [output[row, request.channel, 0, 0] for row, request in enumerate(self._requests)]
-        top = self._owner.rules[self._layer]
-        assert isinstance(top, ConvolutionRule), "requests start at convolutions"
-        flow = top.weight.new_zeros((len(self._requests), len(top.weight), 1, 1))
-        for row, (request, start) in enumerate(zip(self._requests, starts, strict=True)):
-            flow[row, request.channel] = start
-        for position in range(self._layer, -1, -1):
-            flow = self._backward(position, inputs.pop(position, None), flow)
-        return self._pasted(flow.sum(1))
+    def heatmaps(self) -> torch.Tensor:
+        """Compute the (m, height, width) heatmaps."""
+        owner, geometry = self._owner, self._owner.geometry
+        places = geometry.chain(self._value)
+        m = len(self._requests)
+        for place in places:
+            if place >= self._frames.depth:
+                node, _ = owner.steps[place]
+                self._values[node.name] = owner.windowed[place].forward(self._inputs(place), m)
+        flow = {self._value: self._start()}
+        for place in reversed(places):
+            node, rule = owner.steps[place]
+            relevance = flow.pop(node.name)
+            parts = owner.windowed[place].backward(self._kept(place), relevance)
+            need = self._first.needs[node.name]
+            left, _, top, _ = need.padding
+            height, width = need.span.size
+            for name, part in zip(rule.signals, parts, strict=True):
+                self._paste(flow, name, need.span, part[:, :, top : top + height, left : left + width])
+        return self._pasted(flow[owner.source].sum(1))
 
-    def _run_forward(self) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
-        """Run from where the frames end up to the layer, on windows; returns each step's input and the last output."""
-        depth = self._frames.depth
-        values = _cut(self._frames.inputs[depth], self._rows, self._origins[depth], self._shapes[depth].size)
-        inputs = {}
-        for position in range(depth, self._layer + 1):
-            inputs[position] = self._padded(position, values)
-            values = self._owner.windowed[position].forward(inputs[position])
-        return inputs, values
+    def _start(self) -> torch.Tensor:
+        """Start at each neuron with its activation."""
+        m, n_channels = len(self._requests), self._owner.shapes[self._value][0]
+        output = self._values.get(self._value)
+        if output is None:
+            origins = [window.spans[self._value].origin for window in self._windows]
+            output = _cut(self._frames.values[self._value], self._rows, origins, (1, 1))
+        flow = output.new_zeros((m, n_channels, 1, 1))
+        for row, request in enumerate(self._requests):
+            flow[row, request.channel] = output[row, request.channel]
+        return flow
 
-    def _padded(self, position: int, window: torch.Tensor) -> torch.Tensor:
-        """Pad a step's input beyond the frame as the step itself pads: by zero, or by what never wins."""
-        padding = self._shapes[position].padding
-        if not any(padding):
-            return window
-        filling = float("-inf") if isinstance(self._owner.rules[position], MaxPoolingRule) else 0.0
-        return F.pad(window, padding, value=filling).contiguous(memory_format=torch.channels_last)
+    def _paste(self, flow: dict[str, torch.Tensor], name: str, span: Span, part: torch.Tensor) -> None:
+        """Add relevance of a window to that of the whole window of a value."""
+        whole = self._first.spans[name]
+        if name not in flow:
+            if whole.size == span.size:
+                # rows start elsewhere, but every window of the batch lies alike in what holds it
+                flow[name] = part.contiguous(memory_format=torch.channels_last)
+                return
+            shape = (len(part), part.shape[1], *whole.size)
+            flow[name] = torch.zeros(shape, dtype=part.dtype, device=part.device).contiguous(
+                memory_format=torch.channels_last
+            )
+        top, left = span.offset_in(whole)
+        flow[name][:, :, top : top + span.size[0], left : left + span.size[1]] += part
 
-    def _backward(self, position: int, window: torch.Tensor | None, flow: torch.Tensor) -> torch.Tensor:
-        """Map relevance of a step's output to its input, without the padding."""
-        rule, shape = self._owner.windowed[position], self._shapes[position]
-        if isinstance(rule, FlatRule):
-            flow = self._spread_flat(rule, flow)
-        elif isinstance(rule, ZPlusRule | MaxPoolingRule):
-            if window is None:
-                cut = _cut(self._frames.inputs[position], self._rows, self._origins[position], shape.size)
-                window = self._padded(position, cut)
-            flow = rule.backward(self._kept(position, rule, window), flow)
-        else:
-            return rule.backward(Kept(), flow)
-        left, _, top, _ = shape.padding
-        return flow[:, :, top : top + shape.size[0], left : left + shape.size[1]]
+    def _inputs(self, place: int) -> dict[str, torch.Tensor]:
+        """Cut and pad what an operation reads."""
+        node, rule = self._owner.steps[place]
+        need = self._first.needs[node.name]
+        found = {}
+        for name in dict.fromkeys(node.inputs):
+            own = name in rule.signals
+            window = self._window(name, node.name) if own else self._beside(name, node.name, rule)
+            if any(need.padding):
+                window = F.pad(window, need.padding, value=rule.filling)
+            found[name] = window.contiguous(memory_format=torch.channels_last) if window.dim() == 4 else window
+        return found
 
-    def _kept(self, position: int, rule: Rule, window: torch.Tensor) -> Kept:
-        if position not in self._totals:
-            return rule.forward_keeping(window)[1] if isinstance(rule, MaxPoolingRule) else Kept(values=window)
-        total = _cut(self._totals[position], self._rows, self._origins[position + 1], self._output_size(position))
-        return Kept(values=window, total=total)
+    def _window(self, name: str, reader: str) -> torch.Tensor:
+        """Cut what one operation reads out of a value."""
+        span = self._first.needs[reader].span
+        if name in self._values:
+            top, left = span.offset_in(self._first.spans[name])
+            return self._values[name][:, :, top : top + span.size[0], left : left + span.size[1]]
+        origins = [window.needs[reader].span.origin for window in self._windows]
+        return _cut(self._frames.values[name], self._rows, origins, span.size)
 
-    def _output_size(self, position: int) -> Pair:
-        return self._shapes[position + 1].size if position < self._layer else (1, 1)
+    def _beside(self, name: str, reader: str, rule: Rule) -> torch.Tensor:
+        """Cut a gate or a divisor, which the frames hold; one that weighs whole channels is taken whole."""
+        whole = self._frames.values[name]
+        frame = self._owner.geometry.frame(rule.signals[0])
+        if whole.dim() == 4 and tuple(whole.shape[2:]) == frame and len(whole) == len(self._frames.row):
+            return self._window(name, reader)
+        return whole[self._rows] if len(whole) == len(self._frames.row) else whole
 
-    def _spread_flat(self, rule: FlatRule, flow: torch.Tensor) -> torch.Tensor:
-        """Spread the relevance of the lowest convolution's output over its input, summed over each group."""
-        m, _, rows, columns = flow.shape
-        by_group = flow.reshape(m, rule.groups, -1, rows, columns).sum(2)
-        frame, whole = self._owner.input_shape, self._owner.rules[0]
-        assert isinstance(whole, FlatRule), "windows follow the rules"
-        n_inputs = whole.n_inputs(frame, by_group)
-        shares = by_group / _cut(n_inputs, [0] * m, self._origins[1], self._output_size(0))
-        return rule.spread_shares(shares, self._shapes[0].padded_size) * (frame[0] // rule.groups)
+    def _kept(self, place: int) -> Kept:
+        node, rule = self._owner.steps[place]
+        windowed = self._owner.windowed[place]
+        if isinstance(rule, Convolution) and rule.flat:
+            origins = [window.spans[node.name].origin for window in self._windows]
+            counts = rule.n_inputs(self._owner.geometry.frame(rule.first), self._frames.values[self._owner.source])
+            size = self._first.spans[node.name].size
+            return self._first.needs[node.name].padded_size, _cut(counts, [0] * len(origins), origins, size)
+        kept = windowed.keep_window(self._inputs(place), len(self._requests)) if windowed.keeps_something else ()
+        if node.name in self._frames.totals:
+            origins = [window.spans[node.name].origin for window in self._windows]
+            total = _cut(self._frames.totals[node.name], self._rows, origins, self._first.spans[node.name].size)
+            return kept[0], total
+        return kept
 
     def _pasted(self, heatmaps: torch.Tensor) -> torch.Tensor:
         """Paste windows of the image into whole frames."""
-        height, width = self._shapes[0].size
-        pasted = heatmaps.new_zeros((len(heatmaps), *self._owner.input_shape[1:]))
-        for row, (top, left) in enumerate(self._origins[0]):
+        source = self._owner.source
+        height, width = self._first.spans[source].size
+        pasted = heatmaps.new_zeros((len(heatmaps), *self._owner.geometry.frame(source)))
+        for row, window in enumerate(self._windows):
+            top, left = window.spans[source].origin
             pasted[row, top : top + height, left : left + width] = heatmaps[row]
         return pasted
 

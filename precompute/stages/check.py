@@ -59,7 +59,7 @@ class Trial:
     ----------
     indices, labels : (n,) int64
         Sample indices and their classes; `EMPTY` where there is no label.
-    images : (n, 3, crop, crop) uint8
+    images : (n, 3, height, width) uint8
     logits : (n, n_classes) float64
     skipped : dict of int to str
         Reason by sample index.
@@ -209,11 +209,16 @@ class Check:
     def _look_at_preprocessing(self) -> Iterator[Finding]:
         wanted, given = self._config.preprocessing, self._config.given or frozenset()
         told = {
-            "resize": f"shorter side to {wanted.resize}",
-            "crop": f"centre {wanted.crop} x {wanted.crop}",
+            "resize": (
+                f"shorter side to {wanted.resize}"
+                if isinstance(wanted.resize, int)
+                else f"squeezed to {wanted.resize[0]} x {wanted.resize[1]}"
+            ),
+            "crop": f"centre {wanted.size[0]} x {wanted.size[1]}",
             "mean": f"mean {list(wanted.mean)}",
             "std": f"std {list(wanted.std)}",
             "interpolation": wanted.interpolation,
+            "value_range": f"values from {wanted.value_range[0]:g} to {wanted.value_range[1]:g}",
             "channels": f"channels {', '.join(wanted.channels)}",
         }
         yield Finding("ok", "; ".join(told.values()))
@@ -269,8 +274,8 @@ class Check:
                 if time.monotonic() - started > SECONDS:
                     break
         indices = torch.cat([batch.indices for batch in batches]) if batches else torch.empty(0, dtype=torch.int64)
-        side = config.preprocessing.crop
-        images = torch.cat([batch.images for batch in batches]) if batches else torch.empty(0, 3, side, side)
+        nothing = torch.empty(0, 3, *config.preprocessing.size)
+        images = torch.cat([batch.images for batch in batches]) if batches else nothing
         rows = torch.cat(logits) if logits else torch.empty(0, model.n_classes)
         order_found = indices.argsort()
         indices = indices[order_found]

@@ -17,7 +17,7 @@ from precompute.errors import StoreError
 from precompute.progress import Reporter
 
 PRODUCT = "corrections"
-COMMAND = "atlas names import"
+COMMAND = "atlas name"
 
 
 class Corrections:

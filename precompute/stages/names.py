@@ -18,6 +18,7 @@ from precompute.atlas.named import choose_names
 from precompute.atlas.records import Atlas, ConceptName
 from precompute.config import Config
 from precompute.errors import NamerError, StoreError
+from precompute.extensions import call_factory, source_digest
 from precompute.llm.asking import require_enough
 from precompute.llm.batch import BatchRunner
 from precompute.llm.client import LlmClient
@@ -26,6 +27,7 @@ from precompute.llm.prompts import load_prompt
 from precompute.naming.corrections import export_names, import_corrections
 from precompute.naming.namer import NO_REFERENCES, LlmNamer, Namer
 from precompute.naming.offline import OfflineNamer
+from precompute.naming.own import OwnNamer
 from precompute.naming.recorded import RecordedNamer, RecordedNames, load_recorded
 from precompute.progress import Reporter
 from precompute.provenance import today
@@ -226,6 +228,8 @@ class NameStage:
         namer: list[object] = ["offline", OFFLINE_VERSION]
         if llm.enabled:
             namer = [llm.model, llm.base_url, prompt]
+        elif ":" in (address := self._config.naming.namer):
+            namer = [address, source_digest(address, self._config.path.parent)]
         elif self._recorded is not None:
             namer = ["recorded", self._recorded.digest, *namer]
         return Step(
@@ -249,12 +253,15 @@ class NameStage:
         """Make the namer that finds names in what it is shown: never one that repeats recorded names."""
         if self._client is not None:
             return self._language_model()[1]
-        side = self._config.preprocessing.crop
+        if ":" in (address := self._config.naming.namer):
+            given = {"config": self._config, "atlas": atlas}
+            made = call_factory(address, "naming.namer", self._config.path.parent, NamerError, given)
+            return OwnNamer(address, made, today())
         counts = zip(atlas.class_names, atlas.class_counts.tolist(), strict=True)
         labels: Counter[str] = Counter()
         for class_name, count in counts:
             labels[class_name] += count
-        return OfflineNamer({name: n for name, n in labels.items() if n}, (side, side), today())
+        return OfflineNamer({name: n for name, n in labels.items() if n}, self._config.preprocessing.size, today())
 
     def _with_recorded(self, atlas: Atlas, namer: Namer) -> Namer:
         """Put the names that ship before another namer's, where the config asks for them and they fit."""
@@ -274,7 +281,7 @@ class NameStage:
     def _language_model(self) -> tuple[LlmClient, LlmNamer]:
         if self._client is None:
             raise NamerError(NOT_ENABLED)
-        side, language = self._config.preprocessing.crop, self._config.explaining.language
+        side, language = max(self._config.preprocessing.size), self._config.explaining.language
         return self._client, LlmNamer(self._client, input_size=side, language=language, date=today())
 
     def _announce(self, namer: LlmNamer, evidence: StoredEvidence, *, batch: bool = False) -> None:

@@ -64,20 +64,20 @@ class TruthStage:
     def __init__(self, dataset: Dataset, workspace: Workspace, reporter: Reporter) -> None:
         self._dataset, self._workspace, self._reporter = dataset, workspace, reporter
 
-    def run(self, atlas: Atlas, side: int) -> TruthReport | None:
+    def run(self, atlas: Atlas, size: tuple[int, int]) -> TruthReport | None:
         """Write ``truth.json``; returns None (and writes nothing) where nobody knows the truth.
 
         Parameters
         ----------
         atlas : Atlas
-        side : int
-            Side of the preprocessed input in pixels.
+        size : (int, int)
+            Height and width of the preprocessed input in pixels.
         """
         if not isinstance(self._dataset, HasPartMasks):
             return None
         step = Step(
             *(self._workspace, self._reporter, "truth", "atlas evaluate"),
-            {"version": TRUTH_VERSION, "side": side},
+            {"version": TRUTH_VERSION, "size": size},
             made_from=("atlas", "references", "names"),
         )
         if step.is_done():
@@ -86,7 +86,7 @@ class TruthStage:
         names = self._workspace.read_names()
         with self._reporter.track("evaluating", 1, unit="step") as advance:
             report = compute_truth_report(
-                list(self._evidence(names, side)),
+                list(self._evidence(names, size)),
                 self._dataset.part_masks,
                 atlas,
                 self._dataset.part_words,
@@ -105,27 +105,27 @@ class TruthStage:
                 )
         return report
 
-    def _evidence(self, names: Mapping[str, ConceptName], side: int) -> Iterator[TruthEvidence]:
+    def _evidence(self, names: Mapping[str, ConceptName], size: tuple[int, int]) -> Iterator[TruthEvidence]:
         with ReferenceReader(self._workspace.references) as reader:
             for concept in reader.concepts():
                 references = [reference for reference in reader.read(concept, "relmax") if reference.heatmap]
-                frames = [_frame(reference, side) for reference in references]
+                frames = [_frame(reference, size) for reference in references]
                 name = names.get(concept.key)
                 yield TruthEvidence(
                     concept,
-                    np.stack(frames) if frames else np.zeros((0, side, side), np.float32),
+                    np.stack(frames) if frames else np.zeros((0, *size), np.float32),
                     tuple(reference.sample_index for reference in references),
                     name,
                 )
 
 
-def _frame(reference: Reference, side: int) -> npt.NDArray[np.float32]:
+def _frame(reference: Reference, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Put a stored heatmap back to its place in the full frame, keeping its sum over any area."""
     box = reference.box
     height, width = box.bottom - box.top, box.right - box.left
     heatmap = decode_heatmap(reference.heatmap, reference.heatmap_scale).astype(np.float32)
     if heatmap.shape != (height, width):
         heatmap = np.asarray(Image.fromarray(heatmap).resize((width, height), Image.Resampling.BILINEAR))
-    frame = np.zeros((side, side), np.float32)
+    frame = np.zeros(size, np.float32)
     frame[box.top : box.bottom, box.left : box.right] = heatmap
     return frame

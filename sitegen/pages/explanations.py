@@ -15,6 +15,7 @@ from precompute.atlas.records import (
     LayerExplanation,
     Narrative,
     NarrativeTable,
+    OwnWords,
     Paragraph,
     Piece,
     TargetExplanation,
@@ -107,12 +108,32 @@ def _narrative(catalogue: Catalogue, narrative: Narrative, root: str) -> dict[st
         "audience": narrative.audience,
         "title": AUDIENCE_WORDS.get(narrative.audience, f"For {narrative.audience}"),
         "planner": planner_words(narrative.planner),
+        "by_model": narrative.planner.startswith("llm"),
         "language": narrative.language,
         "headline": print_pieces(catalogue, narrative.headline.pieces, root),
         "paragraphs": [paragraph(item) for item in narrative.paragraphs],
         "added": len(narrative.added),
         "adjusted": narrative.adjusted,
         "refusals": narrative.refusals,
+        "own_words": _own_words(catalogue, narrative.own_words, root) if narrative.own_words else None,
+    }
+
+
+def _own_words(catalogue: Catalogue, own: OwnWords, root: str) -> dict[str, Any]:
+    """Gather what a model wrote itself: each sentence with the numbers of its facts in the list of facts."""
+    numbers = {fact: number for number, item in enumerate(own.facts, start=1) for fact in item.facts}
+    return {
+        "author": own.author.partition(":")[2],
+        "checker": own.checker.partition(":")[2],
+        "sentences": [
+            {
+                "text": print_pieces(catalogue, item.pieces, root),
+                "marks": sorted({numbers[fact] for fact in item.facts if fact in numbers}),
+            }
+            for item in own.statements
+        ],
+        "facts": [print_pieces(catalogue, item.pieces, root) for item in own.facts],
+        "refused": own.refused,
     }
 
 

@@ -1,4 +1,4 @@
-"""The reference engine gives what zennit-crp gives."""
+"""On networks that branch and join the engine gives what zennit-crp gives."""
 
 import pytest
 import torch
@@ -6,9 +6,8 @@ from torch import nn
 from torchvision.models import resnet18, squeezenet1_0
 
 from precompute.config import RelevanceConfig
-from precompute.errors import ModelError
+from precompute.relevance.engine import GraphEngine
 from precompute.relevance.protocol import ReferenceRequest
-from precompute.relevance.zennit import ZennitEngine
 from tests import peer
 
 CPU = torch.device("cpu")
@@ -61,8 +60,10 @@ def close(left, right, tolerance=1e-10):
 @pytest.mark.parametrize("normalised", [True, False])
 def test_scores_and_neurons_equal_the_peer(module, images, tmp_path, max_target, normalised):
     config = RelevanceConfig(precision="float64", max_target=max_target, normalised=normalised)
-    visualization = peer.run(module, images, LABELS, LAYERS, tmp_path, abs_norm=normalised, max_target=max_target)
-    scores = ZennitEngine(module, LAYERS, config, CPU).score(images, LABELS)
+    visualization = peer.run(
+        peer.with_exact_norms(module), images, LABELS, LAYERS, tmp_path, abs_norm=normalised, max_target=max_target
+    )
+    scores = GraphEngine(module, LAYERS, config, (3, *images.shape[2:]), CPU).score(images, LABELS)
     for name in LAYERS:
         for ranking in ("relmax", "actmax"):
             samples, values, neurons = map(torch.from_numpy, peer.table(visualization, name, ranking))
@@ -76,8 +77,8 @@ def test_scores_and_neurons_equal_the_peer(module, images, tmp_path, max_target,
 
 @pytest.mark.parametrize("rf", [True, False])
 def test_reference_heatmaps_equal_the_peer(module, images, tmp_path, rf):
-    visualization = peer.run(module, images, LABELS, LAYERS, tmp_path)
-    engine = ZennitEngine(module, LAYERS, DOUBLE, CPU)
+    visualization = peer.run(peer.with_exact_norms(module), images, LABELS, LAYERS, tmp_path)
+    engine = GraphEngine(module, LAYERS, DOUBLE, (3, *images.shape[2:]), CPU)
     for name in LAYERS:
         for ranking in ("relmax", "actmax"):
             samples, _, neurons = peer.table(visualization, name, ranking)
@@ -90,12 +91,12 @@ def test_reference_heatmaps_equal_the_peer(module, images, tmp_path, rf):
 
 
 def test_conditional_attribution_equals_the_peer(module, images):
-    engine = ZennitEngine(module, LAYERS, DOUBLE, CPU)
+    engine = GraphEngine(module, LAYERS, DOUBLE, (3, *images.shape[2:]), CPU)
     concepts = [("right", 3), ("head.0", 1), ("right", 0)]
     found = engine.attribute_concepts(images[:1], 2, concepts, {"right": ("stem.0",), "head.0": ("left", "right")})
     for (layer, channel), ours in zip(concepts, found, strict=True):
         lower = ["stem.0"] if layer == "right" else ["left", "right"]
-        theirs = peer.attribution(module)(
+        theirs = peer.attribution(peer.with_exact_norms(module))(
             images[:1].clone().requires_grad_(), [{"y": [2], layer: [channel]}], peer.composite(), record_layer=lower
         )
         close(ours.heatmap, theirs.heatmap[0])
@@ -104,15 +105,15 @@ def test_conditional_attribution_equals_the_peer(module, images):
 
 
 def test_a_request_from_the_output_is_the_conditional_heatmap(module, images):
-    engine = ZennitEngine(module, LAYERS, DOUBLE, CPU)
+    engine = GraphEngine(module, LAYERS, DOUBLE, (3, *images.shape[2:]), CPU)
     (conditional,) = engine.attribute_concepts(images[1:2], 4, [("right", 3)], {})
     heatmap = engine.reference_heatmaps(images, [ReferenceRequest(1, "right", 3, target=4)])[0]
     close(heatmap, conditional.heatmap)
 
 
 def test_the_attribution_of_a_photo_equals_the_peer(module, images):
-    heatmap, layers = ZennitEngine(module, LAYERS, DOUBLE, CPU).attribute(images[:1], 3)
-    theirs = peer.attribution(module)(
+    heatmap, layers = GraphEngine(module, LAYERS, DOUBLE, (3, *images.shape[2:]), CPU).attribute(images[:1], 3)
+    theirs = peer.attribution(peer.with_exact_norms(module))(
         images[:1].clone().requires_grad_(),
         [{"y": [3]}],
         peer.composite(),
@@ -137,8 +138,10 @@ def test_torchvision_models_equal_the_peer(factory, residual, names, tmp_path):
     module = factory().double().eval()
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     labels = torch.tensor([3, 5])
-    scores = ZennitEngine(module, names, DOUBLE, CPU).score(images, labels)
-    visualization = peer.run(module, images, labels, names, tmp_path, batch_size=2, residual=residual)
+    scores = GraphEngine(module, names, DOUBLE, (3, *images.shape[2:]), CPU).score(images, labels)
+    visualization = peer.run(
+        peer.with_exact_norms(module), images, labels, names, tmp_path, batch_size=2, residual=residual
+    )
     for name in names:
         samples, values, _ = map(torch.from_numpy, peer.table(visualization, name, "relmax"))
         close(scores.layers[name].relevance.gather(0, samples), values)
@@ -162,7 +165,7 @@ def test_without_biases_relevance_is_conserved_only_if_they_are_left_out(images)
     module[-1].requires_grad_(False).bias.zero_()
     for zero_params in (True, False):
         config = RelevanceConfig(precision="float64", zero_params=zero_params)
-        engine = ZennitEngine(module, ["0", "2"], config, CPU)
+        engine = GraphEngine(module, ["0", "2"], config, (3, *images.shape[2:]), CPU)
         _, layers = engine.attribute(images[:1], 1)
         logit = engine.logits(images[:1])[0, 1]
         lost = (layers["0"].relevance.sum() - logit).abs() / logit.abs()
@@ -170,7 +173,7 @@ def test_without_biases_relevance_is_conserved_only_if_they_are_left_out(images)
 
 
 def test_a_last_batch_of_one_and_any_batching_give_the_same(module, images):
-    engine = ZennitEngine(module, LAYERS, DOUBLE, CPU)
+    engine = GraphEngine(module, LAYERS, DOUBLE, (3, *images.shape[2:]), CPU)
     whole = engine.score(images, LABELS)
     for part in (images[:5], images[5:]):
         start = 0 if len(part) == 5 else 5
@@ -180,11 +183,6 @@ def test_a_last_batch_of_one_and_any_batching_give_the_same(module, images):
 
 
 def test_samples_without_a_label_take_the_prediction(module, images):
-    engine = ZennitEngine(module, LAYERS, DOUBLE, CPU)
+    engine = GraphEngine(module, LAYERS, DOUBLE, (3, *images.shape[2:]), CPU)
     scores = engine.score(images, torch.full((6,), -1))
     assert torch.equal(scores.targets, scores.logits.argmax(-1))
-
-
-def test_a_precision_it_does_not_have_is_refused(module):
-    with pytest.raises(ModelError, match="bf16"):
-        ZennitEngine(module, LAYERS, RelevanceConfig(precision="bf16"), CPU)

@@ -1,0 +1,72 @@
+"""A namer of a user's own, held to what every namer owes: one name, or a reason, for each concept.
+
+Owns the checks of what it gives and under whose name that is kept. Must not know how it is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from precompute.atlas.records import ConceptName
+from precompute.errors import AtlasError, NamerError
+from precompute.extensions import describe_failure
+
+from .namer import ConceptEvidence, Namer
+
+NO_NAME = "the namer said nothing of it"
+
+
+class OwnNamer:
+    """Names concepts by another namer.
+
+    Parameters
+    ----------
+    address : str
+        ``package.module:factory``; the author of all names.
+    namer : Namer
+        What the factory made.
+    date : str
+        ISO date.
+
+    Raises
+    ------
+    NamerError
+        It has no method ``name``.
+    """
+
+    def __init__(self, address: str, namer: Namer, date: str) -> None:
+        if not callable(getattr(namer, "name", None)):
+            raise NamerError(f"{address} returned {type(namer).__name__}, which is no namer: it lacks the method name")
+        self.author = f"program:{address}"
+        self._address, self._namer, self._date = address, namer, date
+
+    def name(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
+        """Name each concept once; one of which the namer says nothing gets that as its reason.
+
+        Raises
+        ------
+        NamerError
+            It gave something else than names of these concepts, or two for one.
+        """
+        waiting = {item.concept.key for item in evidence}
+        for name in self._given(evidence):
+            if not isinstance(name, ConceptName):
+                raise NamerError(f"{self._address} gave {type(name).__name__}, expected a ConceptName")
+            if name.concept not in waiting:
+                raise NamerError(
+                    f"{self._address} gave a name for {name.concept!r}, which was not asked for or has one already"
+                )
+            waiting.remove(name.concept)
+            yield replace(name, author=self.author, date=self._date, recorded=False)
+        for item in evidence:
+            if item.concept.key in waiting:
+                yield ConceptName(item.concept.key, "", "", self.author, failure=NO_NAME, date=self._date)
+
+    def _given(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
+        try:
+            yield from self._namer.name(evidence)
+        except AtlasError:
+            raise
+        except Exception as error:  # whatever a user's own code raises, the message has to name it
+            raise NamerError(f"{self._address} failed: {describe_failure(error)}") from error

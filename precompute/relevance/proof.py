@@ -1,0 +1,177 @@
+"""The proof that what is explained is the model itself, on the user's own images.
+
+Owns the comparison of the graph's logits with the model's, and of each operation's relevance with what it was given.
+Must not know data sets or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from precompute.errors import UnsupportedModel
+from precompute.network.graph import Graph
+
+from .assignment import assign
+from .channel_scores import start_relevance
+
+TOLERANCES = {"float64": 1e-9, "float32": 1e-3, "tf32": 2e-2, "bf16": 1e-1}
+"""Largest difference of a logit, over the largest absolute logit of the batch, by precision."""
+
+FIRST_BATCHES, EVERY = 2, 16
+"""Batches that are always compared, and of how many more one is, by chance."""
+
+
+class LogitProof:
+    """Compares the logits of the graph with those of the model.
+
+    Parameters
+    ----------
+    module : nn.Module
+    device : torch.device
+    precision : str
+    name : str
+        Of the model, for messages.
+
+    Attributes
+    ----------
+    deviation : float
+        The largest relative deviation so far.
+    n_images : int
+        Images compared so far.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device, precision: str, name: str) -> None:
+        self._module, self._device, self._precision, self._name = module, device, precision, name
+        self._generator = torch.Generator().manual_seed(0)
+        self._n_batches = 0
+        self.deviation, self.n_images = 0.0, 0
+
+    def check_sample(self, images: torch.Tensor, logits: torch.Tensor) -> None:
+        """Compare the first batches, and later ones by chance; see `check`."""
+        self._n_batches += 1
+        drawn = int(torch.randint(EVERY, (1,), generator=self._generator)) == 0
+        if self._n_batches <= FIRST_BATCHES or drawn:
+            self.check(images, logits)
+
+    def check(self, images: torch.Tensor, logits: torch.Tensor) -> None:
+        """Compare one batch.
+
+        Raises
+        ------
+        UnsupportedModel
+            The graph does not compute what the model computes.
+        """
+        parameter = next((weight for weight in self._module.parameters() if weight.is_floating_point()), None)
+        given = images if parameter is None else images.to(parameter)
+        with torch.no_grad():
+            own = self._module(given.clone())
+        tolerance = TOLERANCES[self._precision]
+        if own.dtype == torch.float32:
+            tolerance = max(tolerance, TOLERANCES["float32"])
+        found, own = logits.double().cpu(), own.double().cpu()
+        finite = own.isfinite() & found.isfinite()
+        scale = float(own[finite].abs().max()) if finite.any() else 0.0
+        off = float((found - own)[finite].abs().max()) / max(scale, 1e-30) if finite.any() else 0.0
+        self.deviation, self.n_images = max(self.deviation, off), self.n_images + len(images)
+        if off > tolerance or not torch.equal(own.isfinite(), found.isfinite()):
+            raise UnsupportedModel(
+                f"{self._name} cannot be explained: read as a graph it gives other logits than itself (off by "
+                f"{off:.2g} of the largest, allowed {tolerance:.0e} in {self._precision}). "
+                "Something in its forward changes from call to call; take that out for evaluation"
+            )
+
+
+@dataclass(frozen=True)
+class Conservation:
+    """How one operation keeps relevance.
+
+    Attributes
+    ----------
+    value : str
+        Name of the operation's value in the graph.
+    operation, where : str
+        ATen's name; the module and, where known, the line.
+    residual : float
+        Relevance that is neither handed on nor taken by a stabiliser, over the sum of absolute relevance handed to
+        the operation; the largest over the images.
+    """
+
+    value: str
+    operation: str
+    where: str
+    residual: float
+
+
+CONSERVED = 1e-9
+"""Largest residual of an operation in float64."""
+
+
+def measure_conservation(
+    graph: Graph,
+    images: torch.Tensor,
+    targets: Sequence[int] | None = None,
+    *,
+    composite: str = "EpsilonPlusFlat",
+    name: str = "the model",
+) -> list[Conservation]:
+    """Measure how each operation keeps relevance, with biases off, in float64.
+
+    Parameters
+    ----------
+    graph : Graph
+        Simplified.
+    images : (n, channels, height, width) float
+        Real ones: what photos reach, noise may not.
+    targets : sequence of int, optional
+        The class explained of each image; by default the prediction.
+    composite : str
+    name : str
+        Of the model, for messages.
+
+    Returns
+    -------
+    list of Conservation
+        In the order of execution, of the operations that relevance reaches.
+    """
+    with torch.no_grad():
+        assignment = assign(
+            graph, composite=composite, zero_params=True, device=torch.device("cpu"), dtype=torch.float64, name=name
+        )
+        n = len(images)
+        values = {assignment.graph.input: images.to("cpu", torch.float64)}
+        kept = {}
+        for node, rule in zip(assignment.graph.nodes, assignment.rules, strict=True):
+            values[node.name], kept[node.name] = rule.forward_keeping(values, n)
+        logits = values[assignment.graph.output]
+        chosen = logits.argmax(1) if targets is None else torch.tensor(list(targets))
+        flow = {assignment.graph.output: start_relevance(logits, chosen)}
+        found = []
+        for node, rule in reversed(list(zip(assignment.graph.nodes, assignment.rules, strict=True))):
+            if node.name not in flow or not rule.signals:
+                continue
+            given = flow.pop(node.name)
+            absorbed = rule.absorb(kept[node.name], given)
+            scale = given.abs().flatten(1).sum(1)
+            left = given.flatten(1).sum(1) - absorbed.constant - absorbed.stabiliser
+            for source, part in zip(rule.signals, rule.backward(kept[node.name], given.clone()), strict=True):
+                left = left - part.flatten(1).sum(1)
+                flow[source] = flow[source] + part if source in flow else part
+            residual = float((left.abs() / scale.clamp(min=1e-300)).max())
+            found.append(Conservation(node.name, node.operation, node.where, residual))
+        return found[::-1]
+
+
+def check_conservation(measured: Sequence[Conservation], name: str = "the model") -> float:
+    """Return the largest residual; raises UnsupportedModel, naming the operation, where it is too large."""
+    worst = max(measured, key=lambda one: one.residual)
+    if not worst.residual <= CONSERVED:
+        raise UnsupportedModel(
+            f"{name} cannot be explained: the rule of {worst.operation!r} in {worst.where} loses {worst.residual:.2g} "
+            f"of the relevance handed to it, allowed {CONSERVED:.0e}. The operation has an argument that its rule does "
+            "not know; rewrite it, and report the operation"
+        )
+    return worst.residual

@@ -1,0 +1,254 @@
+"""Damaged stores: no site is silently wrong, nothing ends in a traceback, and what is made again is byte-equal.
+
+Every damage is done to a copy of one finished atlas of the built-in world, with corrections by a person. `atlas site`
+has to refuse it, or to make the very same site; `atlas run` has to end with the very same files, or to say what to do.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import sys
+from collections import Counter
+
+import pytest
+
+from precompute.cli import main
+
+CONFIG = """
+name = "tiny"
+[dataset]
+kind = "world"
+n_samples = {n_samples}
+[preprocessing]
+resize = 128
+crop = 128
+[model]
+factory = "builtin:world"
+weights = "builtin:world"
+layers = ["features.28"]
+[mining]
+top_k = 4
+shard_size = 8
+n_workers = 0
+[references]
+per_ranking = 2
+tile = 32
+[explaining]
+n_photos = {n_photos}
+n_concepts = 2
+n_sub_concepts = 0
+"""
+NAMED = ("atlas.h5", "references.h5", "names.jsonl", "corrections.jsonl", "scores.jsonl", "truth.json", "manifest.json")
+
+
+def make(folder, n_samples, n_photos):
+    """Make an atlas with its site and one correction; returns its config."""
+    folder.mkdir()
+    config = folder / "tiny.toml"
+    config.write_text(CONFIG.format(n_samples=n_samples, n_photos=n_photos))
+    assert atlas("run", folder) == 0
+    table = folder / "names.csv"
+    assert main(["names", "export", str(table), "--config", str(config)]) == 0
+    head, first, *rest = table.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+    cells = first.split(",")
+    cells[1] = "red balloon"
+    table.write_text("".join([head, ",".join(cells), *rest]), encoding="utf-8")
+    assert main(["names", "import", str(table), "--author", "ada", "--config", str(config)]) == 0
+    assert atlas("run", folder) == 0
+    return folder
+
+
+def atlas(command, folder):
+    return main([command, "--config", str(folder / "tiny.toml"), "--site", str(folder / "site")])
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Two finished atlases of different samples and photos."""
+    folder = tmp_path_factory.mktemp("damage")
+    os.environ["SOURCE_DATE_EPOCH"] = "1700000000"
+    try:
+        yield make(folder / "one", 24, 2), make(folder / "other", 36, 5)
+    finally:
+        del os.environ["SOURCE_DATE_EPOCH"]
+
+
+def contents(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def store_files(folder):
+    found = [path for path in sorted((folder / "tiny").rglob("*")) if path.is_file()]
+    return [path for path in found if "damaged" not in path.name and path.name != ".lock"]
+
+
+# --- damages: each changes a file of a store and says what it did ---------------------------------------------------
+
+
+def flip(path, rng, other):
+    del other
+    content = bytearray(path.read_bytes())
+    for _ in range(rng.choice((1, 1, 1, 8))):
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+
+
+def zero(path, rng, other):
+    del other
+    content = bytearray(path.read_bytes())
+    start = rng.randrange(len(content))
+    content[start : start + 512] = bytes(len(content[start : start + 512]))
+    path.write_bytes(content)
+
+
+def cut(path, rng, other):
+    del other
+    content = path.read_bytes()
+    path.write_bytes(content[: rng.randrange(len(content))])
+
+
+def cut_lines(path, rng, other):
+    """Cut at the end of a line, where nothing of what is left is torn."""
+    del other
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: rng.randrange(len(lines))]))
+
+
+def drop_line(path, rng, other):
+    del other
+    lines = path.read_bytes().splitlines(keepends=True)
+    del lines[rng.randrange(len(lines))]
+    path.write_bytes(b"".join(lines))
+
+
+def double_line(path, rng, other):
+    del other
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = rng.randrange(len(lines))
+    path.write_bytes(b"".join([*lines[: place + 1], *lines[place:]]))
+
+
+def digit(path, rng, other):
+    """Change one digit of a text: it stays a well-formed record."""
+    del other
+    content = bytearray(path.read_bytes())
+    places = [index for index, byte in enumerate(content) if chr(byte).isdigit()]
+    if not places:
+        return
+    place = rng.choice(places)
+    content[place] = ord(rng.choice([figure for figure in "0123456789" if ord(figure) != content[place]]))
+    path.write_bytes(content)
+
+
+def remove(path, rng, other):
+    del rng, other
+    path.unlink()
+
+
+def swap(path, rng, other):
+    """Take the file of the same name of another atlas, or any of the same kind."""
+    folder = next(parent for parent in path.parents if parent.name == "tiny").parent
+    same = other / path.relative_to(folder)
+    kin = [found for found in store_files(other) if found.suffix == path.suffix]
+    shutil.copy(same if same.exists() else rng.choice(kin), path)
+
+
+def add(path, rng, other):
+    """Put an explanation or a report of another atlas beside what is there."""
+    del rng
+    for found in store_files(other):
+        goal = path.parent / found.name
+        if found.suffix == ".json" and found.parent.name == path.parent.name and not goal.exists():
+            shutil.copy(found, goal)
+
+
+BINARY = (flip, flip, zero, cut, remove, swap)
+TEXT = (flip, zero, cut, cut_lines, drop_line, double_line, digit, digit, remove, swap, add)
+
+
+def damage(folder, other, rng):
+    """Damage one file of a store; returns what was done, empty where nothing changed."""
+    before = contents(folder / "tiny")
+    named = [folder / "tiny" / name for name in NAMED]
+    path = rng.choice(named if rng.random() < 0.7 else store_files(folder))
+    kinds = TEXT if path.suffix in (".json", ".jsonl") else BINARY
+    how = rng.choice(kinds)
+    how(path, rng, other)
+    return f"{how.__name__} {path.name}" if contents(folder / "tiny") != before else ""
+
+
+def check_site(one, work, what):
+    """Run `atlas site` on a damaged store: it refuses, or the site is the same."""
+    shutil.rmtree(work / "site", ignore_errors=True)
+    if atlas("site", work) == 1:
+        return "refused"
+    assert contents(work / "site") == contents(one / "site"), f"silently wrong: {what}"
+    return "the same site"
+
+
+def check_run(one, work, what):
+    """Run `atlas run` on a damaged store: it ends with the same files, or says what to do."""
+    if atlas("run", work) == 1:
+        return "run refuses"
+    kept = {name: digest for name, digest in contents(work).items() if "damaged-" not in name}
+    expected = contents(one)
+    outdated = {name for name in kept if "outdated" in name}
+    differing = {name for name in expected.keys() | (kept.keys() - outdated) if kept.get(name) != expected.get(name)}
+    differing.discard("tiny/manifest.json")  # it lists what was set aside besides
+    assert not differing, f"not byte-equal after {what}: {sorted(differing)[:5]}"
+    return "run mends"
+
+
+def try_many(two, tmp_path, capsys, n_damages, n_runs):
+    one, other = two
+    counts = Counter()
+    for seed in range(n_damages):
+        rng = random.Random(seed)
+        work = tmp_path / "work"
+        shutil.copytree(one, work)
+        what = ""
+        while not what:
+            what = damage(work, other, rng)
+        capsys.readouterr()
+        counts[check_site(one, work, f"{seed}: {what}")] += 1
+        if seed * n_runs // n_damages != (seed - 1) * n_runs // n_damages:
+            counts[check_run(one, work, f"{seed}: {what}")] += 1
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err + said.out
+        shutil.rmtree(work)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{n_damages} damaged stores: {dict(counts)}\n")
+    assert counts["refused"] + counts["the same site"] == n_damages
+    return counts
+
+
+def test_some_damages(two, tmp_path, capsys):
+    counts = try_many(two, tmp_path, capsys, 40, 3)
+    assert counts["refused"] > 30
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_500_damages(two, tmp_path, capsys):
+    counts = try_many(two, tmp_path, capsys, 500, int(os.environ.get("ATLAS_DAMAGE_RUNS", "60")))
+    assert counts["refused"] > 400
+    assert counts["run mends"] > counts["run refuses"]
+
+
+def test_the_damages_do_what_they_say(two, tmp_path):
+    one, other = two
+    for how in {*BINARY, *TEXT}:
+        work = tmp_path / how.__name__
+        shutil.copytree(one, work)
+        before = contents(work)
+        how(next((work / "tiny/explanations").glob("*.json")), random.Random(1), other)
+        assert contents(work) != before, how.__name__
+
+
+def test_an_undamaged_copy_gives_the_same_site(two, tmp_path, capsys):
+    work = shutil.copytree(two[0], tmp_path / "work")
+    assert check_site(two[0], work, "nothing") == "the same site"
+    assert main(["verify", str(work / "tiny")]) == 0
+    assert "are as they were written" in capsys.readouterr().out
