@@ -97,6 +97,19 @@ def explain(photo, engine, **changes):
     return explain_photo(photo, **(arguments | changes))
 
 
+def test_the_pictures_of_a_target_share_one_scale(photo):
+    """Concept 0 carries a quarter of what concept 1 does: beside it, it must look weaker."""
+    explanation, pictures = explain(photo, TableEngine())
+    concepts = {item.concept: item for item in explanation.targets[0].layers[0].concepts}
+
+    def colour(key):
+        shown = np.asarray(Image.open(io.BytesIO(pictures[concepts[key].overlay])).convert("RGB")).astype(int)
+        return np.ptp(shown, axis=2)[26:30, 2:6].mean()
+
+    assert colour("block.left:0") < 0.75 * colour("block.left:3")
+    assert colour("block.left:3") > 80
+
+
 def test_numbers_follow_from_the_table(photo):
     engine = TableEngine()
     explanation, _ = explain(photo, engine)

@@ -32,7 +32,7 @@ from precompute.atlas.records import (
 from precompute.config import WITHOUT_EFFECT_ON_NUMBERS, Config, effective
 from precompute.errors import DataError, ModelError
 from precompute.images.decoding import normalise, preprocess
-from precompute.images.pictures import Rgb, encode_heatmap, encode_webp, overlay
+from precompute.images.pictures import Rgb, encode_heatmap, encode_webp, overlay, overlay_scale
 from precompute.images.places import locate
 from precompute.network.heads import compute_probabilities
 from precompute.relevance.protocol import ConditionalAttribution, Engine, LayerAttribution
@@ -292,12 +292,14 @@ def _explain_target(
         else []
     )
     found = dict(zip(concepts, conditional, strict=True))
+    # One scale for all concepts of a target: what is weak for it looks weak, and pictures can be compared.
+    scale = max((overlay_scale(_finite(item.heatmap, "heatmap")) for item in conditional), default=0.0)
     return TargetExplanation(
         class_index=class_index,
         class_name=class_name,
         probability=probability,
         logit=logit,
-        layers=tuple(_finish_layer(photo, layer, found, config, pictures, class_index) for layer in explained),
+        layers=tuple(_finish_layer(photo, layer, found, config, (pictures, scale), class_index) for layer in explained),
         heatmap=drawn.heatmap,
         heatmap_scale=drawn.scale,
         overlay=drawn.overlay,
@@ -318,7 +320,7 @@ def _finish_layer(
     layer: ExplainedLayer,
     conditional: Mapping[tuple[str, int], ConditionalAttribution],
     config: Config,
-    pictures: dict[str, bytes],
+    pictures: tuple[dict[str, bytes], float],
     class_index: int,
 ) -> LayerExplanation:
     concepts = tuple(
@@ -349,14 +351,14 @@ def _finish_concept(
     rank: int,
     conditional: ConditionalAttribution,
     n_sub_concepts: int,
-    pictures: dict[str, bytes],
+    pictures: tuple[dict[str, bytes], float],
     class_index: int,
 ) -> ConceptAttribution:
     concept = Concept(layer.info.name, layer.top[rank])
     heatmap = _finite(conditional.heatmap, f"heatmap of {concept.key}")
     share = float(layer.shares[concept.channel])
     slug = concept.layer.replace("-", "--").replace(".", "-")
-    drawn = _draw(photo, heatmap, f"{class_index}-{slug}-{concept.channel}", pictures)
+    drawn = _draw(photo, heatmap, f"{class_index}-{slug}-{concept.channel}", *pictures)
     lower = {
         name: _finite(conditional.lower_relevance[name], f"relevance of {name} through {concept.key}")
         for name in layer.info.inputs
@@ -376,9 +378,9 @@ def _finish_concept(
     )
 
 
-def _draw(photo: Photo, heatmap: FloatArray, name: str, pictures: dict[str, bytes]) -> Drawn:
+def _draw(photo: Photo, heatmap: FloatArray, name: str, pictures: dict[str, bytes], full_colour: float = 0.0) -> Drawn:
     png, scale = encode_heatmap(heatmap, PICTURE_SIDE)
     drawn = Drawn(f"{name}.png", scale, f"{name}.webp")
     pictures[drawn.heatmap] = png
-    pictures[drawn.overlay] = encode_webp(overlay(photo.rgb, heatmap), longer_side=PICTURE_SIDE, method=2)
+    pictures[drawn.overlay] = encode_webp(overlay(photo.rgb, heatmap, full_colour), longer_side=PICTURE_SIDE, method=2)
     return drawn
