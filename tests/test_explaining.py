@@ -22,6 +22,7 @@ from precompute.explanations.attribution import (
 )
 from precompute.images.pictures import decode_heatmap
 from precompute.images.places import PLACE_WORDS, locate, place_words
+from precompute.relevance.cut import Split
 from precompute.relevance.engine import GraphEngine
 from precompute.relevance.protocol import ConditionalAttribution, LayerAttribution
 
@@ -61,7 +62,11 @@ class TableEngine:
 
     def attribute(self, image, target):
         layers = {
-            name: LayerAttribution(torch.tensor(values, dtype=torch.float64), torch.arange(float(len(values))))
+            name: LayerAttribution(
+                torch.tensor(values, dtype=torch.float64),
+                torch.arange(float(len(values))),
+                Split(float(self.table[0, target]), sum(values), sum(map(abs, values))),
+            )
             for name, values in self.relevance.items()
         }
         return torch.ones(SIDE, SIDE) * (target + 1), layers

@@ -21,6 +21,8 @@ from precompute.atlas.digests import digest_of
 from precompute.atlas.records import (
     Concept,
     ConceptAttribution,
+    CutPart,
+    CutSplit,
     Explanation,
     FloatArray,
     LayerExplanation,
@@ -35,6 +37,7 @@ from precompute.images.decoding import normalise, preprocess
 from precompute.images.pictures import Rgb, encode_heatmap, encode_webp, overlay, overlay_scale
 from precompute.images.places import locate
 from precompute.network.heads import compute_probabilities
+from precompute.relevance.cut import Split
 from precompute.relevance.protocol import ConditionalAttribution, Engine, LayerAttribution
 
 log = logging.getLogger(__name__)
@@ -71,6 +74,8 @@ class ExplainedLayer:
         Sums over space of the pre-ReLU output.
     top : tuple of int
         The channels explained, by rank.
+    split : Split
+        Of the logit, over the cut that the shares are of.
     """
 
     info: LayerInfo
@@ -78,6 +83,7 @@ class ExplainedLayer:
     shares: FloatArray
     activation: FloatArray
     top: tuple[int, ...]
+    split: Split
 
 
 def explain_photo(  # noqa: PLR0913 - what is known of the photo and of the model, each named at the call
@@ -220,9 +226,9 @@ def select_targets(probabilities: FloatArray, min_probability: float, max_target
     return (likely or order)[: max(1, max_targets if likely else 1)]
 
 
-def compute_shares(relevance: FloatArray) -> FloatArray:
-    """Divide signed channel relevances by the layer's total absolute relevance; all 0 where that is 0."""
-    total = np.abs(relevance).sum()
+def compute_shares(relevance: FloatArray, whole: float | None = None) -> FloatArray:
+    """Divide signed channel relevances by `whole`, by default their own absolute sum; all 0 where that is 0."""
+    total = np.abs(relevance).sum() if whole is None else whole
     return np.asarray(relevance / total) if total > 0 else np.zeros_like(relevance)
 
 
@@ -308,11 +314,11 @@ def _explain_target(
 
 def _explain_layer(info: LayerInfo, attribution: LayerAttribution, n_concepts: int, class_name: str) -> ExplainedLayer:
     relevance = _finite(attribution.relevance, f"relevance of {info.name} for class {class_name}")
-    shares = compute_shares(relevance)
+    shares = compute_shares(relevance, attribution.split.absolute)
     if not shares.any():
         log.warning("no relevance reaches %s for class %s: all its shares are 0", info.name, class_name)
     activation = _finite(attribution.activation, f"activation of {info.name}")
-    return ExplainedLayer(info, relevance, shares, activation, select_concepts(shares, n_concepts))
+    return ExplainedLayer(info, relevance, shares, activation, select_concepts(shares, n_concepts), attribution.split)
 
 
 def _finish_layer(
@@ -342,6 +348,12 @@ def _finish_layer(
         relevance_absolute_sum=float(np.abs(layer.relevance).sum()),
         coverage=float(sum(abs(concept.share) for concept in concepts)),
         concepts=concepts,
+        cut=CutSplit(
+            layer.split.absolute,
+            tuple(CutPart(part.name, part.relevance, part.absolute) for part in layer.split.beside),
+            layer.split.biases,
+            layer.split.stabilisers,
+        ),
     )
 
 
