@@ -319,7 +319,7 @@ def test_what_a_text_names_leads_to_its_page(site, source):
             for piece in pieces:
                 if piece.kind == "concept":
                     n_concepts += 1
-                    layer, _, channel = piece.concept.rpartition(":")
+                    channel = piece.concept.rpartition(":")[2]
                     assert re.search(rf'<a href="[^"]*{channel}\.html">{re.escape(html.escape(piece.text))}</a>', page)
                 elif piece.kind == "class":
                     n_classes += 1
@@ -362,9 +362,6 @@ def test_the_shortcut_is_told_on_its_class_page(site):
     text = read_page(site[0] / "classes/class-1.html").text
     assert "A possible shortcut" in text
     assert "Most boats carry a small mark" in text
-    assert "A possible shortcut" not in read_page(site[0] / "classes/class-2.html").text or "named as a mark" in (
-        read_page(site[0] / "classes/class-2.html").text
-    )
 
 
 def test_who_named_a_concept_is_said(site):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from .explained import (
     ConceptAttribution,
+    CutPart,
+    CutSplit,
     Explanation,
     LayerExplanation,
     Place,
@@ -31,6 +33,7 @@ from .mined import (
     ReceptiveField,
     Reference,
     SampleTable,
+    Scores,
 )
 from .named import (
     Author,
@@ -58,6 +61,8 @@ __all__ = [
     "ConceptName",
     "ConceptScore",
     "ConceptTruth",
+    "CutPart",
+    "CutSplit",
     "Explanation",
     "Fact",
     "FloatArray",
@@ -81,6 +86,7 @@ __all__ = [
     "Reference",
     "Refusal",
     "SampleTable",
+    "Scores",
     "ShortcutTruth",
     "Statement",
     "SubConcept",

@@ -27,8 +27,8 @@ from .page import Page, Section
 
 AUDIENCE_WORDS = {"stakeholder": "In plain words", "expert": "For experts"}
 
-PictureAddress = Callable[[str, str], str]
-"""From the file names of an overlay and of its heatmap to the address of what is shown."""
+PictureAddress = Callable[..., str]
+"""From the file names of an overlay and of its heatmap, and how strong that is, to the address of what is shown."""
 
 
 def explanation_pages(catalogue: Catalogue) -> Iterator[Page]:
@@ -180,17 +180,25 @@ def _layer(
         "address": catalogue.links.layer(layer.layer) if layer.layer in catalogue.atlas.layers else "",
         "n_channels": len(layer.shares),
         "conserved": layer.relevance_sum / target.logit if target.logit else None,
-        "rows": [_row(catalogue, item, largest, picture) for item in layer.concepts],
+        "rows": [_row(catalogue, item, target, largest, picture) for item in layer.concepts],
     }
 
 
-def _row(catalogue: Catalogue, item: ConceptAttribution, largest: float, picture: PictureAddress) -> dict[str, Any]:
+def strength_of(target: TargetExplanation, item: ConceptAttribution) -> float:
+    """Return how strong a concept's heatmap is beside the strongest of its target, 0 to 1."""
+    largest = max((other.heatmap_scale for layer in target.layers for other in layer.concepts), default=0.0)
+    return item.heatmap_scale / largest if largest else 1.0
+
+
+def _row(
+    catalogue: Catalogue, item: ConceptAttribution, target: TargetExplanation, largest: float, picture: PictureAddress
+) -> dict[str, Any]:
     return {
         "item": item,
         "card": catalogue.card(item.concept),
         "flag": catalogue.flagged.get(item.concept, ""),
         "bar": abs(item.share) / largest if largest else 0.0,
-        "picture": picture(item.overlay, item.heatmap),
+        "picture": picture(item.overlay, item.heatmap, strength_of(target, item)),
         "sub_concepts": [(catalogue.card(sub.concept), sub.share) for sub in item.sub_concepts],
     }
 
