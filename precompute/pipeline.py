@@ -314,6 +314,7 @@ class Pipeline:
         require_replaceable(self.workspace.site, self.config.name)  # told before hours of mining, not after them
         if self.client is not None and not self.workspace.names.exists():
             self.client.require_calls()  # a missing key is told before hours of mining, not after them
+            self.names.try_model()
         self.mine()
         self._report_skipped()
         self.render()
