@@ -204,7 +204,10 @@ class RelevanceConfig:
     max_target : str
         ``sum`` over space, or ``max``: the value at the arg-max neuron.
     normalised : bool
-        Divide by the layer's sum of absolute channel scores.
+        Store scores as shares.
+    shares : str
+        Of what: ``cut``, all relevance that crosses the network at the layer's depth, the layer and what runs beside
+        it; or ``layer``, as zennit-crp has it.
     precision : str
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
@@ -215,8 +218,19 @@ class RelevanceConfig:
     target: Literal["label", "prediction"] = "label"
     max_target: Literal["sum", "max"] = "sum"
     normalised: Flag = True
+    shares: Literal["cut", "layer"] = "cut"
     precision: Literal["float64", "float32", "tf32", "bf16"] = "float32"
     device: Annotated[Text, HOW] = "auto"
+
+    @property
+    def scores(self) -> Literal["cut", "layer", "raw"]:
+        """What the stored relevance scores are: shares of the cut or of the layer, or relevance itself.
+
+        The values at single neurons of `max_target` = ``max`` have no cut: theirs are the layer's.
+        """
+        if not self.normalised:
+            return "raw"
+        return "layer" if self.max_target == "max" else self.shares
 
 
 @dataclass(frozen=True, config=_RULES)
@@ -278,6 +292,8 @@ class ExplainingConfig:
         Files or folders, relative to the config file; empty takes `n_photos` spread evenly over the data set.
     layers : tuple of str
         Names or patterns; empty takes the last mined layer (with its parallel siblings).
+    own_words : bool
+        Also let the language model write sentences itself, each checked by a second request; they stand apart.
     """
 
     photos: Annotated[tuple[Text, ...], WHICH] = ()
@@ -289,6 +305,7 @@ class ExplainingConfig:
     layers: Annotated[tuple[Text, ...], WHICH] = ()
     audiences: Annotated[tuple[Text, ...], WORDS] = ("expert", "stakeholder")
     language: Annotated[Text, WORDS] = "en"
+    own_words: Annotated[Flag, WORDS] = False
 
 
 @dataclass(frozen=True, config=_RULES)

@@ -20,13 +20,14 @@ from precompute.images.dataset import Dataset, open_dataset
 from precompute.mining.tables import MINING_VERSION, Tables
 from precompute.network.factories import BuiltinNetwork
 from precompute.network.graph import Graph
-from precompute.network.layers import Layer, describe_layers, find_layers, select_layers
+from precompute.network.layers import Layer, find_layers, name_values, select_layers
 from precompute.network.model import LoadedModel, load_model
 from precompute.network.preprocessing import take_preprocessing
 from precompute.provenance import config_digest
 from precompute.relevance.assignment import Assignment, assign
 from precompute.relevance.choice import choose_device, make_engine, read_graph
-from precompute.relevance.engine import GraphEngine
+from precompute.relevance.cut import find_cut
+from precompute.relevance.engine import GraphEngine, describe
 from precompute.world.network import WEIGHTS_PATH, world_vgg
 
 BUILTIN_NETWORKS = {"world": BuiltinNetwork(world_vgg, WEIGHTS_PATH)}
@@ -84,13 +85,20 @@ class Inputs:
     @cached_property
     def layers(self) -> tuple[LayerInfo, ...]:
         """The layers that the config selects; raises ModelError for a pattern that matches nothing."""
-        return self._describe(select_layers(tuple(self._found.values()), self.config.model.layers))
+        selected = select_layers(tuple(self._found.values()), self.config.model.layers)
+        return self._describe(selected if self.config.model.layers else (*selected, *self._whole_behind(selected[-1])))
 
     @cached_property
     def explained_layers(self) -> tuple[LayerInfo, ...]:
-        """The layers that explanations speak of; by default the last mined one and those parallel to it."""
+        """The layers that explanations speak of; by default the last mined one that carries the whole.
+
+        Where none does, the last mined one and those parallel to it.
+        """
         if not self.config.explaining.layers:
+            whole = [info for info in self.layers if not info.beside]
             last = self.layers[-1]
+            if whole and (whole[-1] is last or not last.inputs):
+                return (whole[-1],)
             return tuple(info for info in self.layers if info.inputs == last.inputs) if last.inputs else (last,)
         return select_layers(self.layers, self.config.explaining.layers)
 
@@ -109,7 +117,26 @@ class Inputs:
         return self._rules.reached(find_layers(self.graph))
 
     def _describe(self, layers: Iterable[Layer]) -> tuple[LayerInfo, ...]:
-        return describe_layers(self.graph, {layer.name: layer for layer in layers}, self._rules.reaches)
+        chosen = {layer.name for layer in layers}
+        ordered = {name: layer for name, layer in self._found.items() if name in chosen}
+        return describe(self._rules, ordered, name_values(self._found))
+
+    def _whole_behind(self, last: Layer) -> tuple[Layer, ...]:
+        """Find the first block or operation behind a layer that carries the whole, where the layer does not.
+
+        The sum or the concatenation that its branch ends in: what a share of it is a share of needs no telling.
+        """
+        steps = tuple(zip(self._rules.graph.nodes, self._rules.rules, strict=True))
+        cut = find_cut(steps, self._rules.flowing, last)
+        if cut.is_whole:
+            return ()
+        names = name_values(self._found)
+        for node in self.graph.nodes:
+            layer = self._found.get(names.get(node.name, ""))
+            framed = layer is not None and node.name in cut.behind and len(node.shape) == 3
+            if layer is not None and framed and find_cut(steps, self._rules.flowing, layer).is_whole:
+                return (layer,)
+        return ()
 
     @cached_property
     def device(self) -> torch.device:
@@ -150,6 +177,7 @@ class Inputs:
             class_names=self.class_names,
             top_k=self.config.mining.top_k,
             normalised=self.config.relevance.normalised,
+            scores=self.config.relevance.scores,
             task=self.model.task,
         )
 

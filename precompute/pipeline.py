@@ -312,6 +312,7 @@ class Pipeline:
     def run(self) -> Path:
         """Run every stage; returns the start page of the site."""
         require_replaceable(self.workspace.site, self.config.name)  # told before hours of mining, not after them
+        self._explanations.require_messages()
         if self.client is not None and not self.workspace.names.exists():
             self.client.require_calls()  # a missing key is told before hours of mining, not after them
             self.names.try_model()

@@ -75,8 +75,9 @@ def task_of(body: Mapping[str, Any]) -> str:
     if schema:
         return str(schema["name"])
     text = "\n".join(texts(body))
-    if '"left_out"' in text:
-        return "planning"
+    for word, task in (("left_out", "planning"), ("says_more", "own_words_check"), ("sentences", "own_words")):
+        if f'"{word}"' in text:
+            return task
     return "naming" if '"second_name"' in text else "scoring" if '"probability"' in text else "unknown"
 
 
@@ -84,6 +85,10 @@ def plausible_answer(body: dict[str, Any]) -> Any:
     """Answer as an obedient model that sees nothing: a name, a probability or a plan, from the request's digest."""
     if task_of(body) == "planning":
         return plausible_plan(texts(body))
+    if task_of(body) == "own_words":
+        return plausible_sentences(texts(body))
+    if task_of(body) == "own_words_check":
+        return {"reasoning": "", "says_more": False, "what": ""}
     chance = random.Random(sha256(pictures(body)))
     if task_of(body) == "scoring":
         numbers = sorted({int(n) for n in re.findall(r"\btiles? (?:0 to )?(\d+)", "\n".join(texts(body)))} or {0})
@@ -113,6 +118,13 @@ def plausible_plan(asked: list[str]) -> Any:
         "paragraphs": [{"sentences": sentences[1:middle]}, {"sentences": sentences[middle:]}],
         "left_out": [code for code, _ in facts if code not in chosen],
     }
+
+
+def plausible_sentences(asked: list[str]) -> Any:
+    """Write one sentence for each of the first facts that have a value."""
+    facts = re.findall(r"^- ([a-z]{3}): .*; values (\{[^}]*\})", "\n".join(asked), re.MULTILINE)
+    sentences = [{"text": f"Of note is {value}.", "facts": [code]} for code, value in facts[:4]]
+    return {"reasoning": "", "sentences": sentences}
 
 
 def spoiled(answer: Any, fault: str) -> str:

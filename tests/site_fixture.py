@@ -27,6 +27,7 @@ from precompute.atlas.records import (
     ModelTruth,
     Narrative,
     NarrativeTable,
+    OwnWords,
     Paragraph,
     Piece,
     Place,
@@ -285,9 +286,13 @@ def _narratives(atlas: Atlas, layer: str, *, hostile: bool) -> tuple[Narrative, 
     )
     table = NarrativeTable((Piece("text", "Concepts"),), ("Concept", "Share"), (((name,), (share,)),))
     refusal = Refusal(hostile_or("there is no fact 'xyz'", hostile), hostile_or('{"text": "42 %"}', hostile), 0)
+    free = Statement(
+        (Piece("text", hostile_or("What weighs most is ", hostile)), name, Piece("text", ".")), ("lead:C1",)
+    )
+    own = OwnWords("llm:tiny-vision", "llm:tiny-vision", (free,), (plain,), (refusal,))
     return (
         Narrative("expert", "built-in", more, (Paragraph((leads,)), Paragraph(table=table))),
-        Narrative("stakeholder", "llm:tiny-vision", more, (Paragraph((plain,)),), refusals=(refusal,)),
+        Narrative("stakeholder", "llm:tiny-vision", more, (Paragraph((plain,)),), refusals=(refusal,), own_words=own),
     )
 
 

@@ -22,6 +22,7 @@ from precompute.explanations.attribution import (
 )
 from precompute.images.pictures import decode_heatmap
 from precompute.images.places import PLACE_WORDS, locate, place_words
+from precompute.relevance.cut import Split
 from precompute.relevance.engine import GraphEngine
 from precompute.relevance.protocol import ConditionalAttribution, LayerAttribution
 
@@ -61,7 +62,11 @@ class TableEngine:
 
     def attribute(self, image, target):
         layers = {
-            name: LayerAttribution(torch.tensor(values, dtype=torch.float64), torch.arange(float(len(values))))
+            name: LayerAttribution(
+                torch.tensor(values, dtype=torch.float64),
+                torch.arange(float(len(values))),
+                Split(float(self.table[0, target]), sum(values), sum(map(abs, values))),
+            )
             for name, values in self.relevance.items()
         }
         return torch.ones(SIDE, SIDE) * (target + 1), layers
@@ -95,6 +100,19 @@ def explain(photo, engine, **changes):
         "label": "cat",
     }
     return explain_photo(photo, **(arguments | changes))
+
+
+def test_the_pictures_of_a_target_share_one_scale(photo):
+    """Concept 0 carries a quarter of what concept 1 does: beside it, it must look weaker."""
+    explanation, pictures = explain(photo, TableEngine())
+    concepts = {item.concept: item for item in explanation.targets[0].layers[0].concepts}
+
+    def colour(key):
+        shown = np.asarray(Image.open(io.BytesIO(pictures[concepts[key].overlay])).convert("RGB")).astype(int)
+        return np.ptp(shown, axis=2)[26:30, 2:6].mean()
+
+    assert colour("block.left:0") < 0.75 * colour("block.left:3")
+    assert colour("block.left:3") > 80
 
 
 def test_numbers_follow_from_the_table(photo):

@@ -9,6 +9,7 @@ import pytest
 from precompute.atlas.json_records import read_json
 from precompute.atlas.records import Explanation
 from precompute.cli import main
+from tests.server import TestServer
 from tests.small_atlas import make_small_atlas
 
 
@@ -116,6 +117,28 @@ def test_pictures_lists_every_file(atlas):
         assert set(read_json(path, Explanation).pictures()) == {
             file.name for file in Path(path.with_suffix("")).iterdir()
         }
+
+
+def test_a_language_model_plans_and_writes_beside_it(atlas, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    with TestServer() as server:
+        model = ["--set", "llm.enabled=true", "--set", f"llm.base_url={server.base_url}", "--set", "llm.model=test"]
+        assert run(atlas, "explain", *model, "--set", "explaining.own_words=true", "--dry-run", site=False) == 0
+        assert "calls" in capsys.readouterr().out
+        assert server.n_calls == 0
+        assert run(atlas, "explain", *model, "--set", "explaining.own_words=true", site=False) == 0
+        n_calls = server.n_calls
+        assert run(atlas, "explain", *model, "--set", "explaining.own_words=true", site=False) == 0
+        assert server.n_calls == n_calls
+    for path in (atlas / "small/explanations").glob("*.json"):
+        for target in read_json(path, Explanation).targets:
+            assert {narrative.planner for narrative in target.narratives} == {"llm:test"}
+            assert all(narrative.own_words.statements for narrative in target.narratives)
+
+
+def test_an_unknown_audience_is_told_before_anything_is_computed(atlas, capsys):
+    assert run(atlas, "run", "--set", 'explaining.audiences=["lawyer"]') == 1
+    assert "there is no audience 'lawyer'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("language", "told"), [("fr", True), ("de-CH", False)])

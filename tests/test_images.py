@@ -17,6 +17,7 @@ from precompute.images.pictures import (
     mask_box,
     masked_crop,
     overlay,
+    overlay_scale,
     render_reference,
 )
 
@@ -139,6 +140,17 @@ def test_webp_shrinks_but_never_enlarges(photo):
 def test_small_webp_loses_nothing(photo):
     small = photo[5:30, 7:39]
     np.testing.assert_array_equal(decode_rgb(encode_webp(small)), small)
+
+
+def test_heatmaps_that_share_a_scale_can_be_compared(photo):
+    strong, weak = 3.0 * bump((64, 64), (15, 15), 4), 0.03 * bump((64, 64), (48, 48), 4)
+    scale = max(overlay_scale(strong), overlay_scale(weak))
+    assert scale == overlay_scale(strong)
+    np.testing.assert_array_equal(overlay(photo, strong, scale), overlay(photo, strong))
+    coloured = np.ptp(overlay(photo, weak, scale).astype(int), axis=2)
+    alone = np.ptp(overlay(photo, weak).astype(int), axis=2)
+    assert alone[48, 48] > 100
+    assert coloured[48, 48] < 30
 
 
 @pytest.mark.parametrize("bad", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), dtype=np.uint8)])

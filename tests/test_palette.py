@@ -10,6 +10,7 @@ from PIL import Image
 from precompute.atlas import palette
 from precompute.images.pictures import overlay
 from sitegen import pictures
+from sitegen.links import Links
 
 ROOT = Path(__file__).parents[1]
 STYLE = ROOT / "sitegen/assets/atlas.css"
@@ -80,3 +81,15 @@ def test_a_sheet_in_other_colours_is_not_taken_over(monkeypatch):
     before = pictures._LOOKUP_KEY
     monkeypatch.setattr(palette, "POSITIVE", (1, 2, 3))
     assert repr((palette.POSITIVE, palette.NEGATIVE, pictures.HEAT_GAMMA)) != before
+
+
+def test_a_weak_heatmap_in_plain_colours_is_weak(tmp_path):
+    path = tmp_path / "heat.png"
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(path)
+    store = pictures.PictureStore(tmp_path, tmp_path / "none", Links([]))
+    alphas = []
+    for strength in (1.0, 0.25):
+        drawn = Image.open(tmp_path / store.coloured_heatmap(path, strength)).convert("RGBA")
+        alphas.append(float(np.asarray(drawn)[..., 3].mean()))
+    assert alphas[0] == 255
+    assert alphas[1] < 130

@@ -159,11 +159,16 @@ def test_names_reach_the_model_as_quoted_data():
 
 
 def ask(server, asked):
+    return run_with(server, lambda client: plan_and_narrate(asked, client))
+
+
+def run_with(server, work):
+    """Run work with a client of the test server."""
     config = LlmConfig(enabled=True, base_url=server.base_url, model="test", price_input=0.0, price_output=0.0)
 
     async def run(client):
         try:
-            return await plan_and_narrate(asked, client)
+            return await work(client)
         finally:
             await client.close()
 

@@ -8,8 +8,8 @@ import pytest
 
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader, write_atlas
-from precompute.atlas.json_records import read_json, write_json
-from precompute.atlas.records import ConceptTruth, ShortcutTruth, TruthReport
+from precompute.atlas.json_records import read_json, write_json, write_jsonl
+from precompute.atlas.records import ConceptName, ConceptTruth, ShortcutTruth, TruthReport
 from precompute.errors import StoreError
 from precompute.progress import SilentReporter
 from precompute.stages import truth as truth_module
@@ -151,3 +151,27 @@ def test_the_example_is_the_explanation_that_shows_the_shortcut_most(tmp_path):
         here = replace(records, truth=TruthReport(shortcut=shortcut))
         catalogue = Catalogue(here, Links(here.atlas.layers, (item.id for item in here.explanations)), UNDRAWN)
         assert choose_example(catalogue) == max(shares, key=shares.get)
+
+
+@pytest.mark.parametrize("layer", ["features.7", "features.14"])
+def test_a_class_is_warned_of_by_the_deepest_layer_alone(tmp_path, layer):
+    """A mark of a shallower layer is flagged in its row, and no more: what the deeper one dropped decides nothing."""
+    atlas = site_fixture.write_synthetic(tmp_path / "atlas", n_explanations=0)
+    (tmp_path / "atlas/truth.json").unlink()
+    marks = [ConceptName(f"{layer}:{channel}", "small badge", "", "offline", kind="mark") for channel in range(9)]
+    write_jsonl(tmp_path / "atlas/names.jsonl", marks)
+    build(tmp_path / "site", tmp_path / "atlas")
+    deepest = next(reversed(atlas.layers))
+    warned = 0
+    for index, number in enumerate(atlas.class_counts.tolist()):
+        page = tmp_path / f"site/classes/class-{index}.html"
+        if not page.exists():
+            continue
+        text = page.read_text(encoding="utf-8")
+        means = atlas.layers[deepest].class_relevance[index] / number
+        led = sorted(range(len(means)), key=lambda channel: -means[channel])[:10]
+        expected = layer == deepest and any(channel < 9 and means[channel] >= 0.01 for channel in led)
+        assert ("A possible shortcut" in text) is expected
+        assert "named as a mark" in text
+        warned += expected
+    assert (warned > 0) is (layer == deepest)

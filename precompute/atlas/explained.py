@@ -80,6 +80,45 @@ class ConceptAttribution:
 
 
 @dataclass(frozen=True)
+class CutPart:
+    """Relevance that passed beside a layer.
+
+    Attributes
+    ----------
+    name : str
+        The layer or operation that it went to.
+    relevance : float
+        Its sum, in units of the logit.
+    absolute : float
+        The sum of the absolute values of its channels.
+    """
+
+    name: str
+    relevance: float
+    absolute: float
+
+
+@dataclass(frozen=True)
+class CutSplit:
+    """How the logit is split at a layer's depth: the layer, `beside`, `biases` and `stabilisers` add up to it.
+
+    Attributes
+    ----------
+    absolute : float
+        The absolute relevance of all channels of the layer and beside it: what shares are shares of.
+    beside : tuple of CutPart
+        What passed the layer; empty where it carries the whole.
+    biases, stabilisers : float
+        What was taken up between the layer and the logit.
+    """
+
+    absolute: float
+    beside: tuple[CutPart, ...]
+    biases: float
+    stabilisers: float
+
+
+@dataclass(frozen=True)
 class LayerExplanation:
     """One layer's part in one prediction.
 
@@ -87,13 +126,16 @@ class LayerExplanation:
     ----------
     layer : str
     shares : tuple of float
-        Signed true share of every channel; absolute values sum to 1.
+        Signed true share of every channel of all relevance that crosses the network at the layer's depth; absolute
+        values sum to 1 where the layer carries the whole, else to its part.
     relevance_sum, relevance_absolute_sum : float
         Over channels of the layer, in units of the logit. The absolute sum is of the channels' sums over space.
     coverage : float
         Sum of the absolute shares of `concepts`.
     concepts : tuple of ConceptAttribution
         By rank.
+    cut : CutSplit or None
+        The split that the shares are of; None where it is not known.
     """
 
     layer: str
@@ -102,6 +144,7 @@ class LayerExplanation:
     relevance_absolute_sum: float
     coverage: float
     concepts: tuple[ConceptAttribution, ...]
+    cut: CutSplit | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 import h5py
 import numpy as np
@@ -32,6 +32,7 @@ from .records import (
     ReceptiveField,
     Reference,
     SampleTable,
+    Scores,
 )
 
 FORMAT_VERSION = 2
@@ -262,6 +263,7 @@ def write_atlas(path: Path, atlas: Atlas) -> None:
     """
     with writing(path, ATLAS_KIND, atlas.provenance) as file:
         file.attrs["name"] = atlas.name
+        file.attrs["scores"] = atlas.scores
         _write_texts(file, "class_names", atlas.class_names)
         file["class_counts"] = atlas.class_counts
         file["relevance_edges"] = atlas.relevance_edges
@@ -291,7 +293,17 @@ def read_atlas(path: Path, remedy: str = "") -> Atlas:
             activation_edges=file["activation_edges"][()],
             layers={tables.info.name: tables for tables in layers},
             provenance=_provenance(file),
+            scores=_scores(file),
         )
+
+
+def _scores(file: h5py.File) -> Scores:
+    known: tuple[Scores, ...] = get_args(Scores)
+    found = str(file.attrs["scores"])
+    for scores in known:
+        if scores == found:
+            return scores
+    raise StoreError(f"{file.filename}: its attribute 'scores' is {found!r}, expected one of {', '.join(known)}")
 
 
 def _write_samples(group: h5py.Group, samples: SampleTable) -> None:
@@ -317,6 +329,7 @@ def _write_layer(group: h5py.Group, tables: LayerTables) -> None:
     group.attrs["shape"] = (info.n_channels, info.height, info.width)
     group.attrs["receptive_field"] = (field.size, field.stride, field.start) if field else ()
     group.attrs["inputs"] = json.dumps(info.inputs)
+    group.attrs["beside"] = json.dumps(info.beside)
     for ranking in RANKINGS:
         table = tables.ranking(ranking)
         columns = group.create_group(ranking)  # by name: HDF5 puts the time into groups that it makes on the way
@@ -349,6 +362,7 @@ def _read_info(group: h5py.Group) -> LayerInfo:
         width=width,
         receptive_field=ReceptiveField(*field) if field else None,
         inputs=tuple(json.loads(group.attrs["inputs"])),
+        beside=tuple(json.loads(group.attrs["beside"])),
     )
 
 

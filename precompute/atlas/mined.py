@@ -19,6 +19,8 @@ BoolArray = npt.NDArray[np.bool_]
 Ranking = Literal["relmax", "actmax"]
 RANKINGS: tuple[Ranking, ...] = ("relmax", "actmax")
 
+Scores = Literal["cut", "layer", "raw"]
+
 EMPTY = -1
 """Fills `sample_index` and `neuron` where a ranking has fewer entries than its length."""
 
@@ -96,6 +98,9 @@ class LayerInfo:
         None where it is the whole input or cannot be derived.
     inputs : tuple of str
         The nearest lower layers of the same selection that feed this one.
+    beside : tuple of str
+        What runs beside it at its depth: layers and operations that relevance reaches without passing this one.
+        Empty where it carries the whole.
     """
 
     name: str
@@ -105,6 +110,7 @@ class LayerInfo:
     width: int
     receptive_field: ReceptiveField | None = None
     inputs: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +213,9 @@ class Atlas:
         In forward order.
     provenance : dict
         JSON-ready; digests, versions, seeds, counts.
+    scores : {"cut", "layer", "raw"}
+        What relevance scores are: shares of all relevance that crosses the network at the layer's depth, shares of
+        the layer's, or relevance itself. Activation scores are shares of the layer's but for "raw".
     """
 
     name: str
@@ -217,6 +226,7 @@ class Atlas:
     activation_edges: FloatArray
     layers: dict[str, LayerTables]
     provenance: dict[str, Any]
+    scores: Scores = "cut"
 
     def concepts(self) -> Iterator[Concept]:
         """Yield every concept in the one order that concepts have: layers in forward order, then channels."""

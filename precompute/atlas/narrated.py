@@ -159,6 +159,33 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class OwnWords:
+    """What a language model wrote itself: checked by a model, and not true by construction.
+
+    Attributes
+    ----------
+    author, checker : str
+        ``llm:<model>``: who wrote the sentences, and who compared each of them with its facts.
+    statements : tuple of Statement
+        The sentences that passed. Their text is the model's and hostile until escaped; numbers, names, classes, layers
+        and places in it are pieces that the program put in.
+    facts : tuple of Statement
+        The program's own wording of each fact that a sentence names.
+    refused : tuple of Refusal
+        Sentences, or whole replies, that were not let through.
+    prompt_digests : tuple of str
+        SHA-256 of the prompt for writing and of that for checking.
+    """
+
+    author: str
+    checker: str
+    statements: tuple[Statement, ...]
+    facts: tuple[Statement, ...]
+    refused: tuple[Refusal, ...] = ()
+    prompt_digests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Narrative:
     """The words of one explanation for one audience.
 
@@ -179,6 +206,8 @@ class Narrative:
         no language model was asked.
     refusals : tuple of Refusal
         Plans that could not be used; shown to the reader.
+    own_words : OwnWords or None
+        Only where ``explaining.own_words`` asks for it.
     """
 
     audience: str
@@ -192,6 +221,7 @@ class Narrative:
     wording_digest: str = ""
     prompt_digest: str = ""
     refusals: tuple[Refusal, ...] = ()
+    own_words: OwnWords | None = None
 
     @property
     def statements(self) -> tuple[Statement, ...]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from .explained import (
     ConceptAttribution,
+    CutPart,
+    CutSplit,
     Explanation,
     LayerExplanation,
     Place,
@@ -31,13 +33,14 @@ from .mined import (
     ReceptiveField,
     Reference,
     SampleTable,
+    Scores,
 )
 from .named import (
     Author,
     ConceptName,
     ConceptScore,
 )
-from .narrated import Fact, Narrative, NarrativeTable, Paragraph, Piece, Quantity, Refusal, Statement
+from .narrated import Fact, Narrative, NarrativeTable, OwnWords, Paragraph, Piece, Quantity, Refusal, Statement
 from .scored import (
     ConceptTruth,
     LayerTruth,
@@ -58,6 +61,8 @@ __all__ = [
     "ConceptName",
     "ConceptScore",
     "ConceptTruth",
+    "CutPart",
+    "CutSplit",
     "Explanation",
     "Fact",
     "FloatArray",
@@ -69,6 +74,7 @@ __all__ = [
     "ModelTruth",
     "Narrative",
     "NarrativeTable",
+    "OwnWords",
     "Paragraph",
     "Piece",
     "Place",
@@ -80,6 +86,7 @@ __all__ = [
     "Reference",
     "Refusal",
     "SampleTable",
+    "Scores",
     "ShortcutTruth",
     "Statement",
     "SubConcept",

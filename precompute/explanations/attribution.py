@@ -21,6 +21,8 @@ from precompute.atlas.digests import digest_of
 from precompute.atlas.records import (
     Concept,
     ConceptAttribution,
+    CutPart,
+    CutSplit,
     Explanation,
     FloatArray,
     LayerExplanation,
@@ -32,9 +34,10 @@ from precompute.atlas.records import (
 from precompute.config import WITHOUT_EFFECT_ON_NUMBERS, Config, effective
 from precompute.errors import DataError, ModelError
 from precompute.images.decoding import normalise, preprocess
-from precompute.images.pictures import Rgb, encode_heatmap, encode_webp, overlay
+from precompute.images.pictures import Rgb, encode_heatmap, encode_webp, overlay, overlay_scale
 from precompute.images.places import locate
 from precompute.network.heads import compute_probabilities
+from precompute.relevance.cut import Split
 from precompute.relevance.protocol import ConditionalAttribution, Engine, LayerAttribution
 
 log = logging.getLogger(__name__)
@@ -71,6 +74,8 @@ class ExplainedLayer:
         Sums over space of the pre-ReLU output.
     top : tuple of int
         The channels explained, by rank.
+    split : Split
+        Of the logit, over the cut that the shares are of.
     """
 
     info: LayerInfo
@@ -78,6 +83,7 @@ class ExplainedLayer:
     shares: FloatArray
     activation: FloatArray
     top: tuple[int, ...]
+    split: Split
 
 
 def explain_photo(  # noqa: PLR0913 - what is known of the photo and of the model, each named at the call
@@ -220,9 +226,9 @@ def select_targets(probabilities: FloatArray, min_probability: float, max_target
     return (likely or order)[: max(1, max_targets if likely else 1)]
 
 
-def compute_shares(relevance: FloatArray) -> FloatArray:
-    """Divide signed channel relevances by the layer's total absolute relevance; all 0 where that is 0."""
-    total = np.abs(relevance).sum()
+def compute_shares(relevance: FloatArray, whole: float | None = None) -> FloatArray:
+    """Divide signed channel relevances by `whole`, by default their own absolute sum; all 0 where that is 0."""
+    total = np.abs(relevance).sum() if whole is None else whole
     return np.asarray(relevance / total) if total > 0 else np.zeros_like(relevance)
 
 
@@ -292,12 +298,14 @@ def _explain_target(
         else []
     )
     found = dict(zip(concepts, conditional, strict=True))
+    # One scale for all concepts of a target: what is weak for it looks weak, and pictures can be compared.
+    scale = max((overlay_scale(_finite(item.heatmap, "heatmap")) for item in conditional), default=0.0)
     return TargetExplanation(
         class_index=class_index,
         class_name=class_name,
         probability=probability,
         logit=logit,
-        layers=tuple(_finish_layer(photo, layer, found, config, pictures, class_index) for layer in explained),
+        layers=tuple(_finish_layer(photo, layer, found, config, (pictures, scale), class_index) for layer in explained),
         heatmap=drawn.heatmap,
         heatmap_scale=drawn.scale,
         overlay=drawn.overlay,
@@ -306,11 +314,11 @@ def _explain_target(
 
 def _explain_layer(info: LayerInfo, attribution: LayerAttribution, n_concepts: int, class_name: str) -> ExplainedLayer:
     relevance = _finite(attribution.relevance, f"relevance of {info.name} for class {class_name}")
-    shares = compute_shares(relevance)
+    shares = compute_shares(relevance, attribution.split.absolute)
     if not shares.any():
         log.warning("no relevance reaches %s for class %s: all its shares are 0", info.name, class_name)
     activation = _finite(attribution.activation, f"activation of {info.name}")
-    return ExplainedLayer(info, relevance, shares, activation, select_concepts(shares, n_concepts))
+    return ExplainedLayer(info, relevance, shares, activation, select_concepts(shares, n_concepts), attribution.split)
 
 
 def _finish_layer(
@@ -318,7 +326,7 @@ def _finish_layer(
     layer: ExplainedLayer,
     conditional: Mapping[tuple[str, int], ConditionalAttribution],
     config: Config,
-    pictures: dict[str, bytes],
+    pictures: tuple[dict[str, bytes], float],
     class_index: int,
 ) -> LayerExplanation:
     concepts = tuple(
@@ -340,6 +348,12 @@ def _finish_layer(
         relevance_absolute_sum=float(np.abs(layer.relevance).sum()),
         coverage=float(sum(abs(concept.share) for concept in concepts)),
         concepts=concepts,
+        cut=CutSplit(
+            layer.split.absolute,
+            tuple(CutPart(part.name, part.relevance, part.absolute) for part in layer.split.beside),
+            layer.split.biases,
+            layer.split.stabilisers,
+        ),
     )
 
 
@@ -349,14 +363,14 @@ def _finish_concept(
     rank: int,
     conditional: ConditionalAttribution,
     n_sub_concepts: int,
-    pictures: dict[str, bytes],
+    pictures: tuple[dict[str, bytes], float],
     class_index: int,
 ) -> ConceptAttribution:
     concept = Concept(layer.info.name, layer.top[rank])
     heatmap = _finite(conditional.heatmap, f"heatmap of {concept.key}")
     share = float(layer.shares[concept.channel])
     slug = concept.layer.replace("-", "--").replace(".", "-")
-    drawn = _draw(photo, heatmap, f"{class_index}-{slug}-{concept.channel}", pictures)
+    drawn = _draw(photo, heatmap, f"{class_index}-{slug}-{concept.channel}", *pictures)
     lower = {
         name: _finite(conditional.lower_relevance[name], f"relevance of {name} through {concept.key}")
         for name in layer.info.inputs
@@ -376,9 +390,9 @@ def _finish_concept(
     )
 
 
-def _draw(photo: Photo, heatmap: FloatArray, name: str, pictures: dict[str, bytes]) -> Drawn:
+def _draw(photo: Photo, heatmap: FloatArray, name: str, pictures: dict[str, bytes], full_colour: float = 0.0) -> Drawn:
     png, scale = encode_heatmap(heatmap, PICTURE_SIDE)
     drawn = Drawn(f"{name}.png", scale, f"{name}.webp")
     pictures[drawn.heatmap] = png
-    pictures[drawn.overlay] = encode_webp(overlay(photo.rgb, heatmap), longer_side=PICTURE_SIDE, method=2)
+    pictures[drawn.overlay] = encode_webp(overlay(photo.rgb, heatmap, full_colour), longer_side=PICTURE_SIDE, method=2)
     return drawn

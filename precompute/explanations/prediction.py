@@ -223,9 +223,10 @@ class PredictionTable:
         KeyError
             The table does not speak of that class.
         """
-        return {ref.index: ref.name for ref in self._classes()}[index]
+        return {ref.index: ref.name for ref in self.classes()}[index]
 
-    def _classes(self) -> Iterator[ClassRef]:
+    def classes(self) -> Iterator[ClassRef]:
+        """List the classes that facts may speak of."""
         yield from (ref for ref in (self.target, self.predicted, self.runner_up) if ref)
         yield from (row.usual.other for row in self.rows() if row.usual and row.usual.other)
 

@@ -188,26 +188,36 @@ def masked_crop(image: Rgb, visible: BoolArray, box: Box) -> Rgb:
     return np.where(visible[rows, columns, None], crop, _DIMMED_LEVELS[crop])
 
 
-def overlay(image: Rgb, heatmap: Heatmap) -> Rgb:
+def overlay_scale(heatmap: Heatmap) -> float:
+    """Return the magnitude that stands for full colour in the overlay of a heatmap by itself; 0 where it is 0.
+
+    It is the 99.5th percentile of what is drawn, so that one extreme pixel does not hide the rest.
+    """
+    magnitude = np.abs(_smooth(heatmap))
+    return float(np.quantile(magnitude, 0.995)) or float(magnitude.max())
+
+
+def overlay(image: Rgb, heatmap: Heatmap, scale: float = 0.0) -> Rgb:
     """Draw a heatmap over its image in the palette's colours; the stronger, the less of the image shows through.
 
-    The image turns grey, so that the only colours are the heatmap's. Relevance is blurred a little (kernel 7) and
-    full colour stands for the 99.5th percentile of its magnitude, so that one extreme pixel does not hide the rest.
+    The image turns grey, so that the only colours are the heatmap's. Relevance is blurred a little (kernel 7).
 
     Parameters
     ----------
     image : (height, width, 3) uint8
     heatmap : (height, width) float
         Values that are not finite count as 0.
+    scale : float
+        What stands for full colour; heatmaps that are to be compared share one. 0 takes `overlay_scale` of this one.
 
     Returns
     -------
     (height, width, 3) uint8
     """
     _check_rgb(image)
-    smooth = blur(_finite(heatmap).astype(np.float32), kernel_size=7)
+    smooth = _smooth(heatmap)
     magnitude = np.abs(smooth)
-    scale = float(np.quantile(magnitude, 0.995)) or float(magnitude.max())
+    scale = scale or overlay_scale(heatmap)
     alpha = np.sqrt(np.clip(magnitude / scale, 0, 1)) if scale > 0 else np.zeros_like(smooth)
     # The square root lets weak relevance show; below a twentieth of the scale it is noise, so it fades out.
     alpha = np.where(alpha**2 < 0.05, alpha**2 * np.float32(0.05**-0.5), alpha)[..., None] * np.float32(0.85)
@@ -215,6 +225,10 @@ def overlay(image: Rgb, heatmap: Heatmap) -> Rgb:
     ground = 40.0 + 0.78 * grey[..., None]
     colour = np.where(smooth[..., None] >= 0, np.array(palette.POSITIVE), np.array(palette.NEGATIVE))
     return np.rint(ground * (1 - alpha) + colour * alpha).clip(0, 255).astype(np.uint8)
+
+
+def _smooth(heatmap: Heatmap) -> Heatmap:
+    return blur(_finite(heatmap).astype(np.float32), kernel_size=7)
 
 
 def draw_frame(image: Rgb, box: Box, colour: tuple[int, int, int] = FRAME_COLOUR, width: int = 2) -> Rgb:

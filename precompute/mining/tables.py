@@ -25,6 +25,7 @@ from precompute.atlas.records import (
     Ranking,
     RankingTable,
     SampleTable,
+    Scores,
 )
 from precompute.config import Task
 from precompute.errors import ModelError, StoreError
@@ -52,6 +53,8 @@ class Tables:
     top_k : int
     normalised : bool
         Whether the scores are normalised; sets the bins and the quantum.
+    scores : {"cut", "layer", "raw"}
+        What relevance scores are, see `Atlas`.
     task : str
         How logits become probabilities.
     """
@@ -61,6 +64,7 @@ class Tables:
     top_k: int
     normalised: bool
     task: Task = "classes"
+    scores: Scores = "cut"
 
     @property
     def edges(self) -> FloatArray:
@@ -198,6 +202,7 @@ class ShardAccumulator:
             activation_edges=self._tables.edges,
             layers={name: layer.tables() for name, layer in self._layers.items()},
             provenance=provenance,
+            scores=self._tables.scores,
         )
 
     def _check_finite(self, index: IntArray, finite: npt.NDArray[np.bool_]) -> None:
@@ -237,7 +242,8 @@ def merge_shards(shards: Iterable[Atlas], provenance: dict[str, object]) -> Atla
 
 def _merged(earlier: Atlas, later: Atlas) -> Atlas:
     """Merge two shards but for their samples."""
-    if list(later.layers) != list(earlier.layers) or later.class_names != earlier.class_names:
+    same_scores = later.scores == earlier.scores
+    if list(later.layers) != list(earlier.layers) or later.class_names != earlier.class_names or not same_scores:
         raise StoreError("the shards were mined for different layers or classes: mine them again with one config")
     return dataclasses.replace(
         earlier,

@@ -188,8 +188,17 @@ class Teller:
 
     def alone(self, fact: Fact) -> str:
         """Word one fact as if it were all that is said."""
-        teller = Teller(self.table, self.facts, self.audience, self.wording)
-        return teller.statement(Sentence((fact.id,))).text
+        return self.statement_alone(fact.id).text
+
+    def statement_alone(self, fact_id: str) -> Statement:
+        """Word one fact as if it were all that is said, in pieces."""
+        return Teller(self.table, self.facts, self.audience, self.wording).statement(Sentence((fact_id,)))
+
+    def values(self, slots: Slots, fact: Fact) -> dict[str, str]:
+        """Hold the values of a fact, by role, for prose that somebody else writes."""
+        arguments = Teller(self.table, self.facts, self.audience, self.wording)._arguments(slots, fact)
+        roles = [*fact.numbers, *fact.classes, *(role for role in ("concept", "place", "layer") if arguments.get(role))]
+        return {role: str(arguments[role]) for role in roles}
 
     def statement(self, sentence: Sentence) -> Statement:
         """Word one sentence."""

@@ -43,6 +43,9 @@ class _MarkedCount(FluentType):
     def __hash__(self) -> int:
         return hash(self._category)
 
+    def __str__(self) -> str:
+        return self._mark
+
     def format(self, locale: Locale) -> str:
         return self._mark
 

@@ -83,6 +83,19 @@ def find_layers(graph: Graph) -> dict[str, Layer]:
     return dict(sorted(found.items(), key=lambda item: order[item[1].values[0]]))
 
 
+def name_values(layers: Mapping[str, Layer]) -> dict[str, str]:
+    """Name each value for people: after its convolution or linear layer, else after the outermost module it leaves."""
+    weighted = set(KINDS.values())
+    best: dict[str, tuple[tuple[bool, bool, int], str]] = {}
+    for layer in layers.values():
+        is_operation = layer.name.rpartition(".")[2].partition("@")[0] == layer.kind
+        rank = (layer.kind not in weighted, is_operation, layer.name.count("."))
+        for value in layer.values:
+            if value not in best or rank < best[value][0]:
+                best[value] = (rank, layer.name)
+    return {value: name for value, (_, name) in best.items()}
+
+
 def describe_layers(
     graph: Graph, layers: Mapping[str, Layer], reaches: Mapping[str, Reach | None]
 ) -> tuple[LayerInfo, ...]:

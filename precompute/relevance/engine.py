@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -23,10 +23,11 @@ from precompute.config import RelevanceConfig
 from precompute.errors import ModelError
 from precompute.network.folding import simplify
 from precompute.network.graph import Graph, capture
-from precompute.network.layers import Layer, describe_layers, find_layers
+from precompute.network.layers import Layer, describe_layers, find_channel_axes, find_layers, name_values
 
 from .assignment import Assignment, assign
-from .channel_scores import choose_targets, reduce_channels, start_relevance
+from .channel_scores import NORMALISATION_FLOOR, choose_targets, reduce_channels, start_relevance
+from .cut import BesidePart, EdgeSums, Split, TakenSums, find_cut
 from .neuron_heatmaps import NeuronHeatmaps, NeuronRequest
 from .operations import Kept, Rectifier
 from .proof import LogitProof
@@ -164,12 +165,14 @@ class Network:
                 outputs[node.name] = values[node.name]
         return Run(outputs, kept, n)
 
-    def backward(
+    def backward(  # noqa: C901 - one loop with what may be noted on the way
         self,
         run: Run,
         starts: Mapping[str, Rows],
         wanted: Collection[str],
         record: Recorder | None = None,
+        edges: EdgeSums | None = None,
+        taken: TakenSums | None = None,
     ) -> dict[str, Rows]:
         """Propagate relevance down to the wanted values.
 
@@ -184,6 +187,8 @@ class Network:
             Values whose relevance is returned.
         record : callable, optional
             Called with each value and its whole relevance before it is sent on; it must not change it.
+        edges, taken : optional
+            Note the relevance on edges, and what each operation takes of it.
         """
         above = self.above(wanted)
         flow: dict[str, list[Rows]] = {name: [rows] for name, rows in starts.items()}
@@ -200,10 +205,15 @@ class Network:
             if not any(name in above for name in rule.signals):
                 continue
             kept = run.kept[node.name] if run.n == 1 else run.kept.pop(node.name)
-            for name, part in zip(rule.signals, rule.backward(kept, relevance), strict=True):
+            if taken:
+                taken.note(node.name, rule, kept, relevance)
+            parts = rule.backward(kept, relevance)
+            if edges:
+                edges.note(node.name, rule.signals, parts)
+            for name, part in zip(rule.signals, parts, strict=True):
                 if name in above:
                     flow.setdefault(name, []).append((rows, part))
-            del relevance, arrived, kept
+            del relevance, arrived, kept, parts, part
         if self.graph.input in wanted and self.graph.input in flow:
             found[self.graph.input] = _gathered(flow[self.graph.input])
         return found
@@ -232,15 +242,15 @@ class Network:
 class Scorer:
     """Called with a layer and its values, (n, ...); see `GraphEngine.score`."""
 
-    def __init__(self, config: RelevanceConfig) -> None:
-        self._config = config
+    def __init__(self, config: RelevanceConfig, *, normalised: bool) -> None:
+        self._config, self._normalised = config, normalised
         self.found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def __call__(self, layer: Layer, values: torch.Tensor) -> None:
         """Reduce the layer's maps to scores."""
         if layer.name not in self.found:
             maps = layer.maps(values)
-            self.found[layer.name] = reduce_channels(maps, self._config.max_target, self._config.normalised)
+            self.found[layer.name] = reduce_channels(maps, self._config.max_target, self._normalised)
 
 
 class Recorder:
@@ -352,6 +362,12 @@ class GraphEngine:
         chosen = {layer: _find(layer, known, self.network.flowing, name) for layer in layer_names}
         self._layers = {layer: chosen[layer] for layer in known if layer in chosen}
         self.layer_names = tuple(self._layers)
+        self.cuts = {
+            layer: find_cut(self.network.steps, self.network.flowing, found) for layer, found in self._layers.items()
+        }
+        self._edges = frozenset(edge for cut in self.cuts.values() for edge in cut.edges)
+        self._axes = find_channel_axes(self.assignment.graph)
+        self._names = name_values(known)
         self._windows = NeuronHeatmaps(
             self.network.steps, self.assignment.reaches, self.assignment.graph.input, self.assignment.facts.shapes
         )
@@ -359,7 +375,11 @@ class GraphEngine:
 
     def describe(self) -> tuple[LayerInfo, ...]:
         """Describe the layers, in forward order."""
-        return describe_layers(self.assignment.graph, self._layers, self.assignment.reaches)
+        return describe(self.assignment, self._layers, self._names)
+
+    def beside(self, layer: str) -> tuple[str, ...]:
+        """Name what runs beside a layer; empty where it carries the whole."""
+        return tuple(self._names.get(value, value) for value in self.cuts[layer].beside)
 
     def score(self, images: torch.Tensor, labels: torch.Tensor) -> BatchScores:
         """Score every channel of every layer on a batch; `labels` (n,) int64, negative where there is none."""
@@ -369,7 +389,10 @@ class GraphEngine:
             seen: dict[str, list[Layer]] = {}
             for layer in self._layers.values():
                 seen.setdefault(layer.values[0], []).append(layer)
-            activation, relevance = Scorer(self._config), Scorer(self._config)
+            scores = self._config.scores
+            activation = Scorer(self._config, normalised=scores != "raw")
+            relevance = Scorer(self._config, normalised=scores == "layer")
+            edges = EdgeSums(self._edges if scores == "cut" else frozenset(), self._axes)
             output = self.network.graph.output
             run = self.network.forward(values, keep=keep, wanted={output}, seen=seen, score=activation)
             logits = run.outputs.pop(output)
@@ -380,7 +403,11 @@ class GraphEngine:
             rows = torch.arange(len(logits), device=self._device)
             flow = _LayerFlow(list(self._layers.values()), relevance)
             if keep:
-                self.network.backward(run, {output: (rows, start)}, keep, flow)
+                self.network.backward(run, {output: (rows, start)}, keep, flow, edges)
+            if scores == "cut":
+                for name, (sums, neurons) in relevance.found.items():
+                    whole = sums.abs().sum(dim=1) + edges.absolute(self.cuts[name]) + NORMALISATION_FLOOR
+                    relevance.found[name] = (sums / whole[:, None], neurons)
             layers = {name: LayerScores(*relevance.found[name], *activation.found[name]) for name in self.layer_names}
             return BatchScores(self._reported(logits), targets, layers)
 
@@ -403,15 +430,20 @@ class GraphEngine:
         with self._computing():
             output, source = self.network.graph.output, self.network.graph.input
             firsts = {layer.values[0] for layer in self._layers.values()}
-            run = self.network.forward(self._prepared(image), keep={source}, wanted={output, *firsts})
+            run = self.network.forward(self._prepared(image), keep={source}, wanted={output, *firsts}, shared=True)
             logits = run.outputs[output]
             start = torch.zeros_like(logits)
             start[:, target] = logits[:, target]
             sums = _Sums(dict.fromkeys(self._layers, (0,)), self._layers)
             row = torch.zeros(1, dtype=torch.int64, device=self._device)
-            found = self.network.backward(run, {output: (row, start)}, {source}, sums)
+            edges, taken = EdgeSums(self._edges, self._axes), TakenSums()
+            found = self.network.backward(run, {output: (row, start)}, {source}, sums, edges, taken)
             layers = {
-                name: LayerAttribution(sums.found[name, 0], _channel_sums(layer.maps(run.outputs[layer.values[0]]))[0])
+                name: LayerAttribution(
+                    sums.found[name, 0],
+                    _channel_sums(layer.maps(run.outputs[layer.values[0]]))[0],
+                    self._split(name, float(logits[0, target]), sums.found[name, 0], edges, taken),
+                )
                 for name, layer in self._layers.items()
             }
             return self._heatmaps(found[source][1])[0], layers
@@ -458,6 +490,23 @@ class GraphEngine:
     def _goes_by_window(self, row: Row) -> bool:
         alone = row.target is None and row.neuron is not None and row.layer.axis == 1
         return alone and self._windows.geometry.covers(row.layer.values[0])
+
+    def _split(self, layer: str, logit: float, relevance: torch.Tensor, edges: EdgeSums, taken: TakenSums) -> Split:
+        """Split a logit over the cut at a layer of one image."""
+        cut = self.cuts[layer]
+        beside = {name: part[0].double() for name, part in edges.of(cut).items()}
+        biases, stabilisers = taken.of(cut)
+        return Split(
+            logit,
+            float(relevance.sum()),
+            float(relevance.abs().sum()),
+            tuple(
+                BesidePart(self._names.get(name, name), float(part.sum()), float(part.abs().sum()))
+                for name, part in beside.items()
+            ),
+            biases,
+            stabilisers,
+        )
 
     # --- rows of one image --------------------------------------------------------------------------------------
 
@@ -590,6 +639,17 @@ class GraphEngine:
                 yield
         finally:
             torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def describe(assignment: Assignment, layers: Mapping[str, Layer], names: Mapping[str, str]) -> tuple[LayerInfo, ...]:
+    """Describe layers, in forward order, with what runs beside each; `names` says what values are called."""
+    steps = tuple(zip(assignment.graph.nodes, assignment.rules, strict=True))
+    infos = describe_layers(assignment.graph, layers, assignment.reaches)
+    cuts = [find_cut(steps, assignment.flowing, layers[info.name]) for info in infos]
+    return tuple(
+        replace(info, beside=tuple(names.get(value, value) for value in cut.beside))
+        for info, cut in zip(infos, cuts, strict=True)
+    )
 
 
 def _find(name: str, known: Mapping[str, Layer], flowing: Collection[str], model: str) -> Layer:

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import torch
 
+from .cut import Split
+
 
 @dataclass(frozen=True, eq=False)
 class LayerScores:
@@ -20,7 +22,8 @@ class LayerScores:
     ----------
     relevance, activation : (n, n_channels) float
         Sum over space of the channel's relevance / pre-ReLU output ("max": the value at the arg-max neuron),
-        divided by the sum of absolute channel scores + 1e-10 where `normalised`.
+        divided as `RelevanceConfig.scores` says: relevance by the absolute relevance of all channels of the cut,
+        activation by the layer's sum of absolute channel scores, + 1e-10.
     relevance_neuron, activation_neuron : (n, n_channels) int64
         Flat arg-max neuron h * width + w; the lowest index among equals.
     """
@@ -81,10 +84,13 @@ class LayerAttribution:
         Signed sums over space, not normalised, in units of the logit.
     activation : (n_channels,) float64
         Sums over space of the pre-ReLU output.
+    split : Split
+        Of the logit over the cut at the layer: `split.absolute` is what a channel's share is a share of.
     """
 
     relevance: torch.Tensor
     activation: torch.Tensor
+    split: Split
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,8 +33,10 @@ from precompute.llm.asking import ask_all
 from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
 from precompute.llm.prompts import load_prompt
+from precompute.llm.request import Request
 from precompute.narratives.audiences import find_audience
 from precompute.narratives.facts import derive_facts
+from precompute.narratives.own_words import Writer, prompt_digests, write_own_words
 from precompute.narratives.planner import PROMPT, Commission, plan_and_narrate
 from precompute.narratives.wording import Wording, find_wording, languages
 from precompute.progress import Reporter
@@ -88,6 +90,11 @@ class ExplanationStage:
         self._config: Config = inputs.config
         self._names: dict[str, ConceptName] = {}
 
+    def require_messages(self) -> None:
+        """Raise ConfigError where an audience is unknown, or its messages cannot be read."""
+        for audience in self._config.explaining.audiences:
+            self._messages(audience)
+
     def run(self, extra: tuple[Path, ...] = ()) -> list[Path]:
         """Explain the config's photos and the extra ones; returns the JSON files.
 
@@ -119,12 +126,13 @@ class ExplanationStage:
         if self._client is None:
             raise NamerError(NOT_ENABLED)
         _, _, unworded = self._compute_numbers(extra)
-        return self._client.estimate(wanted.commission.request() for wanted in self._wanted(unworded))
+        return self._client.estimate(self._requests(self._wanted(unworded)))
 
     # --- numbers -----------------------------------------------------------------------------------------------
 
     def _compute_numbers(self, extra: tuple[Path, ...]) -> tuple[list[Path], int, list[Unworded]]:
         """Return all JSON files, how many of them changed, and those that wait for a language model's words."""
+        self.require_messages()
         self._names = self._workspace.read_names()
         self._sort_out()
         photos = [*self._chosen(), *_from_paths(extra)]
@@ -263,7 +271,7 @@ class ExplanationStage:
     def _ask_for_plans(self, client: LlmClient, unworded: Sequence[Unworded]) -> None:
         """Ask for the plans of all photos, targets and audiences at once; write each photo when it is complete."""
         few = sampled(unworded)
-        requests = (wanted.commission.request() for wanted in self._wanted(few))
+        requests = self._requests(self._wanted(few))
         announce(self._reporter, client, "narratives", requests, len(few) / len(unworded))
         found: dict[Unworded, dict[tuple[int, int], Narrative]] = {}
         with self._reporter.track("narratives", len(unworded), unit="photo") as advance:
@@ -283,7 +291,18 @@ class ExplanationStage:
 
     async def _ask(self, wanted: Wanted) -> tuple[Wanted, Narrative]:
         assert self._client is not None
-        return wanted, await plan_and_narrate(wanted.commission, self._client)
+        narrative = await plan_and_narrate(wanted.commission, self._client)
+        if self._config.explaining.own_words:
+            own_words = await write_own_words(wanted.commission, self._client, self._client)
+            narrative = dataclasses.replace(narrative, own_words=own_words)
+        return wanted, narrative
+
+    def _requests(self, wanted: Iterable[Wanted]) -> Iterator[Request]:
+        """List the requests to be made, for an estimate; repeats are not in them."""
+        for item in wanted:
+            yield item.commission.request()
+            if self._config.explaining.own_words:
+                yield from Writer(item.commission).typical_requests()
 
     def _complete(self, unworded: Unworded, narratives: Mapping[tuple[int, int], Narrative]) -> bool:
         """Write an explanation once all its narratives are there."""
@@ -335,6 +354,7 @@ class ExplanationStage:
         author: list[object] = ["built-in"]
         if llm.enabled:
             author = [llm.model, llm.base_url, load_prompt(PROMPT).digest]
+            author += prompt_digests() if explaining.own_words else []
         depends = {
             "numbers": explanation.digest,
             "language": explaining.language,

@@ -95,12 +95,16 @@ class Illustrations:
             return ""
         return self._copied(explanation, explanation.photo)
 
-    def picture(self, explanation: Explanation, overlay: str, heatmap: str) -> str:
-        """Return the address of an overlay, or of its heatmap in plain colours where no photo may be shown."""
+    def picture(self, explanation: Explanation, overlay: str, heatmap: str, strength: float = 1.0) -> str:
+        """Return the address of an overlay, or of its heatmap in plain colours where no photo may be shown.
+
+        The strength, 0 to 1, is how much of the full colour such a heatmap's strongest place gets; an overlay was
+        drawn with it.
+        """
         if self.include_images and overlay:
             return self._copied(explanation, overlay)
         path = self._path(explanation, heatmap)
-        return self._store.coloured_heatmap(path) if path else ""
+        return self._store.coloured_heatmap(path, strength) if path else ""
 
     def _references(self, concept: Concept) -> list[Reference]:
         if self._reader is None:

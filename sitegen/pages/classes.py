@@ -18,6 +18,8 @@ from .explanations import explanation_card
 from .page import Page, Section
 
 N_CONCEPTS_SHOWN = 10
+WARNED_SHARE = 0.01
+"""A mark with a smaller mean share of the deepest layer is flagged in its row and not warned of."""
 
 Explained = tuple[Explanation, TargetExplanation]
 
@@ -62,7 +64,7 @@ def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int
     ]
     shortcut = _shortcut(catalogue, class_index)
     planted = _planted_row(catalogue, class_index, shortcut)
-    flagged, further = _flagged(layers, planted)
+    flagged, further = _flagged(layers, planted, is_share=catalogue.scores_are_shares)
     return {
         "class_index": class_index,
         "name": catalogue.class_name(class_index),
@@ -81,13 +83,18 @@ def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int
 
 
 def _flagged(
-    layers: list[dict[str, Any]], planted: list[dict[str, Any]]
+    layers: list[dict[str, Any]], planted: list[dict[str, Any]], *, is_share: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Part the flagged rows into the planted one with the leading one of each layer, and all others."""
+    """Part the flagged rows into those to warn of and all others.
+
+    To warn of: the planted one, and those of the deepest layer that carry enough of it. In shallower layers marks carry
+    relevance for classes that do not rest on them, which the deeper ones have dropped.
+    """
     known = {row["card"].key for row in planted}
-    by_layer = [[row for row in layer["rows"] if row["flag"] and row["card"].key not in known] for layer in layers]
-    leading = [row for rows in by_layer for row in rows[:1]]
-    return [*planted, *leading], [row for rows in by_layer for row in rows[1:]]
+    flagged = [row for layer in layers for row in layer["rows"] if row["flag"] and row["card"].key not in known]
+    deepest = {row["card"].key for row in layers[0]["rows"]} if layers else set()
+    told = [row for row in flagged if row["card"].key in deepest and (row["mean"] >= WARNED_SHARE or not is_share)]
+    return [*planted, *told], [row for row in flagged if row not in told]
 
 
 def _planted_row(catalogue: Catalogue, class_index: int, shortcut: ShortcutTruth | None) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from precompute.atlas.records import (
     LayerExplanation,
     Narrative,
     NarrativeTable,
+    OwnWords,
     Paragraph,
     Piece,
     TargetExplanation,
@@ -26,8 +27,8 @@ from .page import Page, Section
 
 AUDIENCE_WORDS = {"stakeholder": "In plain words", "expert": "For experts"}
 
-PictureAddress = Callable[[str, str], str]
-"""From the file names of an overlay and of its heatmap to the address of what is shown."""
+PictureAddress = Callable[..., str]
+"""From the file names of an overlay and of its heatmap, and how strong that is, to the address of what is shown."""
 
 
 def explanation_pages(catalogue: Catalogue) -> Iterator[Page]:
@@ -107,12 +108,32 @@ def _narrative(catalogue: Catalogue, narrative: Narrative, root: str) -> dict[st
         "audience": narrative.audience,
         "title": AUDIENCE_WORDS.get(narrative.audience, f"For {narrative.audience}"),
         "planner": planner_words(narrative.planner),
+        "by_model": narrative.planner.startswith("llm"),
         "language": narrative.language,
         "headline": print_pieces(catalogue, narrative.headline.pieces, root),
         "paragraphs": [paragraph(item) for item in narrative.paragraphs],
         "added": len(narrative.added),
         "adjusted": narrative.adjusted,
         "refusals": narrative.refusals,
+        "own_words": _own_words(catalogue, narrative.own_words, root) if narrative.own_words else None,
+    }
+
+
+def _own_words(catalogue: Catalogue, own: OwnWords, root: str) -> dict[str, Any]:
+    """Gather what a model wrote itself: each sentence with the numbers of its facts in the list of facts."""
+    numbers = {fact: number for number, item in enumerate(own.facts, start=1) for fact in item.facts}
+    return {
+        "author": own.author.partition(":")[2],
+        "checker": own.checker.partition(":")[2],
+        "sentences": [
+            {
+                "text": print_pieces(catalogue, item.pieces, root),
+                "marks": sorted({numbers[fact] for fact in item.facts if fact in numbers}),
+            }
+            for item in own.statements
+        ],
+        "facts": [print_pieces(catalogue, item.pieces, root) for item in own.facts],
+        "refused": own.refused,
     }
 
 
@@ -159,17 +180,25 @@ def _layer(
         "address": catalogue.links.layer(layer.layer) if layer.layer in catalogue.atlas.layers else "",
         "n_channels": len(layer.shares),
         "conserved": layer.relevance_sum / target.logit if target.logit else None,
-        "rows": [_row(catalogue, item, largest, picture) for item in layer.concepts],
+        "rows": [_row(catalogue, item, target, largest, picture) for item in layer.concepts],
     }
 
 
-def _row(catalogue: Catalogue, item: ConceptAttribution, largest: float, picture: PictureAddress) -> dict[str, Any]:
+def strength_of(target: TargetExplanation, item: ConceptAttribution) -> float:
+    """Return how strong a concept's heatmap is beside the strongest of its target, 0 to 1."""
+    largest = max((other.heatmap_scale for layer in target.layers for other in layer.concepts), default=0.0)
+    return item.heatmap_scale / largest if largest else 1.0
+
+
+def _row(
+    catalogue: Catalogue, item: ConceptAttribution, target: TargetExplanation, largest: float, picture: PictureAddress
+) -> dict[str, Any]:
     return {
         "item": item,
         "card": catalogue.card(item.concept),
         "flag": catalogue.flagged.get(item.concept, ""),
         "bar": abs(item.share) / largest if largest else 0.0,
-        "picture": picture(item.overlay, item.heatmap),
+        "picture": picture(item.overlay, item.heatmap, strength_of(target, item)),
         "sub_concepts": [(catalogue.card(sub.concept), sub.share) for sub in item.sub_concepts],
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from precompute.atlas.records import ConceptName, Explanation, ShortcutTruth
@@ -10,7 +11,7 @@ from sitegen import links
 from sitegen.data.catalogue import Catalogue
 
 from .concepts import sample_cards
-from .explanations import explanation_card
+from .explanations import explanation_card, strength_of
 from .page import Page, Section
 
 
@@ -54,7 +55,8 @@ def _leading_pictures(catalogue: Catalogue, example: Explanation) -> dict[str, s
     """Return the pictures of the example's leading concepts, by concept key."""
     layers = example.targets[0].layers if example.targets else ()
     concepts = layers[0].concepts if layers else ()
-    return {item.concept: catalogue.illustrations.picture(example, item.overlay, item.heatmap) for item in concepts}
+    draw = partial(catalogue.illustrations.picture, example)
+    return {item.concept: draw(item.overlay, item.heatmap, strength_of(example.targets[0], item)) for item in concepts}
 
 
 def _start_shortcut(catalogue: Catalogue) -> dict[str, Any] | None:

@@ -1,0 +1,139 @@
+"""The parts of a cut add up to the logit, and shares are of all of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from precompute.config import PreprocessingConfig, RelevanceConfig
+from precompute.images.decoding import normalise, preprocess
+from precompute.network.folding import simplify
+from precompute.network.graph import capture
+from precompute.network.layers import find_layers
+from precompute.relevance.assignment import assign
+from precompute.relevance.engine import GraphEngine
+
+DOUBLE = RelevanceConfig(precision="float64")
+CPU = torch.device("cpu")
+SHARED = Path(__file__).parents[2] / "shared"
+
+NETWORKS = {
+    "squeezenet1_1": [
+        "features.0",
+        "features.3.squeeze",
+        "features.12.expand1x1",
+        "features.12.expand3x3",
+        "features.7",
+    ],
+    "googlenet": ["inception3a.branch2.0.conv", "inception5b.branch4.1.conv", "inception4c"],
+    "resnet50": ["conv1", "layer1.0.conv1", "layer1.0.downsample.0", "layer3.2.conv3", "layer4.2"],
+    "densenet121": ["features.denseblock1.denselayer2.conv2", "features.transition2.conv"],
+    "efficientnet_b0": ["features.3.1.block.0.0", "features.6.3"],
+}
+
+
+def random_network(name):
+    torch.manual_seed(0)
+    options = {"init_weights": False} if name == "googlenet" else {}
+    module = torchvision.models.get_model(name, weights=None, **options).double().eval().requires_grad_(False)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(0.5, 1.5)
+            part.bias.normal_(0, 0.1)
+    return module
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_parts_of_every_cut_add_up_to_the_logit(name):
+    module, layers = random_network(name), NETWORKS[name]
+    engine = GraphEngine(module, layers, DOUBLE, (3, 64, 64), CPU)
+    generator = torch.Generator().manual_seed(2)
+    for target in (0, 5):
+        image = torch.randn(1, 3, 64, 64, dtype=torch.float64, generator=generator)
+        logit = float(engine.logits(image)[0, target])
+        _, found = engine.attribute(image, target)
+        for layer in layers:
+            split = found[layer].split
+            assert split.logit == logit
+            assert abs(split.residual) <= 1e-9 * (abs(logit) + split.absolute), layer
+            assert split.own == pytest.approx(float(found[layer].relevance.sum()), rel=1e-12)
+            assert bool(split.beside) == bool(engine.beside(layer))
+            scores = engine.score(image, torch.tensor([target])).layers[layer].relevance[0]
+            expected = found[layer].relevance / (split.absolute + 1e-10)
+            assert (scores - expected).abs().max() <= 1e-9 * scores.abs().max()
+
+
+def test_what_runs_beside_is_named():
+    graph = simplify(capture(random_network("resnet50"), (3, 64, 64)))
+    assert find_layers(graph)["layer4.2"].kind == "Bottleneck"
+    engine = GraphEngine(random_network("resnet50"), NETWORKS["resnet50"], DOUBLE, (3, 64, 64), CPU, graph=graph)
+    assert engine.beside("conv1") == ()
+    assert engine.beside("layer4.2") == ()
+    assert engine.beside("layer1.0.conv1") == ("layer1.0.downsample.0",)
+    assert engine.beside("layer3.2.conv3") == ("layer3.1",)
+    infos = {info.name: info for info in engine.describe()}
+    assert infos["layer3.2.conv3"].beside == ("layer3.1",)
+
+
+class Halves(nn.Module):
+    """Two halves side by side, the sum of which is the logit."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.fc = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.fc(F.relu(torch.cat([self.left(x), self.right(x)], 1)).mean((2, 3)))
+
+
+def test_halves_have_one_whole():
+    torch.manual_seed(0)
+    module = Halves().double().eval()
+    engine = GraphEngine(module, ["left", "right", "cat"], DOUBLE, (3, 8, 8), CPU)
+    image = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    _, found = engine.attribute(image, 1)
+    assert engine.beside("left") == ("right",)
+    assert engine.beside("cat") == ()
+    whole = {name: found[name].split.absolute for name in found}
+    assert whole["left"] == pytest.approx(whole["right"], rel=1e-12)
+    assert whole["left"] == pytest.approx(whole["cat"], rel=1e-12)
+    scores = engine.score(image, torch.tensor([1])).layers
+    halves = float(scores["left"].relevance.abs().sum() + scores["right"].relevance.abs().sum())
+    assert halves == pytest.approx(1.0, rel=1e-6)
+    of_layer = GraphEngine(module, ["left"], RelevanceConfig(precision="float64", shares="layer"), (3, 8, 8), CPU)
+    assert float(of_layer.score(image, torch.tensor([1])).layers["left"].relevance.abs().sum()) == pytest.approx(1)
+
+
+def test_no_share_of_a_half_is_told_as_one_of_the_whole():
+    weights = SHARED / "models" / "squeezenet1_0-imagenet.safetensors"
+    photos = sorted((SHARED / "data" / "imagenet-sample").rglob("*.JPEG")) or sorted(
+        (SHARED / "data" / "imagenet-sample").rglob("*.jpg")
+    )
+    if not weights.exists() or not photos:
+        pytest.skip("the development photos and networks are not here (../shared)")
+    module = torchvision.models.squeezenet1_0()
+    module.load_state_dict(load_file(weights))
+    module = module.double().eval().requires_grad_(False)
+    halves = ["features.12.expand1x1", "features.12.expand3x3"]
+    engine = GraphEngine(module, halves, DOUBLE, (3, 224, 224), CPU)
+    for photo in photos[:: len(photos) // 3][:3]:
+        pixels = torch.from_numpy(np.asarray(preprocess(Image.open(photo).convert("RGB"), PreprocessingConfig())))
+        image = normalise(pixels[None], PreprocessingConfig(), torch.float64)
+        logits = engine.logits(image)[0]
+        _, found = engine.attribute(image, int(logits.argmax()))
+        left, right = (found[name].split for name in halves)
+        assert left.own + right.own + left.biases + left.stabilisers == pytest.approx(float(logits.max()), rel=1e-9)
+        assert left.absolute == pytest.approx(left.own_absolute + right.own_absolute, rel=1e-9)
+        assert max(left.own_absolute, right.own_absolute) < left.absolute
+
+
+def test_the_reach_of_a_rule_is_known_where_it_stands():
+    rules = assign(simplify(capture(random_network("squeezenet1_1"), (3, 64, 64))))
+    assert rules.reaches["conv2d"].span == (3, 3)
