@@ -185,6 +185,8 @@ def test_files_are_matched_by_path_before_names(tmp_path):
         read(tmp_path, "1.png,x\n1.png,y\n", files)
     with pytest.raises(DataError, match=r"'1' could be any of '1\.jpg', '1\.png'"):
         read(tmp_path, "1,x\n2,y\n", ["1.jpg", "1.png", "2.png"])
+    assert named(read(tmp_path, "a/1.png,1\nb/1.png,0\n", files)) == ["1", "0"]  # a class may be called as a file
+    assert named(read(tmp_path, "2,1.png\n0,2.png\n1,0.png\n", ["0.png", "1.png", "2.png"])) == ["1", "2", "0"]
     accents = [unicodedata.normalize("NFD", "ü.png"), "o.png"]
     assert named(read(tmp_path, "ü.png,x\no.png,y\n", accents)) == ["x", "y"]
 

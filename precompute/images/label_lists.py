@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -171,36 +171,35 @@ class _Files:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._paths = [_normal(name) for name in names]
+        self._known: dict[Callable[[str], list[str]], dict[str, int]] = {}
 
     def match(self, texts: Sequence[str]) -> tuple[list[int | None], str, int]:
         """Match by the strictest manner in which any text is an image; all None where there is none."""
-        wanted = [_normal(text) for text in texts]
-        manners = (
-            ("by path", _whole, _whole),
-            ("by path", _whole, _ends),
-            ("by the end of the path", _ends, _whole),
-            ("by path without suffix", _stem_of_whole, _stem_of_whole),
-            ("by name without suffix", _stem, _stem),
-            ("by name", _name, _name),
-        )
-        for looseness, (manner, ours, theirs) in enumerate(manners):
-            known: dict[str, set[int]] = defaultdict(set)
+        wanted = {text: _normal(text) for text in dict.fromkeys(texts)}  # classes recur
+        for looseness, (manner, ours, theirs) in enumerate(_MANNERS):
+            known = self._index(ours)
+            found = {text: self._one(known, theirs(path), text) for text, path in wanted.items()}
+            if any(index is not None for index in found.values()):
+                return [found[text] for text in texts], manner, looseness
+        return [None] * len(texts), "", len(_MANNERS)
+
+    def _index(self, ours: Callable[[str], list[str]]) -> dict[str, int]:
+        """Index the images by one of their names; `_SEVERAL` where more than one has it."""
+        if ours not in self._known:
+            known: dict[str, int] = {}
             for index, path in enumerate(self._paths):
                 for key in ours(path):
-                    known[key].add(index)
-            found = [self._one(known, theirs(text), text) for text in wanted]
-            if any(index is not None for index in found):
-                return found, manner, looseness
-        return [None] * len(texts), "", len(manners)
+                    known[key] = _SEVERAL if key in known else index
+            self._known[ours] = known
+        return self._known[ours]
 
-    def _one(self, known: Mapping[str, set[int]], keys: Iterable[str], text: str) -> int | None:
-        for key in keys:
-            if len(matches := known.get(key, set())) == 1:
-                return next(iter(matches))
-            if matches:
-                files = ", ".join(repr(self._paths[index]) for index in sorted(matches)[:3])
-                raise _AmbiguousError(f"{text!r} could be any of {files}. Write the files' whole paths into the list")
-        return None
+    def _one(self, known: Mapping[str, int], keys: Iterable[str], text: str) -> int | None:
+        index = next((known[key] for key in keys if key in known), None)
+        if index == _SEVERAL:
+            last = _stem(text)[0]
+            files = ", ".join(repr(path) for path in self._paths if last in (_stem(path)[0], _name(path)[0]))
+            raise _AmbiguousError(f"{text!r} could be any of {files[:200]}. Write the files' whole paths into the list")
+        return index
 
 
 class _AmbiguousError(Exception):
@@ -208,6 +207,8 @@ class _AmbiguousError(Exception):
 
 
 def _normal(name: str) -> str:
+    if name.isascii() and not any(odd in name for odd in ("\\", "//", "./")) and not name.startswith("/"):
+        return name
     parts = unicodedata.normalize("NFC", name.replace("\\", "/")).split("/")
     return "/".join(part for part in parts if part not in ("", "."))
 
@@ -234,6 +235,18 @@ def _stem(path: str) -> list[str]:
     return [end.rpartition("/")[2] for end in _stem_of_whole(path)]
 
 
+_SEVERAL = -1
+_MANNERS: tuple[tuple[str, Callable[[str], list[str]], Callable[[str], list[str]]], ...] = (
+    ("by path", _whole, _whole),
+    ("by path", _whole, _ends),
+    ("by the end of the path", _ends, _whole),
+    ("by path without suffix", _stem_of_whole, _stem_of_whole),
+    ("by name without suffix", _stem, _stem),
+    ("by name", _name, _name),
+)
+"""How files are matched, strictest first: in words, by which of our names, by which of the list's."""
+
+
 def _find_table(
     path: Path, lines: Sequence[tuple[int, str]], names: Sequence[str], classes: ClassList | None, config: DatasetConfig
 ) -> _Table | None:
@@ -241,24 +254,42 @@ def _find_table(
     files = _Files(names)
     kinds = DELIMITERS if config.ground_truth_delimiter == "auto" else (config.ground_truth_delimiter,)
     best: tuple[tuple[int, int], _Table] | None = None
-    problem: DataError | None = None
+    several: list[DataError] = []
+    unclosed: list[DataError] = []
     for kind in kinds:
         try:
             rows = split_rows(lines, DELIMITERS[kind], path)
         except DataError as error:
-            problem = problem or error
+            unclosed.append(error)
             continue
-        if len(kinds) > 1 and all(len(row.cells) == 1 for row in rows):
-            continue
-        for column in _file_columns(rows, config, path):
-            table, fit = _match(path, rows, column, files, kind)
-            if fit[0] and (best is None or fit > best[0]):
-                best = (fit, table)
+        if len(kinds) == 1 or any(len(row.cells) > 1 for row in rows):
+            found = _best_column(path, rows, files, kind, config, several)
+            best = found if found and (best is None or found[0] > best[0]) else best
+        if best is not None and best[0][0] == len(names):
+            break  # no other way to take the lines apart finds more
+    if several and (best is None or best[0][0] < len(names)):
+        raise several[0]
     if best is not None:
         return _without_header(_joined(best[1], classes), config)
-    if problem and any('"' in line for _, line in lines):
-        raise problem
+    if unclosed and any('"' in line for _, line in lines):
+        raise unclosed[0]
     return None
+
+
+def _best_column(
+    path: Path, rows: list[Row], files: _Files, kind: str, config: DatasetConfig, several: list[DataError]
+) -> tuple[tuple[int, int], _Table] | None:
+    """Find the column that names the most images, most strictly; `several` takes what fits more than one file."""
+    best: tuple[tuple[int, int], _Table] | None = None
+    for column in _file_columns(rows, config, path):
+        try:
+            table, fit = _match(path, rows, column, files, kind)
+        except _AmbiguousError as error:
+            several.append(DataError(f"{_WHAT} {path}, column {column + 1}: {error}"))
+            continue
+        if fit[0] and (best is None or fit > best[0]):
+            best = (fit, table)
+    return best
 
 
 def _joined(table: _Table, classes: ClassList | None) -> _Table:
@@ -294,10 +325,7 @@ def _column(columns: Sequence[str], place: int, header: Sequence[str], width: in
 def _match(path: Path, rows: list[Row], column: int, files: _Files, kind: str) -> tuple[_Table, tuple[int, int]]:
     """Match one column; also how well it fits: how many images it finds, and how strictly."""
     texts = [row.cells[column] if column < len(row.cells) else "" for row in rows]
-    try:
-        found, manner, looseness = files.match(texts)
-    except _AmbiguousError as error:
-        raise DataError(f"{_WHAT} {path}, column {column + 1}: {error}") from error
+    found, manner, looseness = files.match(texts)
     how = f"columns by {kind}, files in column {column + 1} {manner}"
     n_found = len({index for index in found if index is not None})
     return _Table(path, (), rows, found, column, how), (n_found, -looseness)
