@@ -214,6 +214,36 @@ def test_one_class_a_line_needs_files_in_one_order(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x.png,a\n" * 6, "line 1: 'x.png,a' names a file"),
+        ("".join(f"{name} cat\n" for name in ("my photo.png",) * 6), "names a file"),
+        ("".join(f"cat/{n}.png\n" for n in range(6)), "names a file"),
+        (lines([["file", "label"]] + [[f, "a"] for f in FILES] + [["file", "label"]]), "line 8, is the header again"),
+        (lines([[f, "0", "1"] for f in FILES]), "Write a first line with the names"),
+        (
+            lines([[f, "cat|dog" if n else "cat"] for n, f in enumerate(FILES)] + [["x.png", "dog"]]),
+            "several classes at once",
+        ),
+    ],
+)
+def test_what_is_no_label_is_not_read_as_one(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, text)
+
+
+def test_more_ways_in_which_lists_are_kept(tmp_path):
+    rows = [[f, str(n % 2)] for n, f in enumerate(FILES)]
+    assert read(tmp_path, "# made by hand\n" + lines(rows)).indices.tolist() == [0, 1] * 3
+    assert read(tmp_path, lines([[f.upper(), c] for f, c in rows])).indices.tolist() == [0, 1] * 3
+    assert read(tmp_path, lines([[f, f"{c},0"] for f, c in rows], ";")).indices.tolist() == [0, 1] * 3
+    assert read(tmp_path, lines([[f.replace("png", "jpg"), c] for f, c in rows])).indices.tolist() == [0, 1] * 3
+    (tmp_path / "labels.json").write_text("{}")
+    with pytest.raises(DataError, match="Save it as CSV"):
+        read_ground_truth(tmp_path / "labels.json", FILES, None)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"\xff\xfea\0", "UTF-16"),
