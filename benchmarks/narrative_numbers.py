@@ -15,13 +15,15 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from precompute.atlas.folder import read_names
 from precompute.atlas.hdf5 import read_atlas
-from precompute.atlas.records import Atlas
+from precompute.atlas.records import Atlas, ConceptName
+from precompute.atlas.reliability import measured_band
 
 Record = dict[str, Any]
 NUMBER = re.compile(
@@ -40,10 +42,19 @@ class Values:
         As in the JSON file.
     atlas : Atlas or None
         For means by class and the accuracy of predictions.
+    names : mapping of concept key to ConceptName, optional
+        For how many names like theirs were right.
     """
 
-    def __init__(self, explanation: Record, target: Record, atlas: Atlas | None = None) -> None:
+    def __init__(
+        self,
+        explanation: Record,
+        target: Record,
+        atlas: Atlas | None = None,
+        names: Mapping[str, ConceptName] | None = None,
+    ) -> None:
         self._explanation, self._target, self._atlas = explanation, target, atlas
+        self._names = names or {}
         self._layers = {layer["layer"]: layer for layer in target["layers"]}
         self._concepts = {c["concept"]: c for layer in target["layers"] for c in layer["concepts"]}
 
@@ -96,6 +107,11 @@ class Values:
         found = self._layers[layer]
         return sum(1 for share in found["shares"] if share) - sum(1 for c in found["concepts"] if c["share"])
 
+    def _names_like(self, key: str) -> tuple[int, int]:
+        band = measured_band(self._names[key])
+        assert band is not None
+        return band.n_right, band.n_names
+
     def _band(self) -> tuple[float, float, int, int]:
         assert self._atlas is not None
         probability, samples = self._target["probability"], self._atlas.samples
@@ -134,6 +150,8 @@ class Values:
         "band_below": lambda self: self._band()[1],
         "band_right": lambda self: self._band()[2],
         "band_samples": lambda self: self._band()[3],
+        "band_names_right": lambda self, key: self._names_like(key)[0],
+        "band_names": lambda self, key: self._names_like(key)[1],
     }
 
 
@@ -194,10 +212,11 @@ def check(folder: Path) -> int:
     atlas = read_atlas(folder / "atlas.h5") if (folder / "atlas.h5").exists() else None
     counts, narratives, faults = Counter[str](), Counter[str](), list[str]()
     paths = sorted((folder / "explanations").glob("*.json"))
+    names = read_names(folder / "names.jsonl")
     for path in paths:
         explanation = json.loads(path.read_text(encoding="utf-8"))
         for target in explanation["targets"]:
-            values = Values(explanation, target, atlas)
+            values = Values(explanation, target, atlas, names)
             for narrative in target["narratives"]:
                 narratives[f"{narrative['audience']}, {narrative['language']}, {narrative['planner']}"] += 1
                 faults += [f"{path.name}: {fault}" for fault in faults_of(narrative, values, counts)]

@@ -379,6 +379,7 @@ class Pipeline:
         self._explanations.require_messages()
         if self.client is not None and not self.workspace.names.exists():
             self.client.require_calls()  # a missing key is told before hours of mining, not after them
+            self.names.try_model()
         self._is_mined()
         self._miner()  # opens the data set and the model: what cannot be used is told before anything is made
         with self._working():

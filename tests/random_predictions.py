@@ -25,7 +25,7 @@ from precompute.images.places import PLACE_WORDS
 CLASSES = ("tree", "house", "tench, Tinca tinca", "rocket", "<b>owl</b>")
 NAMES = ("round badge", "trunk", "open sky", "wavy lines across roof", "a fin", "Trunk", "<i>leaf</i>")
 KINDS = ("part", "object", "mark", "scene", "texture")
-AUTHORS = ("offline", "llm:model", "person:reader")
+AUTHORS = ("offline", "llm:model", "person:reader", "llm:claude")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,17 @@ def _name(rng: np.random.Generator, key: str, makers: list[str]) -> ConceptName:
     failure = "no reply" if rng.random() < 0.1 else ""
     second = str(rng.choice(NAMES)) if rng.random() < 0.15 else ""
     name = "" if failure else str(rng.choice(NAMES))
+    author = str(rng.choice(makers))
     return ConceptName(
-        key, name, "", str(rng.choice(makers)), str(rng.choice(KINDS)), 0.4, second_name=second, failure=failure
+        key,
+        name,
+        "",
+        author,
+        str(rng.choice(KINDS)),
+        float(rng.choice([0.4, 0.95])),
+        second_name=second,
+        failure=failure,
+        recorded=author == "llm:claude",
     )
 
 

@@ -298,8 +298,23 @@ def expect_mixed_name(raw):
             yield f"mixed_name:{local}", {}
 
 
+def expect_name_band(raw):
+    for local, _, concept in raw.concepts:
+        name = raw.name(concept.concept)
+        if not name or abs(concept.share) < 0.05:
+            continue
+        if name.author == "offline" and name.kind == "mark":
+            yield f"name_band:{local}", {"n_right": 52, "n_names": 58}
+        elif name.author == "llm:claude" and name.recorded:
+            right, names = {0.95: (172, 172), 0.4: (15, 41)}[name.confidence]
+            yield f"name_band:{local}", {"n_right": right, "n_names": names}
+
+
 def expect_names(raw):
-    authors = {raw.name(c.concept).author.split(":")[0] for _, _, c in raw.concepts if raw.name(c.concept)}
+    named = [raw.name(c.concept) for _, _, c in raw.concepts if raw.name(c.concept)]
+    authors = {
+        "described" if name.author == "offline" and name.kind != "mark" else name.author.split(":")[0] for name in named
+    }
     if authors:
         yield "names", {"word": "several" if len(authors) > 1 else authors.pop()}
 

@@ -185,6 +185,8 @@ def test_files_are_matched_by_path_before_names(tmp_path):
         read(tmp_path, "1.png,x\n1.png,y\n", files)
     with pytest.raises(DataError, match=r"'1' could be any of '1\.jpg', '1\.png'"):
         read(tmp_path, "1,x\n2,y\n", ["1.jpg", "1.png", "2.png"])
+    assert named(read(tmp_path, "a/1.png,1\nb/1.png,0\n", files)) == ["1", "0"]  # a class may be called as a file
+    assert named(read(tmp_path, "2,1.png\n0,2.png\n1,0.png\n", ["0.png", "1.png", "2.png"])) == ["1", "2", "0"]
     accents = [unicodedata.normalize("NFD", "ü.png"), "o.png"]
     assert named(read(tmp_path, "ü.png,x\no.png,y\n", accents)) == ["x", "y"]
 
@@ -209,6 +211,36 @@ def test_one_class_a_line_needs_files_in_one_order(tmp_path):
     files = sorted(f"{number}.png" for number in range(12))
     with pytest.raises(DataError, match="the order of the files is not told"):
         read(tmp_path, "\n".join("n1" for _ in files), files, PETS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x.png,a\n" * 6, "line 1: 'x.png,a' names a file"),
+        ("".join(f"{name} cat\n" for name in ("my photo.png",) * 6), "names a file"),
+        ("".join(f"cat/{n}.png\n" for n in range(6)), "names a file"),
+        (lines([["file", "label"]] + [[f, "a"] for f in FILES] + [["file", "label"]]), "line 8, is the header again"),
+        (lines([[f, "0", "1"] for f in FILES]), "Write a first line with the names"),
+        (
+            lines([[f, "cat|dog" if n else "cat"] for n, f in enumerate(FILES)] + [["x.png", "dog"]]),
+            "several classes at once",
+        ),
+    ],
+)
+def test_what_is_no_label_is_not_read_as_one(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, text)
+
+
+def test_more_ways_in_which_lists_are_kept(tmp_path):
+    rows = [[f, str(n % 2)] for n, f in enumerate(FILES)]
+    assert read(tmp_path, "# made by hand\n" + lines(rows)).indices.tolist() == [0, 1] * 3
+    assert read(tmp_path, lines([[f.upper(), c] for f, c in rows])).indices.tolist() == [0, 1] * 3
+    assert read(tmp_path, lines([[f, f"{c},0"] for f, c in rows], ";")).indices.tolist() == [0, 1] * 3
+    assert read(tmp_path, lines([[f.replace("png", "jpg"), c] for f, c in rows])).indices.tolist() == [0, 1] * 3
+    (tmp_path / "labels.json").write_text("{}")
+    with pytest.raises(DataError, match="Save it as CSV"):
+        read_ground_truth(tmp_path / "labels.json", FILES, None)
 
 
 @pytest.mark.parametrize(

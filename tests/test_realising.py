@@ -37,14 +37,14 @@ def faults(raw, narrative):
     """Compare every number with the raw records, by the check that finished atlases are held to."""
     explanation, target, read = (json.loads(to_json(each)) for each in (raw.explanation, raw.target, narrative))
     atlas = raw.atlas()
-    return faults_of(read, KnownBand(explanation, target, atlas, raw.accuracy), Counter())
+    return faults_of(read, KnownBand(explanation, target, atlas, raw.names, raw.accuracy), Counter())
 
 
 class KnownBand(Values):
     """With a given count of right predictions: random tables have no samples to count."""
 
-    def __init__(self, explanation, target, atlas, accuracy):
-        super().__init__(explanation, target, atlas)
+    def __init__(self, explanation, target, atlas, names, accuracy):
+        super().__init__(explanation, target, atlas, names)
         self.accuracy = accuracy
 
     def _band(self):
@@ -193,7 +193,7 @@ def test_a_name_is_never_part_of_a_sentence():
     name = '{ $share } \ue0000\ue001 { "x" }'
     pieces = slots.pieces(wording.concept(slots, "layer:1", name))
     assert [piece.text for piece in pieces if piece.kind == "concept"] == ['{ $share } 0 { "x" }']
-    assert [piece.text for piece in pieces if piece.kind == "text"] == ["the "]
+    assert [piece.text for piece in pieces if piece.kind == "text"] == ["the “", "”"]
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,7 @@ def assert_target_is_true(section, target):
     for part, layer in zip(parts, target.layers, strict=True):
         assert shows(re.search(r"<strong>(.*?)</strong>", part)[1], layer.coverage)
         adds, of, total = re.search(
-            r"adds up to (\S+) of the logit (\S+?)(?: \(.*?\))?;.*absolute relevance, (\S+?)\. ", part, re.DOTALL
+            r"adds up to (\S+) of the logit (\S+?)(?: \(.*?\))?[.;] .*absolute relevance, (\S+?)\. ", part, re.DOTALL
         ).groups()
         assert shows(adds, layer.relevance_sum)
         assert shows(of, target.logit)

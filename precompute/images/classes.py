@@ -207,7 +207,7 @@ def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 # --- from what a data set calls a class to its index -------------------------------------------------------------
 
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 _SETTING = (
     "Set dataset.ground_truth_ids = 'from_one' if they count from 1, 'from_zero' if they count from 0{devkit} "
     "(--set dataset.ground_truth_ids=from_one)"
@@ -234,8 +234,13 @@ class Labelling:
 
 
 def is_index(text: str) -> bool:
-    """Tell whether a text is a number that can count, as spreadsheets write it too: 3, 03 or 3.0."""
-    return re.fullmatch(r"\d{1,9}(\.0+)?", text) is not None
+    """Tell whether a text is a number that can count, as spreadsheets write it too: 3, 03, 3.0 or 3,0."""
+    return re.fullmatch(r"\d{1,9}([.,]0+)?", text) is not None
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number, whole or not."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 def find_classes(
@@ -264,7 +269,7 @@ def find_classes(
     """
     texts = sorted(wheres)
     by_name = {text: index for text in texts if classes and (index := classes.index(text)) is not None}
-    numeric = bool(texts) and all(_NUMBER.fullmatch(text) for text in texts)
+    numeric = bool(texts) and all(map(is_number, texts))
     if classes and len(by_name) == len(texts) and not (numeric and ids != "auto"):
         return Labelling(by_name, classes.names, f"names or keys of the class list {classes.source!r}")
     if numeric:
@@ -272,6 +277,13 @@ def find_classes(
     if classes:
         text = next(text for text in wheres if text not in by_name)
         raise DataError(f"{wheres[text]}: {text!r} is no class of the list {classes.source!r}{classes.nearest(text)}")
+    for text in texts:
+        parts = {part.strip() for part in re.split("[|;,]", text)}
+        if len(parts) > 1 and parts <= wheres.keys():
+            raise DataError(
+                f"{wheres[text]}: {text!r} is several classes at once, and an atlas needs one for each image. Choose "
+                "one, or, if this is the name of one class, give all names in a class list (dataset.classes)."
+            )
     names = tuple(texts)
     return Labelling({text: index for index, text in enumerate(names)}, names, "names, numbered in alphabetical order")
 
@@ -282,7 +294,7 @@ def _index(text: str, where: str) -> int:
             f"{where}: {text!r} among numbers, expected whole numbers that count classes. Leave out the line and its "
             "image where it has no label (-1), or choose the column of classes with dataset.ground_truth_columns"
         )
-    return int(float(text))
+    return int(re.split("[.,]", text)[0])
 
 
 def _count(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +19,7 @@ from precompute.atlas.records import IntArray
 from precompute.config import DatasetConfig
 from precompute.errors import DataError
 
-from .classes import ClassList, Labelling, find_classes
+from .classes import ClassList, Labelling, find_classes, is_number
 from .decoding import IMAGE_SUFFIXES
 from .delimited import DELIMITERS, Row, read_lines, split_rows
 
@@ -142,7 +142,13 @@ def read_ground_truth(
         line and the setting that tells.
     """
     config = config or DatasetConfig()
+    if path.suffix.lower() in (".json", ".jsonl", ".xlsx", ".xls", ".parquet", ".npy", ".pkl", ".mat"):
+        raise DataError(
+            f"{_WHAT} {path} is no table as text ({_SETTING}). Save it as CSV with a column of files and one of classes"
+        )
     lines = read_lines(path, _WHAT, _SETTING)
+    while lines and re.match(r"#\s", lines[0][1]):
+        del lines[0]  # a comment above the table
     if not lines:
         raise DataError(f"{_WHAT} {path} is empty ({_SETTING})")
     table = _find_table(path, lines, names, classes, config)
@@ -171,36 +177,35 @@ class _Files:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._paths = [_normal(name) for name in names]
+        self._known: dict[Callable[[str], list[str]], dict[str, int]] = {}
 
     def match(self, texts: Sequence[str]) -> tuple[list[int | None], str, int]:
         """Match by the strictest manner in which any text is an image; all None where there is none."""
-        wanted = [_normal(text) for text in texts]
-        manners = (
-            ("by path", _whole, _whole),
-            ("by path", _whole, _ends),
-            ("by the end of the path", _ends, _whole),
-            ("by path without suffix", _stem_of_whole, _stem_of_whole),
-            ("by name without suffix", _stem, _stem),
-            ("by name", _name, _name),
-        )
-        for looseness, (manner, ours, theirs) in enumerate(manners):
-            known: dict[str, set[int]] = defaultdict(set)
+        wanted = {text: _normal(text) for text in dict.fromkeys(texts)}  # classes recur
+        for looseness, (manner, ours, theirs) in enumerate(_MANNERS):
+            known = self._index(ours)
+            found = {text: self._one(known, theirs(path), text) for text, path in wanted.items()}
+            if any(index is not None for index in found.values()):
+                return [found[text] for text in texts], manner, looseness
+        return [None] * len(texts), "", len(_MANNERS)
+
+    def _index(self, ours: Callable[[str], list[str]]) -> dict[str, int]:
+        """Index the images by one of their names; `_SEVERAL` where more than one has it."""
+        if ours not in self._known:
+            known: dict[str, int] = {}
             for index, path in enumerate(self._paths):
                 for key in ours(path):
-                    known[key].add(index)
-            found = [self._one(known, theirs(text), text) for text in wanted]
-            if any(index is not None for index in found):
-                return found, manner, looseness
-        return [None] * len(texts), "", len(manners)
+                    known[key] = _SEVERAL if key in known else index
+            self._known[ours] = known
+        return self._known[ours]
 
-    def _one(self, known: Mapping[str, set[int]], keys: Iterable[str], text: str) -> int | None:
-        for key in keys:
-            if len(matches := known.get(key, set())) == 1:
-                return next(iter(matches))
-            if matches:
-                files = ", ".join(repr(self._paths[index]) for index in sorted(matches)[:3])
-                raise _AmbiguousError(f"{text!r} could be any of {files}. Write the files' whole paths into the list")
-        return None
+    def _one(self, known: Mapping[str, int], keys: Iterable[str], text: str) -> int | None:
+        index = next((known[key] for key in keys if key in known), None)
+        if index == _SEVERAL:
+            last = _stem(text)[0]
+            files = ", ".join(repr(path) for path in self._paths if last in (_stem(path)[0], _name(path)[0]))
+            raise _AmbiguousError(f"{text!r} could be any of {files[:200]}. Write the files' whole paths into the list")
+        return index
 
 
 class _AmbiguousError(Exception):
@@ -208,12 +213,18 @@ class _AmbiguousError(Exception):
 
 
 def _normal(name: str) -> str:
+    if name.isascii() and not any(odd in name for odd in ("\\", "//", "./")) and not name.startswith("/"):
+        return name
     parts = unicodedata.normalize("NFC", name.replace("\\", "/")).split("/")
     return "/".join(part for part in parts if part not in ("", "."))
 
 
 def _whole(path: str) -> list[str]:
     return [path]
+
+
+def _folded(path: str) -> list[str]:
+    return [path.casefold()]
 
 
 def _ends(path: str) -> list[str]:
@@ -234,6 +245,19 @@ def _stem(path: str) -> list[str]:
     return [end.rpartition("/")[2] for end in _stem_of_whole(path)]
 
 
+_SEVERAL = -1
+_MANNERS: tuple[tuple[str, Callable[[str], list[str]], Callable[[str], list[str]]], ...] = (
+    ("by path", _whole, _whole),
+    ("by path", _whole, _ends),
+    ("by the end of the path", _ends, _whole),
+    ("by path in any case", _folded, _folded),
+    ("by path without suffix", _stem_of_whole, _stem_of_whole),
+    ("by name without suffix", _stem, _stem),
+    ("by name", _name, _name),
+)
+"""How files are matched, strictest first: in words, by which of our names, by which of the list's."""
+
+
 def _find_table(
     path: Path, lines: Sequence[tuple[int, str]], names: Sequence[str], classes: ClassList | None, config: DatasetConfig
 ) -> _Table | None:
@@ -241,24 +265,42 @@ def _find_table(
     files = _Files(names)
     kinds = DELIMITERS if config.ground_truth_delimiter == "auto" else (config.ground_truth_delimiter,)
     best: tuple[tuple[int, int], _Table] | None = None
-    problem: DataError | None = None
+    several: list[DataError] = []
+    unclosed: list[DataError] = []
     for kind in kinds:
         try:
             rows = split_rows(lines, DELIMITERS[kind], path)
         except DataError as error:
-            problem = problem or error
+            unclosed.append(error)
             continue
-        if len(kinds) > 1 and all(len(row.cells) == 1 for row in rows):
-            continue
-        for column in _file_columns(rows, config, path):
-            table, fit = _match(path, rows, column, files, kind)
-            if fit[0] and (best is None or fit > best[0]):
-                best = (fit, table)
+        if len(kinds) == 1 or any(len(row.cells) > 1 for row in rows):
+            found = _best_column(path, rows, files, kind, config, several)
+            best = found if found and (best is None or found[0] > best[0]) else best
+        if best is not None and best[0][0] == len(names):
+            break  # no other way to take the lines apart finds more
+    if several and (best is None or best[0][0] < len(names)):
+        raise several[0]
     if best is not None:
         return _without_header(_joined(best[1], classes), config)
-    if problem and any('"' in line for _, line in lines):
-        raise problem
+    if unclosed and any('"' in line for _, line in lines):
+        raise unclosed[0]
     return None
+
+
+def _best_column(
+    path: Path, rows: list[Row], files: _Files, kind: str, config: DatasetConfig, several: list[DataError]
+) -> tuple[tuple[int, int], _Table] | None:
+    """Find the column that names the most images, most strictly; `several` takes what fits more than one file."""
+    best: tuple[tuple[int, int], _Table] | None = None
+    for column in _file_columns(rows, config, path):
+        try:
+            table, fit = _match(path, rows, column, files, kind)
+        except _AmbiguousError as error:
+            several.append(DataError(f"{_WHAT} {path}, column {column + 1}: {error}"))
+            continue
+        if fit[0] and (best is None or fit > best[0]):
+            best = (fit, table)
+    return best
 
 
 def _joined(table: _Table, classes: ClassList | None) -> _Table:
@@ -294,10 +336,7 @@ def _column(columns: Sequence[str], place: int, header: Sequence[str], width: in
 def _match(path: Path, rows: list[Row], column: int, files: _Files, kind: str) -> tuple[_Table, tuple[int, int]]:
     """Match one column; also how well it fits: how many images it finds, and how strictly."""
     texts = [row.cells[column] if column < len(row.cells) else "" for row in rows]
-    try:
-        found, manner, looseness = files.match(texts)
-    except _AmbiguousError as error:
-        raise DataError(f"{_WHAT} {path}, column {column + 1}: {error}") from error
+    found, manner, looseness = files.match(texts)
     how = f"columns by {kind}, files in column {column + 1} {manner}"
     n_found = len({index for index in found if index is not None})
     return _Table(path, (), rows, found, column, how), (n_found, -looseness)
@@ -327,8 +366,7 @@ def _is_header(table: _Table) -> bool:
         return True
     others = [index for index in range(len(head.cells)) if index != table.file_column]
     if any(
-        not _is_number(head.cells[index])
-        and all(_is_number(row.cells[index]) for row in rest if index < len(row.cells))
+        not is_number(head.cells[index]) and all(is_number(row.cells[index]) for row in rest if index < len(row.cells))
         for index in others
     ):
         return True
@@ -344,6 +382,10 @@ def _checked_widths(table: _Table) -> _Table:
     """Refuse lines with more or fewer columns than the others: a delimiter inside a name, or a cell that is missing."""
     if not table.rows:
         raise DataError(f"{_WHAT} {table.path} has a header and no line below it ({_SETTING})")
+    if again := next((row for row in table.rows if row.cells == table.header), None):
+        raise DataError(
+            f"{_WHAT} {table.path}, line {again.line}, is the header again: several lists were joined. Leave it out."
+        )
     width = len(table.header) or Counter(len(row.cells) for row in table.rows).most_common(1)[0][0]
     for row in table.rows:
         if len(row.cells) != width:
@@ -387,12 +429,12 @@ def _only_one(
     if classes:
         texts = {column: set(_texts(table, column, check=False)) for column in columns}
         named = [column for column in columns if all(classes.index(text) is not None for text in texts[column])]
-        words = [column for column in named if not all(map(_is_number, texts[column]))]
+        words = [column for column in named if not all(map(is_number, texts[column]))]
         if len(words or named) == 1:
             return (words or named)[0]
         if words and _agree(table, words, classes):
             return words[0]
-        numbers = [column for column in columns if all(map(_is_number, texts[column]))]
+        numbers = [column for column in columns if all(map(is_number, texts[column]))]
         if (
             not named
             and len(numbers) == 1
@@ -402,10 +444,15 @@ def _only_one(
         first = next((column for column in columns if column not in numbers and not named), None)
         if first is not None and len(columns) - len(numbers) == 1 and not _mostly_unknown(texts[first], classes):
             return first  # nearly all are classes; reading them will name the one that is not
+    if _is_one_of_many(table, columns):
+        raise DataError(
+            f"{_WHAT} {table.path} has {len(columns)} columns with one 1 in each line, and no header to say which "
+            "class each is. Write a first line with the names of the columns: image, then the classes."
+        )
     titles = ", ".join(table.title(column) for column in range(len(table.rows[0].cells)))
     raise DataError(
         f"{_WHAT} {table.path}, line {table.rows[0].line}, has {len(table.rows[0].cells)} columns ({titles}), and more "
-        f"than one could have the classes. {_COLUMNS}, for example {[str(table.file_column + 1), str(columns[0] + 1)]}."
+        f"than one could have the classes. {_COLUMNS}, such as {[str(table.file_column + 1), str(columns[-1] + 1)]}."
     )
 
 
@@ -432,7 +479,7 @@ def _texts(table: _Table, column: int, *, check: bool = True) -> list[str]:
 def _has_boxes(text: str) -> bool:
     """Tell whether a cell is a class with its box, or several: "n03995372 85 1 499 272"."""
     words = text.split()
-    return len(words) % 5 == 0 < len(words) and all(_is_number(word) for n, word in enumerate(words) if n % 5)
+    return len(words) % 5 == 0 < len(words) and all(is_number(word) for n, word in enumerate(words) if n % 5)
 
 
 def _class_before_boxes(row: Row, text: str, path: Path) -> str:
@@ -443,8 +490,10 @@ def _class_before_boxes(row: Row, text: str, path: Path) -> str:
     return found.pop()
 
 
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[+-]?\d+(\.\d+)?", text) is not None
+def _is_one_of_many(table: _Table, columns: Sequence[int]) -> bool:
+    """Tell whether every line has a single 1 among zeros."""
+    cells = [[row.cells[column].removesuffix(".0") for column in columns] for row in table.rows]
+    return all(set(line) == {"0", "1"} and line.count("1") == 1 for line in cells)
 
 
 def _is_one_hot(table: _Table, columns: Sequence[int], classes: ClassList | None) -> bool:
@@ -505,7 +554,7 @@ def _read_plain(
         and len(texts) == len(names) + 1
         and (
             texts[0][1].lower() in _CLASS_WORDS
-            or (not _is_number(texts[0][1]) and all(_is_number(t) for _, t in texts[1:]))
+            or (not is_number(texts[0][1]) and all(is_number(t) for _, t in texts[1:]))
         )
     )
     texts = texts[1:] if has_header else texts
@@ -514,6 +563,11 @@ def _read_plain(
             f"{_WHAT} {path} has {len(texts)} lines for {len(names)} images, and no column names one of them (the "
             f"first is {names[0]!r}, line {lines[0][0]} is {lines[0][1].strip()[:60]!r}). Expected a table with a "
             "column of files and one of classes, or one class a line in the order of the file names."
+        )
+    if (named := _first_file(texts)) is not None:
+        raise DataError(
+            f"{_WHAT} {path}, line {named[0]}: {named[1][:80]!r} names a file, and no image of the data set is "
+            f"called so (the first is {names[0]!r}). Write the files as they are called below dataset.root, and a column of classes."
         )
     if list(names) != sorted(names, key=_by_number):
         raise DataError(
@@ -527,6 +581,14 @@ def _read_plain(
     labels = np.array([found.indices[text] for _, text in texts], dtype=np.int64)
     head = f"header {lines[0][1].strip()!r}, " if has_header else ""
     return Labels(labels, found.names, f"{path.name}: {head}one class a line, in the order of the files ({found.how})")
+
+
+def _first_file(texts: Sequence[tuple[int, str]]) -> tuple[int, str] | None:
+    """Find the first line that looks as if it named a file, so that it is no class."""
+    for number, text in texts:
+        if any(PurePosixPath(word).suffix.lower() in IMAGE_SUFFIXES for word in re.split(r"[\s,;|]+", text) if word):
+            return number, text
+    return None
 
 
 def _by_number(name: str) -> list[tuple[int, int | str]]:

@@ -110,6 +110,7 @@ class LlmClient:
         self._refused = ""
         self._has_replied = False
         self._last_fault = TransientError("no answer")
+        self._last_words = ""
         self._counted_entries = 0
         self._session: _Session | None = None
 
@@ -295,7 +296,7 @@ class LlmClient:
                 except RefusedError as error:
                     raise self._counted_refusal(error) from None
                 except TransientError as fault:
-                    self._last_fault = fault
+                    self._last_fault, self._last_words = fault, fault.words
                     logger.debug("%s, attempt %d: %s", request.task, attempt, fault.reason)
                     n_lasting += fault.lasting
                     if n_lasting >= TRIES_OF_A_LASTING_FAULT and not self._has_replied:
@@ -306,12 +307,18 @@ class LlmClient:
             self._require_server()
             raise NoReplyError(f"no answer after {n_tried} attempts: {self._last_fault.reason}")
 
+    @property
+    def told(self) -> str:
+        """What the server said to its last refusal, for the terminal; empty where it said nothing."""
+        return f". It says: {self._last_words}" if self._last_words else ""
+
     def _require_server(self) -> None:
         if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
             raise server_gone(self.base_url, self._last_fault.reason, self._last_fault.words, self._ways())
 
     def _counted_refusal(self, error: RefusedError) -> NamerError:
         """Count a refusal; the same one again and again ends the run."""
+        self._last_words = error.words
         same = str(error) == self._refused
         self._refused, self._refused_in_a_row = str(error), self._refused_in_a_row + 1 if same else 1
         if self._refused_in_a_row < MAX_REFUSED_IN_A_ROW:

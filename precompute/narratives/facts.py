@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from precompute.atlas.records import Fact, Quantity
+from precompute.atlas.reliability import is_description, measured_band
 from precompute.explanations.prediction import ConceptRow, LayerRow, PredictionTable, Usual
 
 Topic = Literal["decision", "concepts", "usual", "whole", "limits"]
@@ -44,6 +45,8 @@ MIN_CLASS_SAMPLES = 5
 MIN_BAND_SAMPLES = 20
 """Fewest labelled samples in a band of probability whose accuracy is told."""
 HIGH_ACCURACY = 0.9
+DOUBTFUL_RATE = 0.6
+"""A name is doubtful of whose like fewer were right."""
 SOUND = 1e-9
 """Rounding of sums of shares: a rest below this is none."""
 
@@ -591,6 +594,31 @@ def _mixed_name(table: PredictionTable) -> Iterator[Fact]:
                 yield _about(table, "mixed_name", layer, row, share=None, must=must, polarity=-1)
 
 
+@_kind(
+    "name_band",
+    "limits",
+    f"a shown concept with at least {WORTH_TELLING:.0%} has a name of a namer that was measured",
+    "how many names of this namer, given as confidently, were right where the answer is known",
+)
+def _name_band(table: PredictionTable) -> Iterator[Fact]:
+    for layer in table.layers:
+        for row in layer.concepts:
+            name = table.name(row.key)
+            band = measured_band(name) if name else None
+            if band and abs(row.share) >= WORTH_TELLING:
+                yield Fact(
+                    id=f"name_band:{row.id}",
+                    kind="name_band",
+                    layer=layer.layer,
+                    concepts=(row.key,),
+                    numbers={
+                        "n_right": Quantity("band_names_right", (row.key,), band.n_right, "count"),
+                        "n_names": Quantity("band_names", (row.key,), band.n_names, "count"),
+                    },
+                    polarity=1 if band.rate >= HIGH_ACCURACY else -1 if band.rate < DOUBTFUL_RATE else 0,
+                )
+
+
 @_kind("names", "limits", "a shown concept has a name", "who gave the names: they are guesses")
 def _names(table: PredictionTable) -> Iterator[Fact]:
     makers = {maker for row in table.rows() if (maker := _maker(table, row.key))}
@@ -761,4 +789,6 @@ def _is_of_kind(table: PredictionTable, row: ConceptRow, kind: str) -> bool:
 
 def _maker(table: PredictionTable, key: str) -> str:
     name = table.name(key)
+    if name and is_description(name):
+        return "described"
     return {"recorded": "llm", "program": "several"}.get(name.by.kind, name.by.kind) if name else ""

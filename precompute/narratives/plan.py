@@ -131,7 +131,7 @@ def _is_superfluous(fact: Fact, facts: Sequence[Fact], audience: Audience) -> bo
     if fact.must:
         return False
     leads = {key for other in facts if other.kind in ("lead", "mark") for key in other.concepts}
-    if fact.kind == "class_only" or (fact.kind in ("usual", "other_class") and not audience.has_tables):
+    if fact.kind in ("class_only", "name_band") or (fact.kind in ("usual", "other_class") and not audience.has_tables):
         return not leads.intersection(fact.concepts)
     if fact.kind in ("contrast", "shared") and not audience.has_tables:
         first = next(other for other in facts if other.kind == fact.kind)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from precompute.atlas.json_records import to_json
 from precompute.atlas.narrated import Cell, Fact, Narrative, NarrativeTable, Paragraph, Piece, Quantity, Statement
+from precompute.atlas.reliability import is_description, measured_band
 from precompute.explanations.prediction import ConceptRow, LayerRow, PredictionTable
 from precompute.llm.text import clean_line
 
@@ -289,7 +290,8 @@ class Teller:
         if name is None:
             return self.wording.unnamed(slots, key)
         again = self.called.get(name.name.casefold(), key) != key
-        return self.wording.concept(slots, key, name.name, name.second_name, again=again)
+        described = is_description(name)
+        return self.wording.concept(slots, key, name.name, name.second_name, again=again, described=described)
 
 
 def _yes(holds: bool) -> str:
@@ -330,6 +332,7 @@ def _concept_table(table: PredictionTable, layer: LayerRow, wording: Wording) ->
             "activation": _number(wording, Quantity("activation", (row.key,), row.activation, "activation")),
             "place": _text(wording.place(row.place)),
             "area": _number(wording, _maybe("area", (row.key,), row.area), signed=False),
+            "band": _band(table, row, wording),
         }
 
     rows = [cells(row) for row in layer.concepts]
@@ -366,6 +369,18 @@ def _named(table: PredictionTable, key: str, wording: Wording) -> Cell:
     return slots.pieces(
         wording.table_concept(slots, key, name.name, name.second_name) if name else wording.unnamed(slots, key)
     )
+
+
+def _band(table: PredictionTable, row: ConceptRow, wording: Wording) -> Cell:
+    """Say how many names given as confidently were right, where that was measured."""
+    name = table.name(row.key)
+    band = measured_band(name) if name else None
+    if band is None:
+        return ()
+    slots = Slots()
+    right = wording.number(slots, Quantity("band_names_right", (row.key,), band.n_right, "count"))
+    names = wording.number(slots, Quantity("band_names", (row.key,), band.n_names, "count"))
+    return slots.pieces(wording.format("cell-band", {"n_right": right, "n_names": names}))
 
 
 def _maybe(name: str, of: tuple[str, ...], value: float | None) -> Quantity | None:

@@ -29,6 +29,8 @@ from precompute.llm.text import clean_line
 DEFAULT_LANGUAGE = "en"
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 _PLAIN_CLASS = re.compile(r"[^\W\d_]+(?:[ '’-][^\W\d_]+)*", re.UNICODE)
+_PLAIN_NAME = _PLAIN_CLASS
+"""Words and what joins them: letters, blanks, hyphens and apostrophes."""
 
 
 class _MarkedCount(FluentType):
@@ -189,14 +191,27 @@ class Wording:
         message = "class" if _PLAIN_CLASS.fullmatch(name) else "class-marked"
         return self._held(slots, message, {"name": Piece("class", clean_line(name), class_index=index)})
 
-    def concept(self, slots: Slots, key: str, name: str, second_name: str = "", *, again: bool = False) -> str:
-        """Hold a concept, with its article where the language has one."""
-        pieces = {"name": Piece("concept", self._bare(name), concept=key)}
+    def concept(
+        self, slots: Slots, key: str, name: str, second_name: str = "", *, again: bool = False, described: bool = False
+    ) -> str:
+        """Hold a concept, with its article where the language has one.
+
+        A description, or a name that could be read as part of the sentence, stands in quotes.
+        """
         if second_name.strip():
-            return self._held(
-                slots, "concept-mixed", pieces | {"second": Piece("concept", self._bare(second_name), concept=key)}
-            )
-        return self._held(slots, "concept-again" if again else "concept", pieces)
+            return self._mixed(slots, key, name, second_name)
+        if described or not _PLAIN_NAME.fullmatch(clean_line(name)):
+            message = "concept-described" if described else "concept-marked"
+            whole = Piece("concept", clean_line(name), concept=key)
+            return self._held(slots, f"{message}-again" if again else message, {"name": whole})
+        bare = {"name": Piece("concept", self._bare(name), concept=key)}
+        return self._held(slots, "concept-again" if again else "concept", bare)
+
+    def _mixed(self, slots: Slots, key: str, name: str, second_name: str) -> str:
+        both = {"name": clean_line(name), "second": clean_line(second_name)}
+        are_plain = all(_PLAIN_NAME.fullmatch(text) for text in both.values())
+        pieces = {role: Piece("concept", self._bare(text), concept=key) for role, text in both.items()}
+        return self._held(slots, "concept-mixed" if are_plain else "concept-mixed-marked", pieces)
 
     def table_concept(self, slots: Slots, key: str, name: str, second_name: str = "") -> str:
         """Hold a concept as it stands in a table: without an article."""

@@ -72,10 +72,11 @@ def _read_timm(known: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     notes = []
     if len(size) == 3 and size[0] == 3 and size[1] == size[2]:
         # As timm's own evaluation does: the crop is a part of the resized shorter side, rounded down.
-        wanted |= {"crop": size[1], "resize": math.floor(size[1] / (known.get("crop_pct") or 1.0))}
+        side = math.floor(size[1] / (known.get("crop_pct") or 1.0))
+        wanted |= {"crop": size[1], "resize": (side, side) if known.get("crop_mode") == "squash" else side}
     if known.get("interpolation") in _INTERPOLATIONS:
         wanted["interpolation"] = known["interpolation"]
-    if known.get("crop_mode", "center") != "center":
+    if known.get("crop_mode", "center") not in ("center", "squash"):
         notes.append(f"timm crops by {known['crop_mode']!r} for this model; the atlas takes the centre")
     return wanted, tuple(notes)
 

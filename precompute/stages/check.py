@@ -31,6 +31,7 @@ from precompute.mining.statistics import N_BINS
 from precompute.network.factories import AS_BUILT
 from precompute.network.heads import compute_probabilities
 from precompute.progress import Reporter
+from precompute.relevance.proof import check_conservation, measure_conservation
 from precompute.relevance.protocol import ReferenceRequest
 
 N_IMAGES = 200
@@ -38,6 +39,8 @@ N_IMAGES = 200
 SECONDS = 15.0
 """No further batch is begun after that long: a large network is tried on fewer images."""
 N_SHOWN = 10
+N_PROVED = 2
+"""Images on which each operation's relevance is added up, in float64."""
 FEW = 5
 """Images of a class from which on its usual prediction says something."""
 
@@ -343,13 +346,27 @@ class Check:
     # --- what will be done -------------------------------------------------------------------------------------
 
     def _look_at_relevance(self) -> Iterator[Finding]:
-        engine = self._inputs.engine
-        images = normalise(self._trial.images[:4], self._config.preprocessing)
-        found = engine.logits(images).double().cpu()
-        own = self._trial.logits[:4]
-        off = float((found - own).abs().max() / own.abs().max().clamp(min=1e-30))
+        inputs = self._inputs
+        images = normalise(self._trial.images[:N_PROVED], self._config.preprocessing)
+        inputs.engine.logits(images)
+        off = inputs.engine.proof.deviation
         yield Finding(
-            "ok", f"{engine.name}: its logits equal the network's (off by {significant(off, 2)} of the largest)"
+            "ok", f"read as a graph, the network gives the same logits (off by {significant(off, 2)} of the largest)"
+        )
+        measured = measure_conservation(
+            inputs.graph, images, composite=self._config.relevance.composite, name=inputs.model.name
+        )
+        worst = check_conservation(measured, inputs.model.name)
+        kinds: dict[str, list[float]] = {}
+        for one in measured:
+            kinds.setdefault(one.operation, []).append(one.residual)
+        for operation, residuals in kinds.items():
+            yield Finding("ok", f"{operation}, {plural(len(residuals), 'time')}: loses {_residual(max(residuals))}")
+        yield Finding(
+            "ok",
+            f"each of {plural(len(measured), 'operation')} keeps the relevance handed to it (with biases off, in "
+            "float64, "
+            f"at most {_residual(worst)} lost)",
         )
 
     def _look_at_cost(self) -> Iterator[Finding]:
@@ -409,12 +426,13 @@ def _alternatives(now: PreprocessingConfig) -> Iterator[tuple[str, Preprocessing
     """Yield the usual ways to scale colours, in words that can be set."""
     n = len(now.channels)
     usual = PreprocessingConfig()
-    choices = [((0.0,) * n, (1.0,) * n), ((0.5,) * n, (0.5,) * n), ((0.0,) * n, (1 / 255,) * n)]
-    choices += [(usual.mean, usual.std)] if now.channels == usual.channels else []
-    for mean, std in choices:
-        if (mean, std) != (now.mean, now.std):
-            words = f"mean = {list(mean)} and std = {[float(significant(value)) for value in std]}"
-            yield words, dataclasses.replace(now, mean=mean, std=std)
+    choices = [((0.0,) * n, (1.0,) * n, (0.0, 1.0)), ((0.5,) * n, (0.5,) * n, (0.0, 1.0))]
+    choices += [((0.0,) * n, (1.0,) * n, (0.0, 255.0))]
+    choices += [(usual.mean, usual.std, (0.0, 1.0))] if now.channels == usual.channels else []
+    for mean, std, values in choices:
+        if (mean, std, values) != (now.mean, now.std, now.value_range):
+            words = f"mean = {list(mean)}, std = {list(std)} and value_range = {list(values)}"
+            yield words, dataclasses.replace(now, mean=mean, std=std, value_range=values)
     if now.channels == usual.channels:
         turned = {name: tuple(reversed(getattr(now, name))) for name in ("channels", "mean", "std")}
         yield 'channels = ["blue", "green", "red"], mean and std turned as well,', dataclasses.replace(now, **turned)  # type: ignore[arg-type]
@@ -433,6 +451,10 @@ def _time(work: Callable[[], object], n: int) -> float:
     for _ in range(n):
         work()
     return (time.perf_counter() - started) / n
+
+
+def _residual(value: float) -> str:
+    return "nothing" if value == 0 else f"{significant(value, 1)} of it"
 
 
 def _range(values: torch.Tensor) -> str:

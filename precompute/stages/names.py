@@ -14,21 +14,23 @@ from pathlib import Path
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.json_records import write_jsonl
-from precompute.atlas.named import choose_names
+from precompute.atlas.named import choose_names, says_one_of
 from precompute.atlas.records import Atlas, ConceptName
 from precompute.config import Config
-from precompute.errors import NamerError, StoreError
+from precompute.errors import NamerError, ReplyError, StoreError
 from precompute.extensions import call_factory, source_digest
 from precompute.llm.asking import require_enough
 from precompute.llm.batch import BatchRunner
 from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
 from precompute.llm.prompts import load_prompt
+from precompute.llm.request import Request
 from precompute.naming.corrections import export_names, import_corrections
-from precompute.naming.namer import NO_REFERENCES, LlmNamer, Namer
+from precompute.naming.namer import NO_REFERENCES, LlmNamer, Namer, read_naming_reply
 from precompute.naming.offline import OfflineNamer
 from precompute.naming.own import OwnNamer
 from precompute.naming.recorded import RecordedNamer, RecordedNames, load_recorded
+from precompute.naming.trial_call import SEEN, trial_evidence
 from precompute.progress import Reporter
 from precompute.provenance import today
 
@@ -106,6 +108,36 @@ class NameStage:
             self._tell_recorded(self._recorded, found)
         self._require_enough(names)
         self._step.finish(self._workspace.names)
+
+    def try_model(self) -> None:
+        """Ask the language model once about drawn pictures, before anything long begins.
+
+        Raises
+        ------
+        NamerError
+            It has no usable reply: it takes no pictures or not as many, its thinking is cut off, nobody answers.
+        """
+        client, namer = self._language_model()
+        references = self._config.references
+        n_seen = max(references.per_ranking // 2, 1) if self._hold_out else references.per_ranking
+        side = self._config.preprocessing.crop
+        evidence = trial_evidence(side if isinstance(side, int) else max(side), min(n_seen, 16), references.tile)
+        try:
+            reply = asyncio.run(_asked(client, next(namer.requests([evidence]))))
+        except ReplyError as error:
+            raise NamerError(
+                f"{client.model} at {client.base_url} cannot name pictures: the test call had no usable reply "
+                f"({error}){client.told}. Nothing else was begun. Set llm.model and llm.base_url to a model that takes "
+                "pictures, or llm.enabled=false for names without one."
+            ) from None
+        try:
+            seen = says_one_of(read_naming_reply(reply, len(evidence.relmax)).model_dump_json(), SEEN)
+        except ReplyError:
+            seen = False
+        if not seen:
+            self._reporter.say(
+                f"note      {client.model} did not name the red disc of the test call: it may not see the pictures"
+            )
 
     def _require_enough(self, names: Iterable[ConceptName]) -> None:
         asked = [name for name in names if name.by.kind == "llm" and name.failure != NO_REFERENCES]
@@ -291,6 +323,13 @@ class NameStage:
 
     def _evidence(self, reader: ReferenceReader, atlas: Atlas) -> StoredEvidence:
         return StoredEvidence(reader, atlas, reader.concepts(), "seen" if self._hold_out else "all")
+
+
+async def _asked(client: LlmClient, request: Request) -> str:
+    try:
+        return await client.answer(request)
+    finally:
+        await client.close()
 
 
 def _without_references(key: str) -> ConceptName:

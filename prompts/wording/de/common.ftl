@@ -7,7 +7,13 @@ articles = {""}
 
 concept = „{ $name }“
 concept-again = noch einmal „{ $name }“
+# A name with commas, brackets or other marks, and what only describes measurements.
+concept-marked = „{ $name }“
+concept-marked-again = noch einmal „{ $name }“
+concept-described = „{ $name }“
+concept-described-again = noch einmal „{ $name }“
 concept-mixed = „{ $name }“ oder „{ $second }“
+concept-mixed-marked = „{ $name }“ oder „{ $second }“
 concept-unnamed = Kanal { $channel } (ohne Namen)
 concept-placed = { $concept } { $place }
 
@@ -35,3 +41,4 @@ same = { $first }; { $second }
 # In Tabellen.
 cell = { $name }
 cell-mixed = { $name } oder { $second }
+cell-band = { $n_right } von { $n_names }

@@ -136,6 +136,7 @@ mixed_name = in zwei Gruppen zerfallen die Referenzen, sodass der Name unsicher 
 mixed_name-item = { $concept }
 names =
     { $maker ->
+        [described] statt Namen stehen Beschreibungen von Messungen an den Referenzen, als Namen nicht geprüft
         [offline] die Namen sind Hypothesen des Namensgebers ohne Netz, aus Messungen und Labels der Referenzen
         [llm] die Namen sind Hypothesen eines Sprachmodells, das die Referenzen sah
         [person] die Namen sind Hypothesen von Menschen, die die Referenzen sahen
@@ -154,5 +155,6 @@ column-relevance = Relevanz
 column-activation = Aktivierung
 column-place = Ort
 column-area = Fläche
+column-band = Gleich sichere Namen, richtig
 column-below = Über
 column-layer = Schicht

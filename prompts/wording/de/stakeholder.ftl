@@ -308,8 +308,14 @@ mixed_name =
         [yes] der Name ist unsicher, denn die Bilder dahinter zerfallen in zwei Gruppen
        *[no] die Bilder hinter { $concept } zerfallen in zwei Gruppen, der Name ist also unsicher
     }
+name_band =
+    { $again ->
+        [yes] von { $n_names } ebenso sicher vergebenen Namen stimmten in einer Probe { $n_right }
+       *[no] von { $n_names } Namen, so sicher vergeben wie { $concept }, stimmten in einer Probe { $n_right }
+    }
 names =
     { $maker ->
+        [described] statt Namen stehen hier Beschreibungen von Messungen, als Namen wurden sie nicht geprüft
         [offline] die Namen der Konzepte sind Vermutungen, die ein Programm zusammengestellt hat
         [llm] die Namen der Konzepte sind Vermutungen eines Sprachmodells
         [person] die Namen der Konzepte haben Menschen vergeben, auch sie sind Vermutungen
@@ -317,6 +323,7 @@ names =
     }
     .other =
     { $maker ->
+        [described] die Konzepte haben keine Namen, sondern Beschreibungen von Messungen
         [offline] ein Programm hat die Konzepte benannt, die Namen können falsch sein
         [llm] ein Sprachmodell hat die Konzepte benannt, die Namen können falsch sein
         [person] Menschen haben die Konzepte benannt, die Namen können falsch sein

@@ -10,8 +10,14 @@ articles = a an the
 concept = the { $name }
 # A second concept with the same name.
 concept-again = another { $name }
+# A name with commas, brackets or other marks, and what only describes measurements.
+concept-marked = the “{ $name }”
+concept-marked-again = another “{ $name }”
+concept-described = a channel described as “{ $name }”
+concept-described-again = another channel described as “{ $name }”
 # Its reference images fall into two groups.
 concept-mixed = the { $name } or { $second }
+concept-mixed-marked = the “{ $name }” or “{ $second }”
 concept-unnamed = channel { $channel }, which has no name
 concept-placed = { $concept } { $place }
 
@@ -40,3 +46,4 @@ same = { $first }; { $second }
 # In tables.
 cell = { $name }
 cell-mixed = { $name } or { $second }
+cell-band = { $n_right } of { $n_names }

@@ -115,6 +115,7 @@ mixed_name = the references form two groups, so that the name is uncertain, for 
 mixed_name-item = { $concept }
 names =
     { $maker ->
+        [described] what stands for names describes measurements on the references, and was not tested as names
         [offline] names are hypotheses of the offline namer, from measurements and labels of the references
         [llm] names are hypotheses of a language model that saw the references
         [person] names are hypotheses of people who saw the references
@@ -133,5 +134,6 @@ column-relevance = Relevance
 column-activation = Activation
 column-place = Place
 column-area = Area
+column-band = Names as sure, right
 column-below = Through
 column-layer = Layer

@@ -287,8 +287,14 @@ mixed_name =
         [yes] its name is uncertain, for the images behind it fall into two groups
        *[no] the images behind { $concept } fall into two groups, so that its name is uncertain
     }
+name_band =
+    { $again ->
+        [yes] of { $n_names } names given as confidently as this one, { $n_right } were right in a test
+       *[no] of { $n_names } names given as confidently as that of { $concept }, { $n_right } were right in a test
+    }
 names =
     { $maker ->
+        [described] what stands for names describes measurements, and was not tested as names
         [offline] the names of concepts are guesses, put together by a program
         [llm] the names of concepts are guesses by a language model
         [person] the names of concepts were given by people, and are guesses too
@@ -296,6 +302,7 @@ names =
     }
     .other =
     { $maker ->
+        [described] instead of names, there are descriptions of measurements here
         [offline] a program put the names of concepts together, and they may be wrong
         [llm] a language model gave the concepts their names, and they may be wrong
         [person] people gave the concepts their names, and they may be wrong
