@@ -2,16 +2,19 @@
 
     python -m benchmarks.resume                    20 kills of mining over 2,000 CIFAR photos, 5 of rendering references
     python -m benchmarks.resume --kills 3 --photos 500 --reference-kills 1
+    python -m benchmarks.resume --run-kills 60    only whole runs (`atlas run` on a small atlas), killed in every stage in turn
 
 The moments are seeded, and spread over the time that the undisturbed run took, from its start to its end; one that
 comes after the end of its run kills nothing, does not count and is drawn again. Every array of the resulting files
 has to be equal. Needs the development data; exits 1 where a resumed run differs, and where a process that decodes
-images outlives the run it belonged to.
+images outlives the run it belonged to. Of a whole run every file has to be there again with the same bytes, site and hidden
+files included, and no other.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import random
 import shutil
@@ -27,6 +30,7 @@ import h5py
 import numpy as np
 
 from benchmarks._contest import DATA, print_machine
+from tests.small_atlas import make_small_atlas
 
 CONFIG = Path(__file__).resolve().parents[1] / "data" / "cifar10-sample.toml"
 PATIENCE = 20.0
@@ -122,6 +126,82 @@ def contest(command: str, made: str, base: Path, n_kills: int, settings: Sequenc
     return n_equal == n_kills and not n_survived
 
 
+STAGES = {
+    "mining": "small/LOCK",
+    "references": "small/atlas.h5",
+    "naming": "small/references.h5",
+    "explaining": "small/names.jsonl",
+    "site": ".site.making",
+    "end": "site/index.html",
+}
+"""What appears when a stage of `atlas run` begins, below the folder of the small atlas."""
+
+
+def start_run(folder: Path) -> subprocess.Popen[bytes]:
+    """Start `atlas run` on the small atlas in a folder, in a process group of its own."""
+    line = [sys.executable, "-m", "precompute.cli", "run", "--config", str(folder / "small.toml")]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    quiet = subprocess.DEVNULL
+    command = [*line, "--site", str(folder / "site")]
+    return subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> float:
+    """Wait until a path is there or the process has ended; returns the time."""
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.002)
+    return time.perf_counter()
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder; links and folders count as what they are."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "-"
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def contest_of_runs(n_kills: int) -> bool:
+    """Kill whole runs, each stage in turn, and run again; returns whether all went well."""
+    with tempfile.TemporaryDirectory() as root:
+        base, folder, chance = Path(root) / "whole" / "a", Path(root) / "killed" / "a", random.Random(n_kills)
+        base.mkdir(parents=True)
+        make_small_atlas(base, n_per_class=4)
+        shutil.copytree(base, Path(root) / "inputs")
+        process = start_run(base)
+        times = [wait_for(base / mark, process) for mark in STAGES.values()]
+        if process.wait():
+            raise SystemExit(f"`atlas run` ended with exit code {process.returncode}: run it by hand to see why")
+        times.append(time.perf_counter())
+        durations = {stage: after - before for stage, before, after in zip(STAGES, times, times[1:], strict=False)}
+        expected = snapshot(base)
+        killed, n_equal, n_tries = dict.fromkeys(STAGES, 0), 0, 0
+        while sum(killed.values()) < n_kills and n_tries < 3 * n_kills:
+            stage = list(STAGES)[n_tries % len(STAGES)]
+            n_tries += 1
+            shutil.copytree(Path(root) / "inputs", folder)
+            process = start_run(folder)
+            wait_for(folder / STAGES[stage], process)
+            time.sleep(chance.uniform(0, durations[stage]))
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                killed[stage] += 1
+                process.wait()
+                code = start_run(folder).wait()
+                found = snapshot(folder)
+                wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+                n_equal += not wrong and not code
+                print(
+                    f"run {sum(killed.values()):2}: killed in {stage}; exit {code}; differing: {wrong[:5] or 0}",
+                    flush=True,
+                )
+            shutil.rmtree(folder)
+    print(
+        f"run: killed {sum(killed.values())} times ({killed}); {n_equal} ended with the same {len(expected)} files, no other"
+    )
+    return n_equal == sum(killed.values()) == n_kills
+
+
 def main() -> int:
     """Kill mining, then rendering."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -130,7 +210,11 @@ def main() -> int:
     arguments.add_argument("--shard-size", type=int, default=100)
     arguments.add_argument("--reference-kills", type=int, default=5)
     arguments.add_argument("--reference-photos", type=int, default=100)
+    arguments.add_argument("--run-kills", type=int, default=0)
     chosen = arguments.parse_args()
+    if chosen.run_kills:
+        print_machine()
+        return 0 if contest_of_runs(chosen.run_kills) else 1
     if not (DATA / "cifar10-val.tar.gz").exists():
         print(f"{DATA / 'cifar10-val.tar.gz'} is not there: this benchmark needs the development data")
         return 0

@@ -189,8 +189,8 @@ class Pipeline:
 
     def _other_config(self, path: Path, found: dict[str, Any]) -> str:
         return (
-            f"{path} was made with {self._other_cause(found)}. Choose another folder with --output, or remove "
-            f"{path.parent} to make everything again"
+            f"{path} was made with {self._other_cause(found)}. Choose another folder with --output, or run "
+            "`atlas clean` with the same --output to make everything again"
         )
 
     def _other_cause(self, found: dict[str, Any]) -> str:

@@ -1,0 +1,86 @@
+"""Where the program runs: odd locales, masks, folders and disks. It works, or says in one line what is missing."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .small_atlas import make_small_atlas
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments, cwd, prefix=(), **environment):
+    kept = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    command = [*prefix, sys.executable, "-m", "precompute", *map(str, arguments)]
+    return subprocess.run(command, env=kept, cwd=cwd, capture_output=True, text=True, check=False, timeout=600)
+
+
+def told_in_one_line(done, *words):
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("atlas: "), done.stderr
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.slow
+def test_a_c_locale_a_strict_mask_and_a_folder_with_spaces_and_umlauts(tmp_path):
+    folder = tmp_path / "Größe & Maß (ñ) 'x'"
+    folder.mkdir()
+    make_small_atlas(folder, n_per_class=3)
+    picture = next((folder / "photos").rglob("*.png"))
+    picture.rename(picture.with_name("schöner Tag – 1.png"))
+    prefix = ("sh", "-c", 'umask 077 && exec "$@"', "sh")
+    done = run("run", "--config", "small.toml", "--site", "eine Seite", cwd=folder, prefix=prefix, LC_ALL="C")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "eine Seite/index.html").exists()
+    assert (folder / "small/atlas.h5").stat().st_mode & 0o077 == 0
+    done = run("run", "--config", "small.toml", "--site", "eine Seite", cwd=folder, LC_ALL="C", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("kept") == 4
+
+
+@pytest.mark.parametrize("place", ["missing", "a file", "full"])
+def test_no_temporary_folder_is_needed(tmp_path, place):
+    make_small_atlas(tmp_path, n_per_class=3)
+    temporary = tmp_path / "tmp"
+    if place == "a file":
+        temporary.write_text("")
+    if place == "full":
+        if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+            pytest.skip("needs root to mount a full disk")
+        temporary.mkdir()
+    full = f'mount -t tmpfs -o size=4k none "{temporary}" && head -c 4096 /dev/zero > "{temporary}/x"; exec "$@"'
+    prefix = ("unshare", "-m", "sh", "-c", full, "sh") if place == "full" else ()
+    done = run("layers", "--config", "small.toml", cwd=tmp_path, prefix=prefix, TMPDIR=str(temporary))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_file_system_that_may_only_be_read(tmp_path):
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs root to mount a folder read-only")
+    make_small_atlas(tmp_path / "w", n_per_class=3)
+    mount = f'mount --bind "{tmp_path}/w" "{tmp_path}/w" && mount -o remount,ro,bind "{tmp_path}/w" && exec "$@"'
+    prefix = ("unshare", "-m", "sh", "-c", mount, "sh")
+    done = run("mine", "--config", "w/small.toml", cwd=tmp_path, prefix=prefix)
+    told_in_one_line(done, "Read-only file system", "--output")
+    done = run("mine", "--config", "w/small.toml", "--output", "elsewhere", cwd=tmp_path, prefix=prefix)
+    assert done.returncode == 0, done.stderr  # the advice followed
+    assert (tmp_path / "elsewhere/atlas.h5").exists()
+
+
+def test_a_disk_that_is_full_while_mining(tmp_path):
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs root to mount a small disk")
+    make_small_atlas(tmp_path, n_per_class=3)
+    (tmp_path / "small").mkdir()
+    mount = f'mount -t tmpfs -o size=8k none "{tmp_path}/small" && exec "$@"'
+    done = run("mine", "--config", "small.toml", cwd=tmp_path, prefix=("unshare", "-m", "sh", "-c", mount, "sh"))
+    told_in_one_line(done, "No space left on device")
+    shutil.rmtree(tmp_path / "small")
+    assert run("mine", "--config", "small.toml", cwd=tmp_path).returncode == 0
