@@ -2,13 +2,13 @@
 
     python -m benchmarks.resume                    20 kills of mining over 2,000 CIFAR photos, 5 of rendering references
     python -m benchmarks.resume --kills 3 --photos 500 --reference-kills 1
-    python -m benchmarks.resume --run-kills 60    only whole runs (`atlas run` on a small atlas), killed in every stage in turn
+    python -m benchmarks.resume --run-kills 60    only whole runs (`atlas run`, small), killed in every stage in turn
 
 The moments are seeded, and spread over the time that the undisturbed run took, from its start to its end; one that
 comes after the end of its run kills nothing, does not count and is drawn again. Every array of the resulting files
 has to be equal. Needs the development data; exits 1 where a resumed run differs, and where a process that decodes
-images outlives the run it belonged to. Of a whole run every file has to be there again with the same bytes, site and hidden
-files included, and no other.
+images outlives the run it belonged to. Of a whole run every file has to be there again with the same bytes, site and
+hidden files included, and no other.
 """
 
 from __future__ import annotations
@@ -196,10 +196,9 @@ def contest_of_runs(n_kills: int) -> bool:
                     flush=True,
                 )
             shutil.rmtree(folder)
-    print(
-        f"run: killed {sum(killed.values())} times ({killed}); {n_equal} ended with the same {len(expected)} files, no other"
-    )
-    return n_equal == sum(killed.values()) == n_kills
+    n_killed = sum(killed.values())
+    print(f"run: killed {n_killed} times ({killed}); {n_equal} ended with the same {len(expected)} files and no other")
+    return n_equal == n_killed == n_kills
 
 
 def main() -> int:
