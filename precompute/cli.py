@@ -6,13 +6,13 @@ Owns what a user types and reads. Must not know science: every command is a thin
 from __future__ import annotations
 
 import argparse
-import functools
-import getpass
-import http.server
+import io
 import logging
 import os
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +22,11 @@ from tqdm import tqdm
 
 from precompute.atlas.folder import Workspace
 from precompute.atlas.manifest import Manifest, check_folder
+from precompute.atlas.ownership import remove_site, require_replaceable, some
 from precompute.config import Config, load_config
 from precompute.errors import AtlasError
+from precompute.provenance import today
+from precompute.serving import make_server
 
 if TYPE_CHECKING:
     from precompute.pipeline import Pipeline
@@ -34,6 +37,8 @@ _DRY_RUN = {
     "score": "make every request, print the number of calls, tokens and dollars, and ask nothing; needs the names",
     "explain": "compute and keep the numbers, print the number of calls, tokens and dollars, and ask nothing",
 }
+INTERNAL_ERROR = 70
+"""The exit code of an error that is not the user's (EX_SOFTWARE of sysexits.h)."""
 INTERRUPTED = "interrupted: everything finished is kept, and the same command goes on from there"
 
 
@@ -62,7 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="atlas",
         description="Find, name and explain the concepts of a convolutional network, and publish them as a site.",
-        epilog="Every command takes up where the last run stopped. Exit code 1 means a message above says what to do.",
+        epilog="Every command takes up where the last run stopped. Exit code 1: the message says what to do; "
+        f"{INTERNAL_ERROR}: an error of the program itself.",
     )
     parser.add_argument("--verbose", action="store_true", help="log what the library does")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -87,6 +93,7 @@ def _common_arguments() -> argparse.ArgumentParser:
         metavar="SECTION.KEY=VALUE",
         help="override a value of the config; can be given again",
     )
+    common.add_argument("--debug", action="store_true", help="show where in the program an error came from")
     common.add_argument("--output", type=Path, help="output folder (<name> beside the config)")
     common.add_argument("--site", type=Path, help="folder of the site (site/<name>)")
     return common
@@ -118,7 +125,7 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
     if name == "names":
         command.add_argument("action", choices=("export", "import"))
         command.add_argument("table", type=Path, metavar="CSV")
-        command.add_argument("--author", help="who corrected (your user name)")
+        command.add_argument("--author", help="who corrected, as the site will show it; needed for import")
     if name == "init":
         command.add_argument("example", nargs="?", default="world", help="its name (world); `list` lists them")
     if name == "verify":
@@ -226,21 +233,13 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _names(arguments: argparse.Namespace) -> None:
-    names = _pipeline(arguments).names
+    pipeline = _pipeline(arguments)
     if arguments.action == "export":
-        names.export(arguments.table)
+        pipeline.names.export(arguments.table)
     else:
-        names.import_from(arguments.table, arguments.author or _user_name())
-
-
-def _user_name() -> str:
-    """Return the name of who runs this; a user id of a container may have none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:  # KeyError up to Python 3.12
-        raise AtlasError(
-            "cannot tell who corrected the names: the system knows no name of this user. Say it with --author NAME"
-        ) from error
+        if not arguments.author:  # no login name is taken for it: the site shows who named a concept
+            raise AtlasError("say who corrected the names with --author NAME: the site will show it")
+        pipeline.import_names(arguments.table, arguments.author)
 
 
 def _explain(arguments: argparse.Namespace) -> None:
@@ -278,17 +277,23 @@ def _verify(arguments: argparse.Namespace) -> None:
 
 def _serve(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.overrides)
-    folder = _workspace(config, arguments).site
-    if not (folder / "index.html").exists():
-        raise AtlasError(f"there is no site in {folder}: run `atlas run --config {arguments.config}` first")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", arguments.port), handler)
-    except (OSError, OverflowError) as error:
-        raise AtlasError(f"cannot serve on port {arguments.port}: {error}. Choose another with --port") from error
-    with server:
-        print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends)", flush=True)  # noqa: T201
+    with make_server(_workspace(config, arguments).site, arguments.port) as server:
+        address = f"http://127.0.0.1:{server.server_port}/"
+        print(f"{address} (for this machine only; Ctrl-C ends)", flush=True)  # noqa: T201
         server.serve_forever()
+
+
+def _clean(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config, arguments.overrides)
+    workspace = _workspace(config, arguments)
+    require_replaceable(workspace.site, config.name)  # both are removed, or neither
+    there, left = workspace.folder.exists(), workspace.clean()
+    if left:
+        print(f"removed   what can be made again in {workspace.folder}; left {some(left)}")  # noqa: T201
+    elif there:
+        print(f"removed   {workspace.folder}")  # noqa: T201
+    if remove_site(workspace.site, config.name):
+        print(f"removed   {workspace.site}")  # noqa: T201
 
 
 _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
@@ -305,6 +310,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "explain": (_explain, "explain the config's photos, and the given ones besides"),
     "evaluate": (_evaluate, "score concepts and names against the truth, where the data set knows it"),
     "site": (_site, "build the site from what is there"),
+    "clean": (_clean, "remove what was made: the site, and of the output folder all but corrections and paid replies"),
     "verify": (_verify, "check every file of an atlas against what was written, and say what mends it"),
     "serve": (_serve, "serve the finished site on this machine"),
 }
@@ -316,22 +322,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 after an error that the user can act on or an interruption.
+        0; 1 after an error that the user can act on or an interruption; 70 after an error of the program itself, whose
+        details are in a file that the message names.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal or file that cannot hold every character
     parsed = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, format="%(name)s: %(message)s")
     try:
+        today()  # SOURCE_DATE_EPOCH is read by libraries too, which only check it when they write
         parsed.function(parsed)
-    except AtlasError as error:
-        print(f"atlas: {error}", file=sys.stderr)  # noqa: T201
-        return 1
     except KeyboardInterrupt:
         print(f"\natlas: {INTERRUPTED}", file=sys.stderr)  # noqa: T201
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; there is nobody to tell
         return 1
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, it ends in one line
+        if parsed.debug:
+            traceback.print_exception(error)
+        print(f"atlas: {_told(error)}", file=sys.stderr)  # noqa: T201
+        return 1 if isinstance(error, AtlasError | MemoryError) or _is_full(error) else INTERNAL_ERROR
     return 0
+
+
+def _told(error: Exception) -> str:
+    """Put an error into one line; one of the program itself with the file that holds its traceback."""
+    if isinstance(error, AtlasError):
+        return _one_line(str(error))
+    if isinstance(error, MemoryError) or _is_full(error):
+        return f"out of memory ({_one_line(str(error)) or 'no more than that is known'}). Set mining.batch_size lower"
+    what = f"this is an error of the program itself: {type(error).__name__}: {_one_line(str(error))[:300]}"
+    try:
+        handle, path = tempfile.mkstemp(prefix="atlas-error-", suffix=".log")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - it is open already
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return f"{what}. The same command with --debug shows more; please report it with that"
+    return f"{what}. {path} says where, and --debug shows it here; please report it with that"
+
+
+def _is_full(error: Exception) -> bool:
+    return type(error).__name__ == "OutOfMemoryError"  # torch's own, which may not even be imported
+
+
+def _one_line(text: str) -> str:
+    """Keep a message from being more than a message: file names and library errors may hold anything."""
+    return "".join(
+        character if character.isprintable() else " " if character.isspace() else ascii(character)[1:-1]
+        for character in text
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ know how a stage computes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,10 @@ from precompute.atlas.hdf5 import (
     write_atlas,
     write_references,
 )
-from precompute.atlas.ownership import is_whole, require_replaceable
+from precompute.atlas.ownership import SiteMark, has_mark, is_made, is_whole, require_replaceable
 from precompute.atlas.records import Atlas
 from precompute.config import WITHOUT_EFFECT, Config
-from precompute.errors import StoreError
+from precompute.errors import OutputError, StoreError
 from precompute.inputs import Inputs
 from precompute.llm.client import LlmClient
 from precompute.llm.costs import Estimate
@@ -63,8 +65,9 @@ class Pipeline:
     """
 
     def __init__(self, config: Config, workspace: Workspace, reporter: Reporter, *, dry_run: bool = False) -> None:
+        workspace.require_ours()  # opening an archive writes into its cache
         self.workspace, self.reporter = workspace, reporter
-        self._dry_run = dry_run
+        self._dry_run, self._holds = dry_run, False
         require_apart(config, workspace)
         self.inputs = Inputs(config, workspace.cache)
         self.config = self.inputs.config
@@ -83,6 +86,34 @@ class Pipeline:
         names = tuple(self.inputs.dataset.names)
         return ShardPlan(self.workspace.shards(digest), names, self.config.mining.shard_size, digest)
 
+    @contextmanager
+    def _working(self, *, shared: bool = False, makes: bool = True) -> Iterator[None]:
+        """Hold the output folder, unless a stage around this one does already.
+
+        Parameters
+        ----------
+        shared : bool
+            Let other runs that share work there too.
+        makes : bool
+            The folder may be made; else it is only held where it is there.
+        """
+        if self._holds or not (makes or is_made(self.workspace.folder)):
+            yield
+            return
+        with self.workspace.in_use(shared=shared):
+            self._holds = True
+            try:
+                yield
+            finally:
+                self._holds = False
+
+    @contextmanager
+    def _working_on_atlas(self) -> Iterator[Atlas]:
+        """Hold the output folder for a stage after mining; what cannot be used is told before anything is made."""
+        atlas = self.atlas
+        with self._working():
+            yield atlas
+
     def check(self) -> int:
         """Report what is right and wrong about the inputs; returns the number of things to mend. Changes nothing."""
         return Check(self.inputs, self.reporter, self.workspace.folder).run()
@@ -97,36 +128,43 @@ class Pipeline:
         StoreError
             The output folder holds an ``atlas.h5`` that cannot be read or was made with another config.
         """
-        if self._is_mined():
-            self.reporter.say(f"kept      {self.workspace.atlas} (nothing to mine)")
-            self.workspace.remove(self.plan.folder)  # a run may have been killed between merging and removing
-            return
-        inputs = self.inputs
-        for note in inputs.dataset.notes:
+        self._is_mined()  # what cannot be used is told before anything is made
+        miner = self._miner()
+        for note in (*self.inputs.dataset.notes, *self.inputs.notes):
             self.reporter.say(f"note      {note}")
-        miner = ShardMiner(inputs.dataset, inputs.engine, inputs.tables, self.config, inputs.device)
-        for note in inputs.notes:
-            self.reporter.say(f"note      {note}")
-        self.workspace.prepare()
-        miner.mine(self.plan, part, self.reporter)
-        if part.count == 1:
-            self.merge()
-        else:
-            self.reporter.say(f"mined     part {part.index + 1} of {part.count} into {self.plan.folder}")
+        with self._working(shared=part.count > 1):
+            if self._is_mined():
+                self._keep_mined("nothing to mine")
+                return
+            self.workspace.prepare()
+            miner.mine(self.plan, part, self.reporter)
+            if part.count == 1:
+                self.merge()
+            else:
+                self.reporter.say(f"mined     part {part.index + 1} of {part.count} into {self.plan.folder}")
 
     def merge(self) -> None:
         """Merge all shards into ``atlas.h5``; raises StoreError where one is missing."""
-        if self._is_mined():
-            self.reporter.say(f"kept      {self.workspace.atlas} (merged already)")
+        self._is_mined()
+        with self._working(makes=False):
+            if self._is_mined():
+                self._keep_mined("merged already")
+                return
+            atlas = merge_plan(self.plan, self._provenance())
+            counts = {"samples": len(atlas.samples.name), "used": int(atlas.class_counts.sum())}
+            atlas.provenance["counts"] = counts | {"skipped": len(atlas.samples.skipped)}
+            write_atlas(self.workspace.atlas, atlas)
+            self._mined_step.finish(self.workspace.atlas)
             self.workspace.remove(self.plan.folder)
-            return
-        atlas = merge_plan(self.plan, self._provenance())
-        counts = {"samples": len(atlas.samples.name), "used": int(atlas.class_counts.sum())}
-        atlas.provenance["counts"] = counts | {"skipped": len(atlas.samples.skipped)}
-        write_atlas(self.workspace.atlas, atlas)
-        self._mined_step.finish(self.workspace.atlas)
-        self.workspace.remove(self.plan.folder)
-        self.reporter.say(f"mined     {self.workspace.atlas}: {counts['used']} samples, {len(atlas.layers)} layers")
+            self.reporter.say(f"mined     {self.workspace.atlas}: {counts['used']} samples, {len(atlas.layers)} layers")
+
+    def _miner(self) -> ShardMiner:
+        inputs = self.inputs
+        return ShardMiner(inputs.dataset, inputs.engine, inputs.tables, self.config, inputs.device)
+
+    def _keep_mined(self, reason: str) -> None:
+        self.reporter.say(f"kept      {self.workspace.atlas} ({reason})")
+        self.workspace.remove(self.plan.folder)  # a run may have been killed between merging and removing
 
     def _is_mined(self) -> bool:
         """Tell whether the atlas is there; raises StoreError where it is another config's."""
@@ -164,7 +202,7 @@ class Pipeline:
         here = self._provenance()
         return next(
             (words for key, words in _OTHER_INPUTS.items() if found.get(key) != here[key]),
-            "another class list or another version of this program",
+            "another class list, another path in the config or another version of this program",
         )
 
     def _provenance(self) -> dict[str, Any]:
@@ -188,6 +226,10 @@ class Pipeline:
 
     def render(self) -> None:
         """Render what is missing of the reference images and merge it into ``references.h5``."""
+        with self._working_on_atlas():
+            self._render()
+
+    def _render(self) -> None:
         path, digest = self.workspace.references, self.inputs.references_digest
         folder = self.workspace.reference_blocks(digest)
         if self._is_rendered():
@@ -229,15 +271,23 @@ class Pipeline:
 
     def name(self, *, retry: bool = False) -> None:
         """Name every concept that has no name yet; `retry` asks for those that got no answer last time."""
-        self.names.run(self.atlas, retry=retry)
+        with self._working_on_atlas() as atlas:
+            self.names.run(atlas, retry=retry)
 
     def name_by_batch(self) -> None:
         """Submit the naming requests as batches; collect them and name when called again."""
-        self.names.run_batch(self.atlas)
+        with self._working_on_atlas() as atlas:
+            self.names.run_batch(atlas)
+
+    def import_names(self, table: Path, author: str) -> None:
+        """Take a corrected CSV; the corrections survive every renaming."""
+        with self._working():
+            self.names.import_from(table, author)
 
     def score(self) -> None:
         """Score the names, where there is somebody to judge."""
-        self._scores.run(self.atlas, self.names.make_namer(self.atlas))
+        with self._working_on_atlas() as atlas:
+            self._scores.run(atlas, self.names.make_namer(atlas))
 
     @cached_property
     def names(self) -> NameStage:
@@ -251,8 +301,8 @@ class Pipeline:
 
     def explain(self, photos: tuple[Path, ...] = ()) -> list[Path]:
         """Explain the config's photos, or the given ones besides; returns the explanations' files."""
-        self._is_mined()
-        return self._explanations.run(photos)
+        with self._working_on_atlas():
+            return self._explanations.run(photos)
 
     @cached_property
     def _explanations(self) -> ExplanationStage:
@@ -268,26 +318,30 @@ class Pipeline:
 
     def estimate_explanations(self, photos: tuple[Path, ...] = ()) -> Estimate:
         """Count the calls, tokens and dollars of `explain`; makes no call, but keeps the numbers that it needs."""
-        self._is_mined()
-        return self._explanations.estimate(photos)
+        with self._working_on_atlas():
+            return self._explanations.estimate(photos)
 
     def evaluate(self) -> None:
         """Score concepts and names against the truth, where the data set knows it."""
         stage = TruthStage(self.inputs.dataset, self.workspace, self.reporter)
-        stage.run(self.atlas, self.config.preprocessing.size)
+        with self._working_on_atlas() as atlas:
+            stage.run(atlas, self.config.preprocessing.size)
 
     # --- the site ----------------------------------------------------------------------------------------------
 
     def build_site(self) -> Path:
         """Build the site from what is there; returns its start page."""
+        self._require_site()
+        with self._working(shared=True, makes=False):
+            return self._build_site()
+
+    def _build_site(self) -> Path:
         from sitegen.build import SiteOptions, build_site  # noqa: PLC0415 - the one step from computing to pages
 
         site, start = self.workspace.site, self.workspace.site / "index.html"
-        require_replaceable(site, self.config.name)
         contents = self.workspace.digest_contents()
         digest = digest_of([digest_package("sitegen"), contents, config_record(self.config)["site"]])
-        step = Step(self.workspace, self.reporter, "site", "atlas site", {"site": digest})
-        if step.is_noted and is_whole(site):
+        if has_mark(site, SiteMark(self.config.name, digest)) and is_whole(site):
             self.reporter.say(f"kept      {start} (nothing changed)")
             return start
         with self.reporter.track("site", 1, unit="step") as advance:
@@ -296,6 +350,7 @@ class Pipeline:
                 self.workspace.folder,
                 SiteOptions(
                     name=self.config.name,
+                    made_from=digest,
                     title=self.config.site.title or self.config.name,
                     description=self.config.site.description,
                     include_images=self.config.site.include_images,
@@ -305,25 +360,37 @@ class Pipeline:
             advance(1)
         for warning in report.warnings:
             self.reporter.say(f"note      {warning}")
-        step.finish()
         self.reporter.say(f"built     {start}: {report.n_pages} pages")
         return start
 
+    def _require_site(self) -> None:
+        """Refuse a folder that the site may not replace, before hours of mining and not after them."""
+        site, folder = self.workspace.site, self.workspace.folder
+        if folder.resolve().is_relative_to(site.resolve()):
+            raise OutputError(
+                f"will not put the site into {site}: the output folder {folder} is or lies there. Nothing was changed "
+                "there. Choose another folder with --site"
+            )
+        require_replaceable(site, self.config.name)
+
     def run(self) -> Path:
         """Run every stage; returns the start page of the site."""
-        require_replaceable(self.workspace.site, self.config.name)  # told before hours of mining, not after them
+        self._require_site()
         self._explanations.require_messages()
         if self.client is not None and not self.workspace.names.exists():
             self.client.require_calls()  # a missing key is told before hours of mining, not after them
             self.names.try_model()
-        self.mine()
-        self._report_skipped()
-        self.render()
-        self.name()
-        self.score()
-        self.explain()
-        self.evaluate()
-        return self.build_site()
+        self._is_mined()
+        self._miner()  # opens the data set and the model: what cannot be used is told before anything is made
+        with self._working():
+            self.mine()
+            self._report_skipped()
+            self.render()
+            self.name()
+            self.score()
+            self.explain()
+            self.evaluate()
+            return self.build_site()
 
     def _report_skipped(self) -> None:
         skipped = self.atlas.samples.skipped

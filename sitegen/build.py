@@ -5,13 +5,12 @@ Owns the order of the work and the temporary folder. Must not know what a page l
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from precompute.atlas.ownership import replacing_site
+from precompute.atlas.ownership import SiteMark, replacing_site
 from precompute.atlas.records import Atlas
 from precompute.errors import ConfigError, nearest_of
 from sitegen import links
@@ -56,6 +55,8 @@ class SiteOptions:
         Empty ones are made from the atlas.
     name : str
         Whose site it is: it only replaces a site of the same name. Empty is the atlas's own.
+    made_from : str
+        Digest of everything that it is made from, noted in its manifest.
     include_images : bool
         False leaves out every pixel of the data set.
     n_gallery : int
@@ -67,6 +68,7 @@ class SiteOptions:
     title: str = ""
     description: str = ""
     name: str = ""
+    made_from: str = ""
     include_images: bool = True
     n_gallery: int = 8
     only: str = ""
@@ -101,7 +103,7 @@ def build_site(
     title = options.title or f"Concept atlas: {name}"
     description = options.description or f"The concepts of a neural network and what they do, from the atlas {name}."
     addresses = Links(records.atlas.layers, (item.id for item in records.explanations))
-    with replacing_site(output, options.name or name) as partial:
+    with replacing_site(output, SiteMark(options.name or name, options.made_from)) as partial:
         store = PictureStore(partial, output, addresses, options.include_images, input_size_of(records.atlas))
         with Illustrations(records, addresses, store, options.n_gallery) as illustrations:
             catalogue = Catalogue(records, addresses, illustrations, title, description)
@@ -129,8 +131,8 @@ class _SiteMaker:
         """Write every page, or those whose address `only` matches, and return how many."""
         entries = {section.title: section.address for section in self._sections}
         handwritten = {section.address for section in self._sections if section.handwritten}
-        with tempfile.TemporaryDirectory(prefix="atlas-frames-") as workspace:
-            frames = build_frames(self._root, Path(workspace), entries, handwritten)
+        # beside the new site: what a killed run leaves there is swept with it
+        frames = build_frames(self._root, self._root.with_name("frames").absolute(), entries, handwritten)
         if not only:
             self._catalogue.illustrations.draw_all(lambda done, total: self._progress("pictures", done, total))
         n_pages, known = 0, list[str]()

@@ -20,9 +20,10 @@ from mkdocs.commands.build import build as mkdocs_build
 from mkdocs.config import load_config
 
 from precompute.atlas import palette
+from sitegen.policy import inline_scripts, move_styles, policy
 
 MARK = "@@atlas:{}@@"
-_MARKS = re.compile(r"@@atlas:(title|topic|site|description|content|footer)@@")
+_MARKS = re.compile(r"@@atlas:(title|topic|site|description|content|footer|policy|style)@@")
 
 _UNUSED = (
     "404.html",
@@ -42,6 +43,8 @@ class PageFrame:
 
     def fill(self, *, title: str, topic: str, site: str, description: str, content: str, footer: str) -> str:
         """Put values at the marks; everything but `content`, which is HTML, is escaped here."""
+        content, rules = move_styles(content)
+        scripts = inline_scripts("".join(self.parts[::2]) + content)
         values = {
             "title": escape(title),
             "topic": escape(topic),
@@ -49,6 +52,8 @@ class PageFrame:
             "description": escape(description),
             "footer": escape(footer),
             "content": content,
+            "policy": policy(scripts, rules),
+            "style": f"<style>{rules}</style>" if rules else "",
         }
         return "".join(values[part] if index % 2 else part for index, part in enumerate(self.parts))
 

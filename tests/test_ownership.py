@@ -1,20 +1,24 @@
 """What lies in a folder that the program did not make is never removed or replaced."""
 
-import getpass
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from precompute.atlas import ownership
-from precompute.atlas.ownership import MANIFEST, replacing_site, require_replaceable
+from precompute.atlas.folder import Workspace
+from precompute.atlas.ownership import MANIFEST, SiteMark, replacing_site, require_replaceable
 from precompute.cli import main
 from precompute.errors import OutputError
 
 from .small_atlas import make_small_atlas
+
+ROOT = Path(__file__).parents[1]
 
 
 def everything(folder):
@@ -30,10 +34,28 @@ def everything(folder):
 
 
 def make_site(folder, name="small", text="page"):
-    with replacing_site(folder, name) as new:
+    with replacing_site(folder, SiteMark(name)) as new:
         (new / "pages").mkdir()
         (new / "index.html").write_text(text)
         (new / "pages" / "ä b.html").write_text(text)
+
+
+NOBODY = 12345
+"""A user id without a name."""
+
+
+def as_nobody(*arguments, cwd):
+    """Run a command as a user id without passwd entry and HOME."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv to run as another user")
+    command = [
+        *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+        # the interpreter and the folder of the test may lie where that user cannot read
+        *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+        *(sys.executable, "-m", "precompute.cli", *arguments),
+    ]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +119,8 @@ def _copied_manifest(folder):
 PLACES = {
     "home folder": (_home, "thesis.tex"),
     "checkout": (_checkout, ".git/config"),
-    "the output's parent": (lambda folder: folder / "made", "atlas.h5"),
-    "the output": (lambda folder: folder / "made/atlas", "atlas.h5"),
+    "the output's parent": (lambda folder: folder / "made", "the output folder"),
+    "the output": (lambda folder: folder / "made/atlas", "the output folder"),
     "a link": (_link, "it is a link"),
     "a file": (_file, "it is a file"),
     "the site of another atlas": (_site_of_another, "another atlas, 'another'"),
@@ -144,7 +166,7 @@ def test_its_own_site_an_empty_and_a_missing_folder_are_taken(tmp_path):
 
 def test_what_comes_while_the_site_is_made_is_kept(tmp_path):
     def make():
-        with replacing_site(tmp_path / "site", "small") as new:
+        with replacing_site(tmp_path / "site", SiteMark("small")) as new:
             (new / "index.html").write_text("page")
             (tmp_path / "site").mkdir()
             (tmp_path / "site/notes").write_text("mine")
@@ -172,19 +194,244 @@ def test_a_site_is_replaced_without_the_exchange_too(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
+# --- killed runs -------------------------------------------------------------------------------------------------
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from precompute.atlas import ownership
+from precompute.atlas.folder import Workspace
+from precompute.atlas.ownership import SiteMark, replacing_site
+
+moment, site = sys.argv[1], Path(sys.argv[2])
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if moment == "between the renames":
+    ownership._exchange = lambda left, right: False
+    done, replace = [], Path.replace
+    def replace_once(path, goal):
+        done.append(replace(path, goal))
+        if goal.name == "old":
+            kill()
+    Path.replace = replace_once
+if moment == "after the exchange":
+    ownership._empty = lambda scratch: kill() if (scratch / "new/index.html").exists() else None
+if moment == "before the lock's text":
+    os.write = kill
+with replacing_site(site, SiteMark("small")) as new:
+    (new / "index.html").write_text("new")
+    (new.parent / "shell").mkdir()
+    (new.parent / "shell/page.md").write_text("")
+    if moment == "while writing":
+        kill()
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "found"),
+    [
+        ("before the lock's text", "old"),
+        ("while writing", "old"),
+        ("after the exchange", "new"),
+        ("between the renames", None),  # only where folders cannot be exchanged; the next run brings it back
+    ],
+)
+def test_a_kill_leaves_a_whole_site_and_the_next_run_no_litter(tmp_path, moment, found):
+    site = tmp_path / "site"
+    make_site(site, text="old")
+    done = subprocess.run([sys.executable, "-c", KILLED, moment, str(site)], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1 + (found is not None)
+    if found:
+        assert (site / "index.html").read_text() == found
+    with pytest.raises(KeyError), replacing_site(site, SiteMark("small")):
+        raise KeyError  # a run that fails puts the old site back first
+    assert (site / "index.html").read_text() == (found or "old")
+    make_site(site, text="newer")
+    assert (site / "index.html").read_text() == "newer"
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_half_written_files_of_killed_runs_are_swept_and_others_are_not(tmp_path):
+    workspace = Workspace(tmp_path / "out", tmp_path / "site")
+    with workspace.in_use():
+        pass
+    assert not (tmp_path / "out").exists()  # nothing was made
+    (tmp_path / "out/shards/0123").mkdir(parents=True)
+    for name in (
+        "atlas.h5",
+        ".atlas.h5.0123abcd.partial",
+        "shards/0123/.000001.h5.0123abcd.partial",
+        ".mine.partial",
+        "a.partial",
+    ):
+        (tmp_path / "out" / name).touch()
+    with workspace.in_use(shared=True):
+        assert len(list((tmp_path / "out").rglob("*.partial"))) == 4  # another machine may be writing them
+    with workspace.in_use():
+        assert {path.name for path in (tmp_path / "out").rglob("*.partial")} == {".mine.partial", "a.partial"}
+
+
+# --- one run at a time ------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys
+from pathlib import Path
+from precompute.atlas.folder import Workspace
+sys.argv[1:], (folder, shared) = ["mine", "--config", "a b.toml"], sys.argv[1:]
+with Workspace(Path(folder), Path("site")).in_use(shared=shared == "shared"):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def held_elsewhere(folder, shared=""):
+    command = [sys.executable, "-c", HOLD, str(folder), shared]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    try:
+        yield process
+    finally:
+        process.communicate("")
+
+
+COMMANDS = {
+    "run": [],
+    "mine": [],
+    "merge": [],
+    "references": [],
+    "name": [],
+    "score": [],
+    "explain": [],
+    "evaluate": [],
+    "site": [],
+    "clean": [],
+    "names": ["import", "names.csv", "--author", "N. N."],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_works_where_another_does_and_says_who(mined, capsys, command):
+    common = ["--config", str(mined / "small.toml"), "--output", str(mined / "made/atlas"), "--site", str(mined / "s")]
+    assert (mined / "s/index.html").exists()
+    before = everything(mined)
+    with held_elsewhere(mined / "made/atlas") as other:
+        assert main([command, *common, *COMMANDS[command]]) == 1
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert "is in use by another run: `atlas mine --config 'a b.toml'`" in told
+        assert f"process {other.pid} on " in told
+        assert ", since 20" in told
+        other.kill()
+    held = mined / "made/atlas/.holder.json"
+    held.unlink()  # of the killed one; the next run writes its own
+    assert everything(mined) == before
+    if command not in ("clean", "names", "run"):  # its lock went with it
+        assert main([command, *common]) == 0
+        assert not held.exists()
+
+
+def test_machines_that_mine_a_part_share_the_folder_and_others_wait(mined, capsys):
+    common = ["--config", str(mined / "small.toml"), "--output", str(mined / "made/atlas")]
+    with held_elsewhere(mined / "made/atlas", "shared"):
+        assert main(["mine", *common, "--shard", "2/3"]) == 0
+        assert main(["merge", *common]) == 1
+        assert "in use" in capsys.readouterr().err
+
+
+# --- the output folder ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["home folder", "checkout", "a file"])
+def test_an_atlas_is_not_put_among_what_the_program_did_not_make(tmp_path, capsys, place):
+    make_small_atlas(tmp_path / "w", n_per_class=3)
+    output = PLACES[place][0](tmp_path)
+    before = everything(tmp_path)
+    assert main(["mine", "--config", str(tmp_path / "w/small.toml"), "--output", str(output)]) == 1
+    told = capsys.readouterr().err
+    assert "--output" in told
+    assert everything(tmp_path) == before
+
+
+def test_an_output_folder_that_will_lie_in_the_site_is_told_before_mining(tmp_path, capsys):
+    make_small_atlas(tmp_path, n_per_class=3)
+    for output in ("out", "out/atlas"):
+        arguments = ["--output", str(tmp_path / output), "--site", str(tmp_path / "out")]
+        assert main(["run", "--config", str(tmp_path / "small.toml"), *arguments]) == 1
+        assert "the output folder" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+def test_copied_shards_and_copied_atlases_are_taken(mined, tmp_path):
+    for files in (["shards/0123/000000.h5"], ["atlas.h5", "names.jsonl"]):
+        folder = tmp_path / files[0].partition("/")[0]
+        for file in files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).touch()
+        with Workspace(folder, tmp_path / "site").in_use():
+            pass
+
+
+def test_clean_removes_what_was_made_and_nothing_else(mined, tmp_path, capsys):
+    shutil.copytree(mined, tmp_path / "w")
+    folder, site = tmp_path / "w/made/atlas", tmp_path / "w/s"
+    common = ["--config", str(tmp_path / "w/small.toml"), "--output", str(folder), "--site", str(site)]
+    (site / "CNAME").write_text("atlas.example")
+    before = everything(tmp_path)
+    assert main(["clean", *common]) == 1
+    assert "CNAME" in capsys.readouterr().err
+    assert everything(tmp_path) == before
+    (site / "CNAME").unlink()
+    (folder / "corrections.jsonl").touch()
+    (folder / "explanations/notes.txt").write_text("mine")
+    (folder / "explanations/empty").mkdir()
+    assert main(["clean", *common]) == 0
+    assert "'corrections.jsonl', 'explanations/notes.txt'" in capsys.readouterr().out
+    assert set(everything(folder)) == {
+        "LOCK",
+        "corrections.jsonl",
+        "explanations",
+        "explanations/notes.txt",
+        "explanations/empty",
+    }
+    assert not site.exists()
+    shutil.rmtree(folder / "explanations")
+    (folder / "corrections.jsonl").unlink()
+    assert main(["clean", *common]) == 0
+    assert not folder.exists()
+    assert {path.name for path in (tmp_path / "w").iterdir()} == {"made", "photos", "small.toml", "small_factory.py"}
+    assert main(["clean", *common]) == 0
+
+
+def test_clean_refuses_a_folder_that_is_not_its_own(tmp_path, capsys):
+    make_small_atlas(tmp_path, n_per_class=3)
+    home = _home(tmp_path)
+    before = everything(tmp_path)
+    assert main(["clean", "--config", str(tmp_path / "small.toml"), "--output", str(home)]) == 1
+    assert "did not make it" in capsys.readouterr().err
+    assert everything(tmp_path) == before
+
+
+def test_an_atlas_that_may_only_be_read_gives_its_site_elsewhere(mined, tmp_path):
+    shutil.copytree(mined, tmp_path / "w")
+    os.chown(tmp_path, NOBODY, NOBODY)
+    before = everything(tmp_path / "w")
+    for command in ("site", "run"):
+        arguments = ["--config", "w/small.toml", "--output", "w/made/atlas", "--site", f"new/{command}"]
+        done = as_nobody(command, *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "new" / command / "index.html").exists()
+    assert everything(tmp_path / "w") == before
+
+
 # --- a user without a name --------------------------------------------------------------------------------------
 
 
-def _no_name():
-    raise KeyError("getpwuid(): uid not found: 12345")
-
-
-def test_only_an_import_without_author_needs_a_name(mined, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(getpass, "getuser", _no_name)
+def test_only_an_import_needs_a_name(mined, tmp_path, capsys):
     shutil.copytree(mined, tmp_path / "w")
     common = ["--config", str(tmp_path / "w/small.toml"), "--output", str(tmp_path / "w/made/atlas")]
     table = str(tmp_path / "names.csv")
-    assert main(["layers", *common]) == 0
     assert main(["names", *common, "export", table]) == 0
     capsys.readouterr()
     assert main(["names", *common, "import", table]) == 1
@@ -192,30 +439,9 @@ def test_only_an_import_without_author_needs_a_name(mined, tmp_path, capsys, mon
     assert main(["names", *common, "import", table, "--author", "N. N."]) == 0
 
 
-AS_NOBODY = (
-    # the interpreter may lie where that user cannot read
-    *("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"),
-    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
-)
-
-
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("setpriv") is None,
-    reason="needs root and setpriv to run as a user id without a name",
-)
 def test_a_user_id_without_passwd_entry_and_home_runs_everything(tmp_path):
-    config = make_small_atlas(tmp_path, n_per_class=3)
-    out = tmp_path / "out"
-    out.mkdir()
-    os.chown(out, 12345, 12345)
-    command = [sys.executable, "-m", "precompute.cli", "run", "--config", str(config)]
-    done = subprocess.run(
-        [*AS_NOBODY, *command, "--output", str(out / "atlas"), "--site", str(out / "site")],
-        env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    make_small_atlas(tmp_path, n_per_class=3)
+    os.chown(tmp_path, NOBODY, NOBODY)
+    done = as_nobody("run", "--config", "small.toml", "--output", "out/atlas", "--site", "out/site", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (out / "site/index.html").exists()
+    assert (tmp_path / "out/site/index.html").exists()

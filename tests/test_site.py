@@ -411,6 +411,8 @@ def test_without_images_no_pixel_of_the_data_set_remains(source, site, tmp_path)
 def test_a_tile_shows_its_reference(site, source):
     """The crop cut out of the sheet by the page's own numbers is the reference's crop."""
     page = (site[0] / "concepts/features-14-c2.html").read_text(encoding="utf-8")
+    rules = dict(re.findall(r'\[(data-s="\d+")\]\[data-s\]\{([^}]*)\}', page))
+    page = re.sub(r'data-s="\d+"', lambda found: f'style="{rules[found[0]]}"', page)
     cuts = re.findall(
         r'class="cut v-crop" style="--n:(\d+);--c:(\d+);--r:(\d+)(?:;--w:([\d.]+);--h:([\d.]+))?"><img src="([^"]+)"',
         page,

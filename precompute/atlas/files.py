@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,6 +53,10 @@ def explain_refusal(error: OSError) -> str:
     return f"{os.strerror(error.errno)}. {_REMEDIES.get(error.errno, 'Run the same command again.')}"
 
 
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+"""The name of a file that is being written, or that a killed run was writing."""
+
+
 def output_error(path: Path, error: OSError) -> OutputError:
     """Turn the operating system's refusal to write `path` into a message for the user."""
     return OutputError(f"cannot write {path}: {explain_refusal(error)} Nothing of it was kept.")
@@ -70,7 +76,7 @@ def replacing(path: Path) -> Iterator[Path]:
     OutputError
         No space, no permission, or the folder cannot be made.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial

@@ -6,15 +6,28 @@ Owns the paths. Must not know how a stage works.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from precompute.errors import OutputError
 
 from .digests import digest_of
 from .files import output_error, write_bytes
 from .json_records import read_jsonl
 from .manifest import Manifest, require_sound
 from .named import ConceptName, choose_names
+from .ownership import HOLDER, LOCK, holding, is_made, list_files, remove_files, some, sweep_partials
+
+_MADE = (
+    *("atlas.h5", "references.h5", "names.jsonl", "scores.jsonl", "truth.json", "manifest.json", ".trial"),
+    *("shards/*/*.h5", "blocks/*/*.h5", "cache/*.u8", "cache/*.crc", "cache/*.tar"),
+    *("explanations/*.json", "explanations/outdated/*.json"),
+    *(f"{folder}/*/*.{kind}" for folder in ("explanations", "explanations/outdated") for kind in ("png", "webp")),
+)
+"""What can be made again, as shell patterns."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +114,87 @@ class Workspace:
         """Return the folder of the rendered blocks of one digest."""
         return self.folder / "blocks" / digest[:16]
 
+    @contextmanager
+    def in_use(self, *, shared: bool = False) -> Iterator[None]:
+        """Make the folder or take it over, and hold it for this run alone; what killed runs left half-written goes.
+
+        Parameters
+        ----------
+        shared : bool
+            Let other runs that share work there too: machines that mine one part each.
+
+        Raises
+        ------
+        OutputError
+            It holds what the program did not make, another run works there, no space, or no permission.
+        """
+        self.require_ours()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+        try:
+            with holding(self.folder, shared=shared):
+                if not shared:
+                    sweep_partials(self.folder)
+                try:
+                    yield
+                finally:
+                    if {path.name for path in self.folder.iterdir()} <= {LOCK, HOLDER}:
+                        (self.folder / LOCK).unlink(missing_ok=True)  # nothing was made: nothing stays
+        finally:
+            with suppress(OSError):
+                self.folder.rmdir()
+
+    def require_ours(self) -> None:
+        """Refuse a folder with files that the program did not make; parts and atlases may have been copied there.
+
+        Raises
+        ------
+        OutputError
+            Names some of what is there.
+        """
+        try:
+            there = sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+        if (
+            there
+            and not is_made(self.folder)
+            and self.atlas.name not in there
+            and not set(there) <= {"shards", "cache"}
+        ):
+            raise OutputError(
+                f"will not put an atlas into {self.folder}: it is not empty, and the program did not make it "
+                f"({some(there)}). Nothing was changed there. Choose a folder that is empty or not there yet with "
+                "--output"
+            )
+
+    def clean(self) -> list[str]:
+        """Remove what the program made and can make again; returns what it left there.
+
+        Corrections, which people wrote, and the replies of language models, which were paid for, stay.
+
+        Raises
+        ------
+        OutputError
+            The program did not make the folder, another run works there, or no permission.
+        """
+        if not self.folder.exists():
+            return []
+        if not is_made(self.folder):
+            raise OutputError(f"will not remove {self.folder}: the program did not make it (it has no file {LOCK!r})")
+        with holding(self.folder):
+            sweep_partials(self.folder)
+            made = {path.relative_to(self.folder).as_posix() for glob in _MADE for path in self.folder.glob(glob)}
+            remove_files(self.folder, sorted(made))
+            left = [file for file in list_files(self.folder) if file not in (LOCK, HOLDER)]
+        if not left:
+            remove_files(self.folder, [LOCK])
+        return left
+
     def prepare(self) -> None:
-        """Make the folder and write to it once, so that a long stage does not fail at its first result.
+        """Write to the folder once, so that a long stage does not fail at its first result.
 
         Raises
         ------
@@ -128,6 +220,8 @@ class Workspace:
         """
         try:
             shutil.rmtree(folder, ignore_errors=False)
+            with suppress(OSError):
+                folder.parent.rmdir()  # the last of its kind
         except FileNotFoundError:
             return
         except OSError as error:

@@ -36,6 +36,15 @@ class Author:
     label: str = ""
 
     @classmethod
+    def of_model(cls, model: str) -> Author:
+        """Make the author of what a language model says.
+
+        Names are published: a model named by its path, as on a server of one's own, is known by the last part alone.
+        """
+        is_path = model.startswith(("/", "~", ".", "\\")) or "\\" in model or model.count("/") > 1 or ":/" in model
+        return cls("llm", re.split(r"[/\\]", model.rstrip("/\\"))[-1] if is_path else model)
+
+    @classmethod
     def parse(cls, text: str, *, recorded: bool = False) -> Author:
         """Read the form in which records hold an author; raises ValueError where it is none."""
         kind, _, label = text.partition(":")

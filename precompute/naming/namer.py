@@ -134,7 +134,7 @@ class LlmNamer:
         date: str = "",
         prompt: Prompt | None = None,
     ) -> None:
-        self.author = str(Author("llm", model.model))
+        self.author = str(Author.of_model(model.model))
         self.prompt = prompt or load_prompt("naming")
         self._model, self._input_size, self._language, self._date = model, input_size, language, date
 

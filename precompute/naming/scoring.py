@@ -84,7 +84,7 @@ class LlmJudge:
     """A language model as the judge; it sees the name, the description and numbered crops, and nothing else."""
 
     def __init__(self, model: LanguageModel, *, prompt: Prompt | None = None) -> None:
-        self.author = str(Author("llm", model.model))
+        self.author = str(Author.of_model(model.model))
         self.prompt = prompt or load_prompt("scoring")
         self._model = model
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from precompute.atlas.named import Author
 from precompute.atlas.records import Fact, Narrative, Refusal
 from precompute.errors import ReplyError
 from precompute.explanations.prediction import PredictionTable
@@ -178,7 +179,7 @@ async def plan_and_narrate(commission: Commission, model: LanguageModel) -> Narr
         return commission.read(reply)
 
     answer = await ask_twice(model, request, read)
-    narrative = commission.narrate(answer.value, f"llm:{model.model}")
+    narrative = commission.narrate(answer.value, str(Author.of_model(model.model)))
     refusals = tuple(
         Refusal(reason, replies[attempt][:KEPT_REPLY], attempt) for attempt, reason in enumerate(answer.reasons)
     )

@@ -5,6 +5,8 @@ Owns what the config has to say about them. Must not know data sets or files.
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from precompute.config import Config
@@ -26,6 +28,11 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name):
+        raise ConfigError(
+            f"relevance.device is {name!r}, expected auto, cpu, cuda or cuda:<n>: others lack double precision or were "
+            "never compared"
+        )
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()  # there and back: the device "meta" holds no values

@@ -11,6 +11,11 @@ from sitegen.data.catalogue import Catalogue
 from .page import Page, Section
 
 N_SKIPPED_SHOWN = 200
+SHOWN = (
+    *("config", "counts", "dataset_digest", "date", "device", "engine", "mining_digest", "mining_version", "packages"),
+    *("precision", "seed", "weights_digest"),
+)
+"""Keys of the provenance that the page shows; what else a file may hold stays there."""
 
 
 def provenance_pages(catalogue: Catalogue) -> Iterator[Page]:
@@ -25,7 +30,7 @@ def provenance_context(catalogue: Catalogue) -> dict[str, Any]:
     """Gather everything that the outputs depend on, as rows of a table."""
     skipped = sorted(catalogue.atlas.samples.skipped.items())
     return {
-        "rows": list(_rows(catalogue.atlas.provenance)),
+        "rows": _rows({key: item for key, item in catalogue.atlas.provenance.items() if key in SHOWN}),
         "n_samples": len(catalogue.atlas.samples.name),
         "n_mined": catalogue.n_mined,
         "n_skipped": len(skipped),
