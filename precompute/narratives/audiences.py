@@ -92,8 +92,8 @@ EXPERT = Audience(
     "want what the table does not show at a glance: what is unusual, what separates the classes, where to doubt.",
     kinds=(
         "decision", "verdict", "runner_up", "negative_score", "doubt", "accuracy", "mark_leads", "lead", "dominance",
-        "coverage", "concentration", "balance", "split", "layer_sum", "no_relevance", "no_opposition", "no_support", "usual",
-        "class_only", "other_class", "absent", "contrast", "shared", "namesakes", "same_place", "mark", "scene",
+        "coverage", "beside", "concentration", "balance", "split", "layer_sum", "no_relevance", "no_opposition",
+        "no_support", "usual", "class_only", "other_class", "absent", "contrast", "shared", "namesakes", "same_place", "mark", "scene",
         "mixed_name", "names", "method",
     ),
     droppable=(("same_place", 0), ("no_opposition", 0), ("shared", 0), ("lead", 0), ("dominance", 0), ("scene", 0)),
