@@ -93,8 +93,8 @@ EXPERT = Audience(
     kinds=(
         "decision", "verdict", "runner_up", "negative_score", "doubt", "accuracy", "mark_leads", "lead", "dominance",
         "coverage", "beside", "concentration", "balance", "split", "layer_sum", "no_relevance", "no_opposition",
-        "no_support", "usual", "class_only", "other_class", "absent", "contrast", "shared", "namesakes", "same_place", "mark", "scene",
-        "mixed_name", "names", "method",
+        "no_support", "usual", "class_only", "other_class", "absent", "contrast", "shared", "namesakes", "same_place",
+        "mark", "scene", "mixed_name", "names", "method",
     ),
     droppable=(("same_place", 0), ("no_opposition", 0), ("shared", 0), ("lead", 0), ("dominance", 0), ("scene", 0)),
     grouped=frozenset({"usual", "class_only", "contrast", "shared", "mark", "scene", "mixed_name"}),
