@@ -30,7 +30,7 @@ NUMBER = re.compile(
     r"(?P<sign>[+\u2212])?(?P<digits>\d[\d.,\u2019\u00a0\u202f]*\d|\d)(?P<exponent>\u00a0×\u00a010[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?"
 )
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-BELOW, ABOVE = re.compile("< |> −|less than|weniger als"), re.compile("> |< −|more than|mehr als")
+BELOW, ABOVE = re.compile("< (?!−)|> −|less than|weniger als"), re.compile("> (?!−)|< −|more than|mehr als")
 
 
 class Values:
@@ -92,6 +92,9 @@ class Values:
     def _coverage(self, layer: str) -> float:
         return sum(abs(concept["share"]) for concept in self._layers[layer]["concepts"])
 
+    def _own(self, layer: str) -> float:
+        return sum(abs(share) for share in self._layers[layer]["shares"])
+
     def _side(self, layer: str, side: int) -> float:
         sign = side * math.copysign(1, self._target["logit"])
         return sum(abs(share) for share in self._layers[layer]["shares"] if share * sign > 0)
@@ -137,7 +140,11 @@ class Values:
         "area": lambda self, key: self._concepts[key]["place"]["area"],
         "channel": lambda _, key: int(key.rpartition(":")[2]),
         "coverage": _coverage,
-        "rest": lambda self, layer: max(0.0, 1 - self._coverage(layer)),
+        "rest": lambda self, layer: self._own(layer) - self._coverage(layer),
+        "beside": lambda self, layer: 1 - self._own(layer),
+        "relevance_beside": lambda self, layer: sum(p["relevance"] for p in self._layers[layer]["cut"]["beside"]),
+        "relevance_biases": lambda self, layer: self._layers[layer]["cut"]["biases"],
+        "relevance_stabilisers": lambda self, layer: self._layers[layer]["cut"]["stabilisers"],
         "supporting": lambda self, layer: self._side(layer, 1),
         "opposing": lambda self, layer: self._side(layer, -1),
         "relevance_sum": lambda self, layer: self._layers[layer]["relevance_sum"],

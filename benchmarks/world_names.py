@@ -1,9 +1,9 @@
 """Names on the built-in world: how many say the true part, and whether scoring tells right names from wrong ones.
 
 Run from the repository: ``python -m benchmarks.world_names --folder data/world`` on a finished atlas of the world
-(``make atlas``). Two namers are compared: the offline one, whose names the folder holds, and an oracle behind the
-interface of a language model, which knows each contact sheet by its digest and answers with the part from
-``truth.json``. Both kinds of names are then scored on held-out references by a judge that knows the masks, directly
+(``make atlas``). Three namers are compared: the offline one; the recorded names, which a language model once gave; and
+an oracle behind the interface of a language model, which knows each contact sheet by its digest and answers with the
+part from ``truth.json``. All are then scored on held-out references by a judge that knows the masks, directly
 and behind the same interface. Exits 1 where scoring does not tell the oracle's names from shuffled ones.
 """
 
@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from precompute.atlas.folder import read_names
 from precompute.atlas.hdf5 import ReferenceReader, read_atlas
 from precompute.atlas.json_records import read_json
 from precompute.atlas.records import Atlas, ConceptName, ConceptScore, ConceptTruth, TruthReport
 from precompute.config import Config, load_config
 from precompute.naming.held_out import Trial
 from precompute.naming.namer import LlmNamer
+from precompute.naming.offline import OfflineNamer
+from precompute.naming.recorded import load_recorded
 from precompute.naming.scoring import LlmJudge, questions_of, score_names, shuffled_partners
 from precompute.stages.evidence import StoredEvidence
 from precompute.stages.scores import make_trials
@@ -67,6 +68,37 @@ def oracle_names(world: World) -> dict[str, ConceptName]:
             replies[question_key(request)] = _naming_reply(world.truth[piece.concept.key].part)
         named = LlmNamer(OracleModel(replies), input_size=side).name(evidence)
         return {name.concept: name for name in named}
+
+
+def offline_names(world: World) -> dict[str, ConceptName]:
+    """Name by the offline namer, from the references that a namer may see."""
+    counts = zip(world.atlas.class_names, world.atlas.class_counts.tolist(), strict=True)
+    namer = OfflineNamer({name: n for name, n in counts if n}, world.config.preprocessing.size)
+    with ReferenceReader(world.references) as reader:
+        evidence = StoredEvidence(reader, world.atlas, reader.concepts(), "seen")
+        return {name.concept: name for name in namer.name(evidence)}
+
+
+def recorded_names(world: World) -> dict[str, ConceptName]:
+    """Collect the names that ship with the project and fit this atlas."""
+    recorded = load_recorded()
+    found = (recorded.name_of(concept, world.atlas) for concept in world.atlas.concepts())
+    return {name.concept: name for name in found if name is not None}
+
+
+def bands(world: World, label: str, names: Mapping[str, ConceptName]) -> None:
+    """Print how many names were right, by kind and by what their namer claimed."""
+    known = [name for name in names.values() if name.is_named and name.concept in world.truth]
+    known = [name for name in known if world.truth[name.concept].part]
+    print(f"\n{label}: right of all, {_right(world, known)}")
+    for kind in sorted({name.kind for name in known}):
+        print(f"  kind {kind}: {_right(world, [name for name in known if name.kind == kind])}")
+    for low, high in ((0.9, 1.01), (0.7, 0.9), (0.5, 0.7), (0.0, 0.5)):
+        print(f"  claimed {low}: {_right(world, [name for name in known if low <= name.confidence < high])}")
+
+
+def _right(world: World, names: Sequence[ConceptName]) -> str:
+    return f"{sum(world.says(name) for name in names)} of {len(names)}"
 
 
 def _naming_reply(part: str) -> str:
@@ -146,9 +178,11 @@ def main() -> int:
     world = World.open(parser.parse_args().folder)
     trials = trials_of(world)
     judge = PartsJudge(world.dataset.part_masks, world.dataset.part_words)
-    offline = read_names(world.references.with_name("names.jsonl"))
+    offline, recorded = offline_names(world), recorded_names(world)
     oracle, seed = oracle_names(world), world.config.seed
-    report(world, "Offline names", offline, list(score_names(offline, trials, judge, seed=seed)))
+    for label, names in (("Offline names", offline), ("Recorded names", recorded)):
+        bands(world, label, names)
+        report(world, label, names, list(score_names(names, trials, judge, seed=seed)))
     scores = list(score_names(oracle, trials, judge, seed=seed))
     report(world, "Oracle's names, by way of the language model's interface", oracle, scores)
     behind = judge_behind_interface(world, oracle, trials, judge)

@@ -11,6 +11,8 @@ from precompute.atlas.records import (
     Box,
     ConceptAttribution,
     ConceptName,
+    CutPart,
+    CutSplit,
     Explanation,
     LayerExplanation,
     Place,
@@ -128,6 +130,11 @@ def _layer(rng: np.random.Generator, name: str, n_channels: int, below: list[str
         sizes[:2] = max(sizes.max(), 0.2)
     signs = rng.choice([1, -1], n_channels, p=rng.choice([[0.5, 0.5], [0.8, 0.2], [1.0, 0.0], [0.1, 0.9]]))
     shares = np.zeros(n_channels) if rng.random() < 0.1 else sizes * signs / sizes.sum()
+    cut = None
+    if rng.random() < 0.6:  # a branch holds a part of what crosses the network
+        beside = tuple(CutPart(f"beside.{k}", float(rng.normal()), 1.0) for k in range(int(rng.integers(0, 3))))
+        shares = shares * float(rng.uniform(0.1, 0.95)) if beside else shares
+        cut = CutSplit(20.0, beside, float(rng.choice([0.0, rng.normal()])), float(rng.choice([0.0, 1e-9])))
     order = np.argsort(-np.abs(shares), kind="stable")[: int(rng.integers(1, 6))]
     concepts = tuple(
         ConceptAttribution(
@@ -146,7 +153,7 @@ def _layer(rng: np.random.Generator, name: str, n_channels: int, below: list[str
         if shares[channel] != 0
     )
     coverage = float(sum(abs(concept.share) for concept in concepts))
-    return LayerExplanation(name, tuple(shares.tolist()), float(rng.normal() * 5), 20.0, coverage, concepts)
+    return LayerExplanation(name, tuple(shares.tolist()), float(rng.normal() * 5), 20.0, coverage, concepts, cut)
 
 
 def _usual(rng: np.random.Generator, layers: list[tuple[str, int]], target: TargetExplanation) -> UsualShares:

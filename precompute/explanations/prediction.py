@@ -13,6 +13,7 @@ from precompute.atlas.records import (
     Concept,
     ConceptAttribution,
     ConceptName,
+    CutSplit,
     Explanation,
     LayerExplanation,
     TargetExplanation,
@@ -132,6 +133,8 @@ class LayerRow:
     leader : UsualLeader or None
     sign : int
         Of the logit.
+    cut : CutSplit or None
+        Where the logit went at the layer's depth; None where it is not known.
     """
 
     id: str
@@ -141,6 +144,17 @@ class LayerRow:
     concepts: tuple[ConceptRow, ...]
     leader: UsualLeader | None
     sign: int
+    cut: CutSplit | None = None
+
+    @property
+    def own(self) -> float:
+        """Sum of the absolute shares of all channels: 1 where the layer carries the whole."""
+        return sum(abs(share) for share in self.shares)
+
+    @property
+    def beside(self) -> float:
+        """Share of the relevance that runs beside the layer; 0 where nothing does, or where it is not known."""
+        return max(0.0, 1 - self.own) if self.cut and self.cut.beside else 0.0
 
     @property
     def coverage(self) -> float:
@@ -306,6 +320,7 @@ class _Builder:
             concepts=tuple(self._concept(item) for item in sorted(layer.concepts, key=lambda item: item.rank)),
             leader=self._leader(layer),
             sign=self._sign,
+            cut=layer.cut,
         )
 
     def _concept(self, item: ConceptAttribution) -> ConceptRow:

@@ -78,6 +78,15 @@ def numbered_sheet(pictures: Sequence[bytes], columns: int = 6) -> bytes:
     return _draw(blocks)
 
 
+def rows_sheet(rows: Sequence[Sequence[Reference]]) -> bytes:
+    """Draw several concepts beneath each other: a row of contoured crops for each, numbered ``row.place``."""
+    blocks = [
+        ([f"{row}.{place}" for place in range(len(references))], [[_contoured(reference) for reference in references]])
+        for row, references in enumerate(rows)
+    ]
+    return _draw(blocks)
+
+
 def _framed_row(references: Sequence[Reference], input_size: int, info: LayerInfo | None) -> list[Image.Image]:
     return [_framed(reference, input_size, info) for reference in references]
 

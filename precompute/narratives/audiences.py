@@ -71,7 +71,8 @@ STAKEHOLDER = Audience(
     kinds=(
         "decision", "verdict", "negative_score", "doubt", "mark_leads", "lead", "dominance", "supports", "namesakes",
         "same_place", "opposes", "no_opposition", "no_support", "mark", "scene", "mixed_name", "usual", "class_only",
-        "other_class", "no_relevance", "absent", "contrast", "shared", "coverage", "concentration", "runner_up",
+        "other_class", "no_relevance", "absent", "contrast", "shared", "coverage", "beside", "concentration",
+        "runner_up",
         "accuracy", "other_layers", "name_band", "names", "method",
     ),
     droppable=(
@@ -91,9 +92,9 @@ EXPERT = Audience(
     "want what the table does not show at a glance: what is unusual, what separates the classes, where to doubt.",
     kinds=(
         "decision", "verdict", "runner_up", "negative_score", "doubt", "accuracy", "mark_leads", "lead", "dominance",
-        "coverage", "concentration", "balance", "layer_sum", "no_relevance", "no_opposition", "no_support", "usual",
-        "class_only", "other_class", "absent", "contrast", "shared", "namesakes", "same_place", "mark", "scene",
-        "mixed_name", "names", "method",
+        "coverage", "beside", "concentration", "balance", "split", "layer_sum", "no_relevance", "no_opposition",
+        "no_support", "usual", "class_only", "other_class", "absent", "contrast", "shared", "namesakes", "same_place",
+        "mark", "scene", "mixed_name", "names", "method",
     ),
     droppable=(("same_place", 0), ("no_opposition", 0), ("shared", 0), ("lead", 0), ("dominance", 0), ("scene", 0)),
     grouped=frozenset({"usual", "class_only", "contrast", "shared", "mark", "scene", "mixed_name"}),

@@ -486,23 +486,40 @@ def _coverage(table: PredictionTable) -> Iterator[Fact]:
                 "n_concepts": Quantity("n_concepts", (layer.layer,), len(layer.concepts), "count"),
                 "n_others": Quantity("n_carrying", (layer.layer,), layer.n_carrying, "count"),
                 "coverage": Quantity("coverage", (layer.layer,), layer.coverage),
-                "rest_share": Quantity("rest", (layer.layer,), max(0.0, 1 - layer.coverage)),
+                "rest_share": Quantity("rest", (layer.layer,), max(0.0, layer.own - layer.coverage)),
             }
-            words = {"rest": "none" if layer.n_carrying == 0 else "some"}
+            words = {
+                "rest": "none" if layer.n_carrying == 0 else "some",
+                "whole": "yes" if layer.beside <= SOUND else "no",
+            }
             must = _is_main(table, layer)
             yield Fact(f"coverage:{layer.id}", "coverage", layer.layer, numbers=numbers, words=words, must=must)
 
 
 @_kind(
+    "beside",
+    "whole",
+    "relevance is known to run beside the layer",
+    "how much of the relevance runs beside the layer, in parallel branches and shortcuts",
+)
+def _beside(table: PredictionTable) -> Iterator[Fact]:
+    for layer in table.layers:
+        if layer.beside > SOUND and any(layer.shares):
+            must = _is_main(table, layer) and layer.beside >= WORTH_TELLING
+            numbers = {"beside": Quantity("beside", (layer.layer,), layer.beside)}
+            yield Fact(f"beside:{layer.id}", "beside", layer.layer, numbers=numbers, must=must)
+
+
+@_kind(
     "concentration",
     "whole",
-    "the layer has relevance",
+    "the channels of the layer have at least half of the relevance",
     "how few channels carry half of the relevance",
 )
 def _concentration(table: PredictionTable) -> Iterator[Fact]:
     for layer in table.layers:
         sizes = sorted((abs(share) for share in layer.shares if share), reverse=True)
-        if sizes:
+        if sum(sizes) >= 0.5 - SOUND / 2:
             total, needed = 0.0, 0
             while total < 0.5 - SOUND:
                 total += sizes[needed]
@@ -530,12 +547,41 @@ def _balance(table: PredictionTable) -> Iterator[Fact]:
             yield Fact(f"balance:{layer.id}", "balance", layer.layer, numbers=numbers)
 
 
-@_kind("layer_sum", "whole", "always, for each layer", "the signed sum of the layer's relevance beside the logit")
+@_kind(
+    "layer_sum",
+    "whole",
+    "how the logit splits at the layer's depth is not known",
+    "the signed sum of the layer's relevance",
+)
 def _layer_sum(table: PredictionTable) -> Iterator[Fact]:
-    # Where the rest of the score went is a fact of its own once the engine records how it split at the cut.
     for layer in table.layers:
-        numbers = {"sum": Quantity("relevance_sum", (layer.layer,), layer.relevance_sum, "score")}
-        yield Fact(f"layer_sum:{layer.id}", "layer_sum", layer.layer, numbers=numbers)
+        if layer.cut is None:
+            numbers = {"sum": Quantity("relevance_sum", (layer.layer,), layer.relevance_sum, "score")}
+            yield Fact(f"layer_sum:{layer.id}", "layer_sum", layer.layer, numbers=numbers)
+
+
+@_kind(
+    "split",
+    "whole",
+    "how the logit splits at the layer's depth is known",
+    "how much of the logit passed the layer, ran beside it, and was taken up by biases and the stabiliser",
+)
+def _split(table: PredictionTable) -> Iterator[Fact]:
+    for layer in table.layers:
+        if layer.cut is not None:
+            of, beside = (layer.layer,), sum(part.relevance for part in layer.cut.beside)
+            yield Fact(
+                id=f"split:{layer.id}",
+                kind="split",
+                layer=layer.layer,
+                numbers={
+                    "sum": Quantity("relevance_sum", of, layer.relevance_sum, "score"),
+                    "beside_sum": Quantity("relevance_beside", of, beside, "score"),
+                    "biases": Quantity("relevance_biases", of, layer.cut.biases, "score"),
+                    "stabilisers": Quantity("relevance_stabilisers", of, layer.cut.stabilisers, "score"),
+                },
+                words={"whole": "no" if layer.cut.beside else "yes"},
+            )
 
 
 @_kind(

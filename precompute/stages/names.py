@@ -15,7 +15,7 @@ from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.json_records import write_jsonl
 from precompute.atlas.named import choose_names, says_one_of
-from precompute.atlas.records import Atlas, ConceptName
+from precompute.atlas.records import Atlas, Concept, ConceptName
 from precompute.config import Config
 from precompute.errors import NamerError, ReplyError, StoreError
 from precompute.extensions import call_factory, source_digest
@@ -26,7 +26,8 @@ from precompute.llm.costs import Estimate
 from precompute.llm.prompts import load_prompt
 from precompute.llm.request import Request
 from precompute.naming.corrections import export_names, import_corrections
-from precompute.naming.namer import NO_REFERENCES, LlmNamer, Namer, read_naming_reply
+from precompute.naming.namer import NO_REFERENCES, ConceptEvidence, LlmNamer, Namer, read_naming_reply
+from precompute.naming.namesakes import Namesakes, groups_of
 from precompute.naming.offline import OfflineNamer
 from precompute.naming.own import OwnNamer
 from precompute.naming.recorded import RecordedNamer, RecordedNames, load_recorded
@@ -96,7 +97,7 @@ class NameStage:
             self._reporter.say(f"kept      {self._workspace.names} (nothing to name)")
             return
         missing = [_without_references(concept.key) for concept in atlas.concepts()]
-        found = list(self._name_all(atlas))
+        found = self._told_apart(atlas, list(self._name_all(atlas)))
         names = list(choose_names(missing, found, corrections).values())
         write_jsonl(self._workspace.names, names)
         self._step.begin(self._workspace.names)  # whole; done once enough of it has come
@@ -108,6 +109,22 @@ class NameStage:
             self._tell_recorded(self._recorded, found)
         self._require_enough(names)
         self._step.finish(self._workspace.names)
+
+    def _told_apart(self, atlas: Atlas, names: list[ConceptName]) -> list[ConceptName]:
+        """Ask a language model once more about channels of a layer that got the same name."""
+        groups = groups_of(names)
+        if self._client is None or not groups:
+            return names
+        self._reporter.say(f"asking    {self._client.model} what tells {len(groups)} groups of equal names apart")
+        asker = Namesakes(self._client, self._config.explaining.language)
+        with ReferenceReader(self._workspace.references) as reader:
+
+            def evidence(concept: Concept) -> ConceptEvidence:
+                return StoredEvidence(reader, atlas, [concept], "seen" if self._hold_out else "all")[0]
+
+            changed = list(asker.tell_apart(groups, evidence))
+        self._reporter.say(f"note      {len(changed)} of {sum(map(len, groups))} equal names were told apart")
+        return list(choose_names(names, changed).values())
 
     def try_model(self) -> None:
         """Ask the language model once about drawn pictures, before anything long begins.
@@ -259,7 +276,7 @@ class NameStage:
         prompt = load_prompt("naming").digest
         namer: list[object] = ["offline", OFFLINE_VERSION]
         if llm.enabled:
-            namer = [llm.model, llm.base_url, prompt]
+            namer = [llm.model, llm.base_url, prompt, load_prompt("telling_apart").digest]
         elif ":" in (address := self._config.naming.namer):
             namer = [address, source_digest(address, self._config.path.parent)]
         elif self._recorded is not None:

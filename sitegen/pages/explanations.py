@@ -175,11 +175,15 @@ def _layer(
     catalogue: Catalogue, layer: LayerExplanation, target: TargetExplanation, picture: PictureAddress
 ) -> dict[str, Any]:
     largest = max((abs(item.share) for item in layer.concepts), default=0.0)
+    own = sum(abs(share) for share in layer.shares)
     return {
         "layer": layer,
         "address": catalogue.links.layer(layer.layer) if layer.layer in catalogue.atlas.layers else "",
         "n_channels": len(layer.shares),
         "conserved": layer.relevance_sum / target.logit if target.logit else None,
+        "others": max(0.0, own - layer.coverage),
+        "beside": max(0.0, 1 - own) if layer.cut and layer.cut.beside else 0.0,
+        "beside_sum": sum(part.relevance for part in layer.cut.beside) if layer.cut else 0.0,
         "rows": [_row(catalogue, item, target, largest, picture) for item in layer.concepts],
     }
 

@@ -37,15 +37,24 @@ dominance =
     }
 coverage =
     { $n_concepts ->
-        [one] das für { $layer } aufgeführte Konzept hat { $coverage } der absoluten Relevanz ihrer { $n_channels } Kanäle
-       *[other] die { $n_concepts } für { $layer } aufgeführten Konzepte haben { $coverage } der absoluten Relevanz ihrer { $n_channels } Kanäle
+        [one] das für { $layer } aufgeführte Konzept hat { $coverage }
+       *[other] die { $n_concepts } für { $layer } aufgeführten Konzepte haben { $coverage }
+    }{ $whole ->
+        [yes] {" "}der absoluten Relevanz ihrer { $n_channels } Kanäle
+       *[no] {" "}der absoluten Relevanz in ihrer Tiefe, die sich ihre { $n_channels } Kanäle mit dem teilen, was neben ihnen verläuft
     }{ $rest ->
         [none] {""}
        *[some] { $n_others ->
-            [one] ; { $n_others } weiterer hat die übrigen { $rest_share }
-           *[other] ; { $n_others } weitere haben die übrigen { $rest_share }
+            [one] ; { $n_others } weiterer hat { $rest_share }
+           *[other] ; { $n_others } weitere haben { $rest_share }
         }
     }
+beside = { $beside } der absoluten Relevanz verlaufen neben { $layer }
+split =
+    { $whole ->
+        [yes] vom Logit kommen { $sum } in { $layer } an
+       *[no] vom Logit gehen { $sum } durch { $layer } und { $beside_sum } daran vorbei
+    }; Biases nahmen { $biases } auf, der Stabilisator { $stabilisers }
 concentration =
     { $k ->
         [one] { $known ->

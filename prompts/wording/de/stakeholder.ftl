@@ -256,9 +256,15 @@ coverage =
        *[other] zusammen haben die { $n_concepts } stärksten Konzepte { $coverage } der Relevanz
     }{ $rest ->
         [none] {""}
-       *[some] { $n_others ->
-            [one] {" "}und { $n_others } weiterer Kanal den Rest
-           *[other] {" "}und { $n_others } weitere Kanäle den Rest
+       *[some] { $whole ->
+            [yes] { $n_others ->
+                [one] {" "}und { $n_others } weiterer Kanal den Rest
+               *[other] {" "}und { $n_others } weitere Kanäle den Rest
+            }
+           *[no] { $n_others ->
+                [one] {" "}und { $n_others } weiterer Kanal { $rest_share }
+               *[other] {" "}und { $n_others } weitere Kanäle { $rest_share }
+            }
         }
     }
     .other =
@@ -267,9 +273,15 @@ coverage =
        *[other] auf die { $n_concepts } stärksten Konzepte entfallen { $coverage } der Relevanz
     }{ $rest ->
         [none] {""}
-       *[some] { $n_others ->
-            [one] , der Rest liegt bei { $n_others } weiterem Kanal
-           *[other] , den Rest teilen sich { $n_others } weitere Kanäle
+       *[some] { $whole ->
+            [yes] { $n_others ->
+                [one] , der Rest liegt bei { $n_others } weiterem Kanal
+               *[other] , den Rest teilen sich { $n_others } weitere Kanäle
+            }
+           *[no] { $n_others ->
+                [one] , { $rest_share } liegen bei { $n_others } weiterem Kanal
+               *[other] , { $rest_share } teilen sich { $n_others } weitere Kanäle
+            }
         }
     }
     .third =
@@ -278,11 +290,18 @@ coverage =
        *[other] von der Relevanz liegen { $coverage } bei den { $n_concepts } stärksten Konzepten
     }{ $rest ->
         [none] {""}
-       *[some] { $n_others ->
-            [one] {" "}und der Rest bei { $n_others } weiterem Kanal
-           *[other] {" "}und der Rest bei { $n_others } weiteren Kanälen
+       *[some] { $whole ->
+            [yes] { $n_others ->
+                [one] {" "}und der Rest bei { $n_others } weiterem Kanal
+               *[other] {" "}und der Rest bei { $n_others } weiteren Kanälen
+            }
+           *[no] { $n_others ->
+                [one] {" "}und { $rest_share } bei { $n_others } weiterem Kanal
+               *[other] {" "}und { $rest_share } bei { $n_others } weiteren Kanälen
+            }
         }
     }
+beside = weitere { $beside } laufen an dem Teil des Netzes vorbei, von dem hier die Rede ist
 concentration =
     { $k ->
         [one] { $k } von { $n_channels } Kanälen genügt für die Hälfte der Relevanz

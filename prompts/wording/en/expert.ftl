@@ -37,23 +37,32 @@ dominance =
     }
 coverage =
     { $n_concepts ->
-        [one] the concept listed for { $layer } carries { $coverage } of the absolute relevance of its { $n_channels } channels
-       *[other] the { $n_concepts } concepts listed for { $layer } carry { $coverage } of the absolute relevance of its { $n_channels } channels
+        [one] the concept listed for { $layer } carries { $coverage }
+       *[other] the { $n_concepts } concepts listed for { $layer } carry { $coverage }
+    }{ $whole ->
+        [yes] {" "}of the absolute relevance of its { $n_channels } channels
+       *[no] {" "}of the absolute relevance at its depth, which its { $n_channels } channels share with what runs beside them
     }{ $rest ->
         [none] {""}
        *[some] { $n_others ->
-            [one] ; { $n_others } other has the remaining { $rest_share }
-           *[other] ; { $n_others } others have the remaining { $rest_share }
+            [one] ; { $n_others } other has { $rest_share }
+           *[other] ; { $n_others } others have { $rest_share }
         }
     }
+beside = { $beside } of the absolute relevance runs beside { $layer }
+split =
+    { $whole ->
+        [yes] of the logit, { $sum } arrives at { $layer }
+       *[no] of the logit, { $sum } passes { $layer } and { $beside_sum } runs beside it
+    }; biases took up { $biases } and the stabiliser { $stabilisers }
 concentration =
     { $k ->
         [one] { $known ->
-            [yes] { $k } channel suffices for half of it
+            [yes] { $k } channel suffices for half of the relevance
            *[no] { $k } channel suffices for half of the relevance of { $layer }
         }
        *[other] { $known ->
-            [yes] { $k } channels suffice for half of it
+            [yes] { $k } channels suffice for half of the relevance
            *[no] { $k } channels suffice for half of the relevance of { $layer }
         }
     }

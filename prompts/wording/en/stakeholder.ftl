@@ -235,9 +235,15 @@ coverage =
        *[other] together, the { $n_concepts } strongest concepts carry { $coverage } of the relevance
     }{ $rest ->
         [none] {""}
-       *[some] { $n_others ->
-            [one] {" "}and { $n_others } other channel the rest
-           *[other] {" "}and { $n_others } other channels the rest
+       *[some] { $whole ->
+            [yes] { $n_others ->
+                [one] {" "}and { $n_others } other channel the rest
+               *[other] {" "}and { $n_others } other channels the rest
+            }
+           *[no] { $n_others ->
+                [one] {" "}and { $n_others } other channel { $rest_share }
+               *[other] {" "}and { $n_others } other channels { $rest_share }
+            }
         }
     }
     .other =
@@ -246,9 +252,15 @@ coverage =
        *[other] the { $n_concepts } strongest concepts account for { $coverage } of the relevance
     }{ $rest ->
         [none] {""}
-       *[some] { $n_others ->
-            [one] , and { $n_others } other channel has the rest
-           *[other] , and { $n_others } others share the rest
+       *[some] { $whole ->
+            [yes] { $n_others ->
+                [one] , and { $n_others } other channel has the rest
+               *[other] , and { $n_others } others share the rest
+            }
+           *[no] { $n_others ->
+                [one] , and { $n_others } other channel has { $rest_share }
+               *[other] , and { $n_others } others share { $rest_share }
+            }
         }
     }
     .third =
@@ -257,11 +269,18 @@ coverage =
        *[other] of the relevance, { $coverage } lies with the { $n_concepts } strongest concepts
     }{ $rest ->
         [none] {""}
-       *[some] { $n_others ->
-            [one] {" "}and the rest with { $n_others } other channel
-           *[other] {" "}and the rest with { $n_others } others
+       *[some] { $whole ->
+            [yes] { $n_others ->
+                [one] {" "}and the rest with { $n_others } other channel
+               *[other] {" "}and the rest with { $n_others } others
+            }
+           *[no] { $n_others ->
+                [one] {" "}and { $rest_share } with { $n_others } other channel
+               *[other] {" "}and { $rest_share } with { $n_others } others
+            }
         }
     }
+beside = another { $beside } runs past the part of the network that is told here
 concentration =
     { $k ->
         [one] { $k } of { $n_channels } channels is enough for half of the relevance
