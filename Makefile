@@ -14,7 +14,7 @@ BENCHMARKS ?= mining references explaining memory resume naming gpu_end_to_end
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup atlas serve dev layers check test test-all lint bench world-model screenshots schemas clean
+.PHONY: help setup atlas serve dev layers check test test-all lint bench world-model architecture screenshots schemas clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
