@@ -20,6 +20,7 @@ from precompute.errors import ConfigError, DataError, StoreError
 from precompute.images.dataset import Batch, Dataset, iter_batches, normalise
 from precompute.mining.tables import ShardAccumulator, Tables, merge_shards
 from precompute.progress import Reporter
+from precompute.relevance.choice import input_dtype
 from precompute.relevance.protocol import Engine
 
 
@@ -164,10 +165,10 @@ class ShardMiner:
 
     def _score(self, batch: Batch, accumulator: ShardAccumulator) -> None:
         """Score a batch; in float64 one sample at a time, so that no sum's order depends on the sample's neighbours."""
-        double = self._config.relevance.precision == "float64"
-        dtype = torch.float64 if double else torch.float32
+        dtype = input_dtype(self._config.relevance)
         images = batch.images.to(self._device, non_blocking=True)
-        for part in torch.split(torch.arange(len(batch.indices)), 1 if double else max(1, len(batch.indices))):
+        size = 1 if dtype == torch.float64 else max(1, len(batch.indices))
+        for part in torch.split(torch.arange(len(batch.indices)), size):
             index = batch.indices[part]
             if len(index):
                 inputs = normalise(images[part.to(images.device)], self._config.preprocessing, dtype)
