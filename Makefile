@@ -6,6 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
 PAGE ?= index.html
+WORKERS ?= 2
 ATLAS ?= $(CONFIG:.toml=)
 BENCHMARKS ?= mining references explaining memory resume naming gpu_end_to_end
 
@@ -13,7 +14,7 @@ BENCHMARKS ?= mining references explaining memory resume naming gpu_end_to_end
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup atlas serve dev layers check test test-all lint bench world-model screenshots schemas clean
+.PHONY: help setup atlas serve dev layers check test test-all lint bench world-model architecture screenshots schemas clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -37,9 +38,7 @@ dev: .venv/ready  ## make one page anew in seconds, to see a change (PAGE=index.
 layers: .venv/ready  ## print the layers of CONFIG's model
 	$(BIN)/atlas layers --config $(call quoted,$(CONFIG))
 
-check: lint test  ## all that must hold before a change lands: lint, types, tests, a small atlas from start to end
-	$(BIN)/atlas run --config data/world.toml --set dataset.n_samples=96 --set explaining.n_photos=4 \
-		--output build/check/atlas --site build/check/site
+check: lint test  ## all that must hold before a change lands: lint, types, tests (one makes a small atlas from a built wheel)
 
 lint: .venv/ready  ## check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -47,11 +46,11 @@ lint: .venv/ready  ## check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: .venv/ready  ## run the tests
-	$(BIN)/pytest -m 'not slow'
+test: .venv/ready  ## run the tests, in WORKERS processes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m 'not slow'
 
 test-all: .venv/ready  ## run all tests, those that take minutes too
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 bench: .venv/ready  ## run the benchmarks (minutes to hours; see docs/benchmarks.md)
 	for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -319,3 +319,15 @@ def test_merging_a_norm_leaves_the_model_alone():
     graph = simplify(capture(net, SHAPE))
     assert [node.operation for node in graph.nodes][:2] == ["conv2d", "relu"]
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), twin.state_dict().values(), strict=True))
+
+
+def test_logits_that_are_not_the_models_are_refused():
+    net = make(plain)
+    engine = GraphEngine(net, ["conv1"], DOUBLE, SHAPE, CPU, name="net")
+    scores = engine.score(images(), torch.tensor([0, 1, 2]))
+    assert engine.prove(images(), scores.logits) < 1e-12
+    net.fc.bias = nn.Parameter(net.fc.bias + 1e-6, requires_grad=False)  # as if its forward changed from call to call
+    with pytest.raises(UnsupportedModel, match="net cannot be explained: read as a graph it gives other logits"):
+        engine.prove(images(), scores.logits)
+    with pytest.raises(UnsupportedModel, match="other logits than itself"):
+        engine.logits(images())

@@ -206,6 +206,21 @@ def test_journal_with_a_damaged_line_names_it(tmp_path):
         Journal(path).get("a")
 
 
+def test_a_reply_that_was_changed_is_not_taken_for_what_was_said(tmp_path):
+    path = tmp_path / "replies.jsonl"
+    journal = Journal(path)
+    journal.append(entry("a"))
+    journal.append(entry("b", "a wheel"))
+    journal.close()
+    assert Journal(path).get("b").text == "a wheel"
+    path.write_bytes(path.read_bytes().replace(b"a wheel", b"a whale"))
+    with pytest.raises(StoreError, match=r"line 2, is damaged: .*Delete the line"):
+        Journal(path).get("b")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:1]))  # as the message says
+    assert Journal(path).get("b") is None
+    assert Journal(path).get("a") is not None
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no file locks there")
 def test_journal_is_used_by_one_run_at_a_time(tmp_path):
     first = Journal(tmp_path / "replies.jsonl")

@@ -37,6 +37,7 @@ from precompute.images.decoding import normalise, preprocess
 from precompute.images.pictures import Rgb, encode_heatmap, encode_webp, overlay, overlay_scale
 from precompute.images.places import locate
 from precompute.network.heads import compute_probabilities
+from precompute.relevance.choice import input_dtype
 from precompute.relevance.cut import Split
 from precompute.relevance.protocol import ConditionalAttribution, Engine, LayerAttribution
 
@@ -262,8 +263,7 @@ def select_sub_concepts(lower_relevance: Mapping[str, FloatArray], n_sub_concept
 def _prepare(image: Image.Image | Rgb, config: Config) -> Photo:
     picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     pixels = np.asarray(preprocess(picture, config.preprocessing))
-    dtype = torch.float64 if config.relevance.precision == "float64" else torch.float32
-    tensor = normalise(torch.from_numpy(pixels)[None], config.preprocessing, dtype)
+    tensor = normalise(torch.from_numpy(pixels)[None], config.preprocessing, input_dtype(config.relevance))
     return Photo(np.ascontiguousarray(pixels.transpose(1, 2, 0)), tensor)
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from precompute.atlas.digests import digest_of
 from precompute.atlas.files import output_error
 from precompute.atlas.json_records import adapter, to_json
 from precompute.errors import NamerError, StoreError
@@ -36,12 +35,20 @@ class Entry:
         Of the request; empty for tokens lost on a call without a usable answer.
     task, model : str
     reply : Reply
+    check : str
+        Digest of the others as they were written, so that a damaged reply is never taken for what was said; empty for
+        an entry that is not written yet.
     """
 
     digest: str
     task: str
     model: str
     reply: Reply
+    check: str = ""
+
+    def sealed(self) -> Entry:
+        """Return the entry with its check."""
+        return replace(self, check=digest_of(asdict(replace(self, check="")))[:16])
 
 
 _ENTRY = adapter(Entry)
@@ -89,7 +96,7 @@ class Journal:
     def append(self, entry: Entry) -> None:
         """Write one line at the end; it counts as soon as this returns."""
         file = self.open()
-        line = (to_json(entry) + "\n").encode()
+        line = (to_json(entry.sealed()) + "\n").encode()
         try:
             while line:
                 line = line[os.write(file, line) :]
@@ -143,8 +150,11 @@ class Journal:
             os.ftruncate(file, whole)
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
-                self._remember(_ENTRY.validate_json(line))
-            except ValidationError:
+                entry = _ENTRY.validate_json(line)
+                if entry != entry.sealed():
+                    raise ValueError("not as it was written")
+                self._remember(entry)
+            except ValueError:  # pydantic's is one
                 raise StoreError(
                     f"{self.path}, line {number}, is damaged: not an entry of the journal. "
                     "Delete the line and run the same command again; only that reply is asked for again."

@@ -9,7 +9,7 @@ import re
 
 import torch
 
-from precompute.config import Config
+from precompute.config import Config, RelevanceConfig
 from precompute.errors import ConfigError
 from precompute.network.folding import simplify
 from precompute.network.graph import Graph, capture
@@ -44,6 +44,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def input_dtype(config: RelevanceConfig) -> torch.dtype:
+    """Return the type of the images that an engine is given: float64 where it computes in that, else float32."""
+    return torch.float64 if config.precision == "float64" else torch.float32
+
+
 def read_graph(config: Config, model: LoadedModel) -> Graph:
     """Read a model as a graph, in the precision that the config computes in.
 
@@ -52,7 +57,7 @@ def read_graph(config: Config, model: LoadedModel) -> Graph:
     UnsupportedModel
         The model cannot be read as a fixed graph of operations.
     """
-    if config.relevance.precision == "float64":
+    if input_dtype(config.relevance) == torch.float64:
         model.module.double()  # before norms are merged, so that the merge is as exact as the rest
     return simplify(capture(model.module, config.preprocessing.input_shape, model.name))
 

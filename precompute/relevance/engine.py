@@ -396,7 +396,6 @@ class GraphEngine:
             output = self.network.graph.output
             run = self.network.forward(values, keep=keep, wanted={output}, seen=seen, score=activation)
             logits = run.outputs.pop(output)
-            self.proof.check_sample(values, logits)
             targets = choose_targets(logits, labels.to(self._device), self._config.target)
             start = start_relevance(logits, targets)
             del values
@@ -410,6 +409,17 @@ class GraphEngine:
                     relevance.found[name] = (sums / whole[:, None], neurons)
             layers = {name: LayerScores(*relevance.found[name], *activation.found[name]) for name in self.layer_names}
             return BatchScores(self._reported(logits), targets, layers)
+
+    def prove(self, images: torch.Tensor, logits: torch.Tensor) -> float:
+        """Compare logits that `score` gave with the model's own; raises UnsupportedModel where they are others.
+
+        Returns
+        -------
+        float
+            The largest difference, over the largest absolute logit.
+        """
+        with self._computing():
+            return self.proof.check(self._prepared(images), logits.to(self._device))
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Compute (n, n_classes) logits by a plain forward pass, and compare them with the model's own."""

@@ -127,8 +127,18 @@ class Engine(Protocol):
         """Compute (n_requests, height, width) heatmaps, in the order of the requests."""
         ...
 
+    def prove(self, images: torch.Tensor, logits: torch.Tensor) -> float:
+        """Compare logits that `score` gave with the model's own; returns the largest difference over the largest.
+
+        Raises
+        ------
+        UnsupportedModel
+            They are others: what is explained is not the model.
+        """
+        ...
+
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Compute (n, n_classes) logits by a plain forward pass."""
+        """Compute (n, n_classes) logits by a plain forward pass, and prove them."""
         ...
 
     def attribute(self, image: torch.Tensor, target: int) -> tuple[torch.Tensor, Mapping[str, LayerAttribution]]:

@@ -25,6 +25,7 @@ from precompute.images.pictures import encode_webp, render_reference
 from precompute.network.layers import match_layers
 from precompute.network.receptive_field import box as receptive_box
 from precompute.progress import Reporter
+from precompute.relevance.choice import input_dtype
 from precompute.relevance.protocol import Engine, ReferenceRequest
 
 BLOCK = 32
@@ -150,7 +151,7 @@ class Renderer:
         requests = list(dict.fromkeys(self._request(wanted) for wanted in chunk if wanted.heatmap))
         if not requests:
             return {}
-        dtype = torch.float64 if self._config.relevance.precision == "float64" else torch.float32
+        dtype = input_dtype(self._config.relevance)
         batch = normalise(torch.stack([images[index] for index in indices]), self._config.preprocessing, dtype)
         placed = [dataclasses.replace(request, image=position[request.image]) for request in requests]
         heatmaps = self._engine.reference_heatmaps(batch, placed).double().cpu().numpy()

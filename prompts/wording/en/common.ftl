@@ -18,7 +18,7 @@ concept-described-again = another channel described as “{ $name }”
 # Its reference images fall into two groups.
 concept-mixed = the { $name } or { $second }
 concept-mixed-marked = the “{ $name }” or “{ $second }”
-concept-unnamed = channel { $channel }, which has no name
+concept-unnamed = the unnamed channel { $channel }
 concept-placed = { $concept } { $place }
 
 class = { $name }

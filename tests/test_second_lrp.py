@@ -1,0 +1,137 @@
+"""On random networks the engine gives what a second LRP gives, which runs the model itself."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from precompute.config import RelevanceConfig
+from precompute.network.folding import simplify
+from precompute.network.graph import capture
+from precompute.relevance.engine import GraphEngine
+from precompute.relevance.proof import check_conservation, measure_conservation
+from tests import second_lrp
+
+DOUBLE = RelevanceConfig(precision="float64")
+SIDE = 12
+HOW = {
+    "deadline": None,
+    "derandomize": True,
+    "suppress_health_check": list(HealthCheck),
+    "phases": [Phase.explicit, Phase.generate],  # a network is read as it was drawn: making it smaller takes minutes
+}
+
+
+class ConvNorm(nn.Module):
+    """A convolution, with a norm behind it, before it or not at all, and an activation."""
+
+    def __init__(self, n_in, n_out, norm, activation, kernel, groups):
+        super().__init__()
+        groups = groups if n_in % groups == 0 and n_out % groups == 0 else 1
+        self.conv = nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, groups=groups)
+        self.order = norm
+        kinds = {"behind": nn.BatchNorm2d, "group": lambda n: nn.GroupNorm(2, n), "none": lambda n: nn.Identity()}
+        self.norm = nn.BatchNorm2d(n_in) if norm == "before" else kinds[norm](n_out)
+        self.act = {"relu": F.relu, "silu": F.silu, "leaky": lambda x: F.leaky_relu(x, 0.2)}[activation]
+
+    def forward(self, x):
+        if self.order == "before":
+            return self.conv(self.act(self.norm(x)))
+        return self.act(self.norm(self.conv(x)))
+
+
+class Block(nn.Module):
+    """What stands around two convolutions: nothing, a sum, a concatenation, a gate, a shuffle, a pooling."""
+
+    def __init__(self, kind, width, draws):
+        super().__init__()
+        self.kind = kind
+        self.first = ConvNorm(width, width, *draws[0])
+        self.second = ConvNorm(width, width, *draws[1])
+        self.gate = nn.Conv2d(width, width, 1)
+        self.join = nn.Conv2d(2 * width, width, 1)
+
+    def forward(self, x):
+        if self.kind == "residual":
+            return F.relu(x.add(self.second(self.first(x))))
+        if self.kind == "dense":
+            return self.join(torch.cat([x, self.second(self.first(x))], 1))
+        if self.kind == "gated":
+            y = self.first(x)
+            return self.second(y.mul(torch.sigmoid(self.gate(F.adaptive_avg_pool2d(y, 1)))))
+        if self.kind == "shuffled":
+            n, c, h, w = x.shape
+            mixed = x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+            left, right = mixed.chunk(2, 1)
+            return self.second(self.first(torch.cat([right, left], 1)))
+        if self.kind == "pooled":
+            return self.second(F.avg_pool2d(self.first(x), 3, 1, 1))
+        return self.second(F.max_pool2d(self.first(x), 3, 1, 1))
+
+
+class Random(nn.Module):
+    def __init__(self, width, blocks):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, stride=1, padding=1)
+        self.blocks = nn.ModuleList(Block(kind, width, draws) for kind, draws in blocks)
+        self.fc = nn.Linear(width, 4)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        for block in self.blocks:
+            x = block(x)
+        return self.fc(F.adaptive_avg_pool2d(F.relu(x), 1).flatten(1))
+
+
+CONVOLUTIONS = st.tuples(
+    st.sampled_from(["behind", "group", "none", "before"]),
+    st.sampled_from(["relu", "silu", "leaky"]),
+    st.sampled_from([1, 3]),
+    st.sampled_from([1, 2, 4]),
+)
+BLOCKS = st.tuples(
+    st.sampled_from(["residual", "dense", "gated", "shuffled", "pooled", "plain"]),
+    st.tuples(CONVOLUTIONS, CONVOLUTIONS),
+)
+NETWORKS = st.tuples(st.sampled_from([4, 8]), st.lists(BLOCKS, min_size=1, max_size=4), st.integers(0, 10**6))
+
+
+def check(drawn):
+    width, blocks, seed = drawn
+    torch.manual_seed(seed)
+    net = Random(width, blocks).double().eval().requires_grad_(False)
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.3)
+            part.running_var.uniform_(0.3, 2)
+        if isinstance(part, nn.BatchNorm2d | nn.GroupNorm):
+            part.weight.uniform_(0.3, 2)
+            part.bias.normal_(0, 0.3)
+    image = torch.randn(1, 3, SIDE, SIDE, dtype=torch.float64)
+    graph = simplify(capture(net, (3, SIDE, SIDE)))
+    engine = GraphEngine(net, ["stem"], DOUBLE, (3, SIDE, SIDE), torch.device("cpu"), graph=graph)
+    logits, relevance, heatmap = second_lrp.explain(net, image, 2, "stem")
+    assert (engine.logits(image) - logits).abs().max() <= 1e-12 * logits.abs().max()
+    ours, layers = engine.attribute(image, 2)
+    expected = relevance[0].sum((1, 2))
+    assert (layers["stem"].relevance - expected).abs().max() <= 1e-9 * expected.abs().max() + 1e-300
+    assert (ours - heatmap).abs().max() <= 1e-9 * heatmap.abs().max() + 1e-300
+    split = layers["stem"].split
+    assert abs(split.residual) <= 1e-9 * max(split.absolute, abs(split.logit))
+    check_conservation(measure_conservation(graph, image))
+
+
+@settings(max_examples=6, **HOW)
+@given(NETWORKS)
+def test_a_few_random_networks_equal_a_second_lrp(drawn):
+    check(drawn)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@settings(max_examples=200, **HOW)
+@given(NETWORKS)
+def test_200_random_networks_equal_a_second_lrp(drawn):
+    check(drawn)
