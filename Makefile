@@ -68,6 +68,6 @@ schemas: .venv/ready  ## write docs/schemas anew from the records
 	$(BIN)/python -m precompute.stages.schemas docs/schemas
 
 clean:  ## remove what was made: the atlases and sites of data/*.toml, and the tools' caches (not .venv)
-	for config in data/*.toml; do $(BIN)/atlas clean --config $$config || exit 1; done
+	for config in data/*.toml; do $(BIN)/atlas clean --config "$$config" || exit 1; done
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	$(BIN)/atlas clean --config data/world.toml --output build/check/atlas --site build/check/site

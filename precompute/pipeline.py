@@ -65,10 +65,10 @@ class Pipeline:
     """
 
     def __init__(self, config: Config, workspace: Workspace, reporter: Reporter, *, dry_run: bool = False) -> None:
+        require_apart(config, workspace)
         workspace.require_ours()  # opening an archive writes into its cache
         self.workspace, self.reporter = workspace, reporter
         self._dry_run, self._holds = dry_run, False
-        require_apart(config, workspace)
         self.inputs = Inputs(config, workspace.cache)
         self.config = self.inputs.config
 

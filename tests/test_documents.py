@@ -1,5 +1,6 @@
 """What the documents say holds: commands exist, links lead somewhere, examples run, the picture is of this code."""
 
+import importlib
 import os
 import re
 import shutil
@@ -9,13 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from precompute.atlas.hdf5 import read_atlas
 from precompute.atlas.json_records import read_jsonl
 from precompute.atlas.records import Concept, ConceptName
 from precompute.cli import build_parser, main
+from precompute.errors import UnsupportedModel
 from precompute.naming.namer import ConceptEvidence
 from precompute.naming.own import OwnNamer
+from precompute.network.folding import simplify
+from precompute.network.graph import capture
+from precompute.relevance.assignment import assign
+from precompute.relevance.operations import TABLE
+from precompute.relevance.proof import check_conservation, measure_conservation
 from tests.site_fixture import write_synthetic
 from tests.small_atlas import make_small_atlas
 
@@ -152,6 +160,23 @@ def test_a_factory_that_makes_no_data_set_is_told(tmp_path, capsys, text, expect
     message = capsys.readouterr().err
     assert expected in message
     assert "Traceback" not in message
+
+
+def test_a_relevance_rule_is_added_as_the_guide_says(tmp_path, monkeypatch):
+    files = example("A relevance rule")
+    assert list(files) == ["data/cubes.py"]
+    (tmp_path / "cubes.py").write_text(files["data/cubes.py"], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(0)
+    cubes = importlib.import_module("cubes")
+    module = cubes.make().double().eval()
+    graph = simplify(capture(module, (3, 12, 12)))
+    assert "bend" in [node.operation for node in graph.nodes]
+    measured = measure_conservation(graph, torch.randn(2, 3, 12, 12, dtype=torch.float64))
+    assert check_conservation(measured) < 1e-9
+    del TABLE["bend"]
+    with pytest.raises(UnsupportedModel, match=r"\(cubes.py:\d+\) computes 'bend', for which there is no rule"):
+        assign(graph)
 
 
 def test_a_namer_is_added_as_the_guide_says(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from precompute.cli import main
 from tests.photo_files import fill
+from tests.small_atlas import make_small_atlas
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,3 +87,20 @@ def test_make_quotes_the_config(tmp_path, name):
             env={**os.environ, "MAKEFLAGS": ""},
         )
         assert str(folder / "mine.toml") in shlex.split(made.stdout)
+
+
+def test_what_the_program_made_is_never_taken_for_images(tmp_path, capsys, monkeypatch):
+    """An output that came into the data set some other way, or by a link, is refused by its mark."""
+    monkeypatch.chdir(tmp_path)
+    config = make_small_atlas(tmp_path, n_per_class=2)
+    assert main(["run", "--config", str(config), "--output", "made", "--site", "site"]) == 0
+    for made in ("made", "site"):
+        link = tmp_path / "photos" / "red thing" / "old"
+        link.symlink_to(tmp_path / made)
+        capsys.readouterr()
+        assert main(["mine", "--config", str(config), "--output", "other"]) == 1
+        assert "an atlas or a site of this program" in capsys.readouterr().err
+        assert main(["explain", "--config", str(config), "--output", "made", made]) == 1
+        link.unlink()
+    assert not (tmp_path / "other").exists()
+    assert main(["mine", "--config", str(config), "--output", "other"]) == 0

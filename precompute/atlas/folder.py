@@ -283,8 +283,7 @@ class Workspace:
         StoreError
             Something is damaged, made from what has changed since, or was put there; says what to run.
         """
-        products = require_sound(self.folder)
-        return digest_of({name: product.digest for name, product in products.items() if name != "site"})
+        return digest_of({name: product.digest for name, product in require_sound(self.folder).items()})
 
 
 def read_names(path: Path) -> dict[str, ConceptName]:

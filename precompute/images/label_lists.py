@@ -567,7 +567,8 @@ def _read_plain(
     if (named := _first_file(texts)) is not None:
         raise DataError(
             f"{_WHAT} {path}, line {named[0]}: {named[1][:80]!r} names a file, and no image of the data set is "
-            f"called so (the first is {names[0]!r}). Write the files as they are called below dataset.root, and a column of classes."
+            f"called so (the first is {names[0]!r}). Write the files as they are called below dataset.root, and a "
+            "column of classes."
         )
     if list(names) != sorted(names, key=_by_number):
         raise DataError(

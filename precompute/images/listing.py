@@ -19,6 +19,7 @@ import numpy as np
 import PIL.Image
 
 from precompute.atlas.evenly import spread_evenly
+from precompute.atlas.ownership import is_made, read_manifest
 from precompute.atlas.records import EMPTY, IntArray
 from precompute.errors import DataError
 
@@ -448,6 +449,11 @@ def _walk(
     here = (status.st_dev, status.st_ino)
     if here in above:
         return  # a link back to a folder that is being listed
+    if is_made(root / below) or read_manifest(root / below) is not None:
+        raise DataError(
+            f"the image folder {printable(str(root))} holds {printable(str(root / below))}, an atlas or a site of this "
+            "program, whose pictures would be taken for images. Move it out, or choose another folder."
+        )
     with os.scandir(root / below) as entries:
         for entry in entries:
             if Path(entry).is_dir():

@@ -119,6 +119,10 @@ def _stabilised(relevance: torch.Tensor, total: torch.Tensor, bias: torch.Tensor
 # --- the base classes -----------------------------------------------------------------------------------------------
 
 
+TABLE: dict[str, type[Rule]] = {}
+"""The rule of every operation that may stand on the way from the image to a logit; a rule enters itself."""
+
+
 class Rule:
     """One operation, ready to run.
 
@@ -144,6 +148,11 @@ class Rule:
     fresh: ClassVar[bool] = True
     keeps_something: ClassVar[bool] = True
     in_place = False
+
+    def __init_subclass__(cls) -> None:
+        """Enter the rule into the table."""
+        super().__init_subclass__()
+        TABLE.update(dict.fromkeys(cls.__dict__.get("operations", ()), cls))
 
     def __init__(self, node: Node, facts: Facts) -> None:
         self.node = node
@@ -1231,19 +1240,6 @@ class Movement(Transposed):
             raise NoRule("moves values to places that depend on the image")
         return super().find_signals(node, facts)
 
-
-def _rules() -> dict[str, type[Rule]]:
-    found: dict[str, type[Rule]] = {}
-    stack: list[type[Rule]] = [Rule]
-    while stack:
-        kind = stack.pop()
-        stack += kind.__subclasses__()
-        found.update(dict.fromkeys(kind.__dict__.get("operations", ()), kind))
-    return found
-
-
-TABLE: Mapping[str, type[Rule]] = _rules()
-"""The rule of every operation that may stand on the way from the image to a logit."""
 
 GATES = frozenset(("sigmoid", "hardsigmoid", "softmax", "log_sigmoid"))
 """Operations that squash a signal to a weight; they may stand in gates only."""

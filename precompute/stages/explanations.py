@@ -47,12 +47,16 @@ from .step import Step
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo to explain: a sample of the data set, or a file from outside (`sample_index` is `EMPTY`)."""
+    """A photo to explain: a sample of the data set, or a file from outside (`sample_index` is `EMPTY`).
+
+    One of a folder (`may_be_skipped`) that cannot be used does not end a run.
+    """
 
     name: str
     label: str
     sample_index: int = EMPTY
     path: Path = Path()
+    may_be_skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,16 +143,28 @@ class ExplanationStage:
         written, n_new, unworded = [], 0, []
         with self._reporter.track("explanations", len(photos), unit="photo") as advance:
             for photo in photos:
-                path, waiting = self._explain(photo)
+                advance(1)
+                loaded = self._try_to_load(photo)
+                if loaded is None:
+                    continue
+                path, waiting = self._explain(photo, *loaded)
                 written.append(path)
                 n_new += waiting is not None
                 unworded += [waiting] if waiting else []
-                advance(1)
         return written, n_new, list({waiting.path: waiting for waiting in unworded}.values())
 
-    def _explain(self, photo: Photo) -> tuple[Path, Unworded | None]:
+    def _try_to_load(self, photo: Photo) -> tuple[PIL.Image.Image, str] | None:
+        """Load a photo; None, and the reason told, where one of a folder cannot be used."""
+        try:
+            return self._load(photo)
+        except DataError as error:
+            if not photo.may_be_skipped:
+                raise
+            self._reporter.say(f"skipped   {photo.name!r}, not explained: {error}")
+            return None
+
+    def _explain(self, photo: Photo, image: PIL.Image.Image, digest: str) -> tuple[Path, Unworded | None]:
         """Explain one photo, or take what is there."""
-        image, digest = self._load(photo)
         path = self._workspace.explanations / f"{explanation_id(photo.name, digest)}.json"
         kept = self._read_kept(path, self._numbers_digest(digest))
         explanation = kept or self._compute(photo, image, digest, path.with_suffix(""))
@@ -427,4 +443,4 @@ def _from_paths(paths: Iterable[Path]) -> Iterator[Photo]:
         if not listing.samples:
             others = listing.describe_others() or "nothing"
             raise DataError(f"the folder {printable(str(path))} holds no photo; it holds {others}")
-        yield from (Photo(printable(sample.name), "", EMPTY, path / sample.name) for sample in listing.samples)
+        yield from (Photo(printable(sample.name), "", EMPTY, path / sample.name, True) for sample in listing.samples)
