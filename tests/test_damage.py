@@ -207,7 +207,7 @@ def try_many(two, tmp_path, capsys, n_damages, n_runs):
     for seed in range(n_damages):
         rng = random.Random(seed)
         work = tmp_path / "work"
-        shutil.copytree(one, work)
+        shutil.copytree(one, work, ignore=shutil.ignore_patterns("site"))
         what = ""
         while not what:
             what = damage(work, other, rng)

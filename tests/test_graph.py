@@ -164,6 +164,9 @@ EXPLAINED = {
     "bilinear": lambda: make(
         lambda net, x: net.conv2(F.interpolate(net.conv1(x).relu(), scale_factor=2, mode="bilinear"))
     ),
+    "constants in forward": lambda: make(
+        lambda net, x: plain(net, x * torch.tensor(0.5))[:, torch.tensor([1, 0, 2, 3, 4, 5])]
+    ),
     "swish by hand": lambda: make(swish),
     "normalised input": lambda: make(lambda net, x: plain(net, (x - net.mean) / 0.2), mean=mean()),
     "channels last linear": lambda: make(
@@ -200,6 +203,17 @@ def test_every_way_to_write_a_network_is_explained(name):
     assert heatmap.abs().max() > 0
     check_conservation(measure_conservation(graph, images(), name=name), name)
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+class Several(nn.Module):
+    """Gives more than logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = make(plain)
+
+    def forward(self, x):
+        return {"logits": self.net(x)}
 
 
 class Counting(Net):
@@ -249,6 +263,11 @@ REFUSED = {
         lambda: make(attention),
         "'scaled_dot_product_attention', for which there is no rule",
     ),
+    "softmax at the end": (
+        lambda: nn.Sequential(make(plain), nn.Softmax(1)).eval(),
+        "squashes the signal itself, not a gate; where it ends the network, return the logits before it",
+    ),
+    "several outputs": (lambda: Several().double().eval(), "gives dict, expected one tensor of logits"),
     "own buffer": (counting, "changes its own buffer 'count'"),
     "all in a gate": (
         lambda: make(lambda net, x: torch.ones_like(x[:, :1]) * net.conv1(x).sigmoid()),

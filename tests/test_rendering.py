@@ -104,8 +104,9 @@ def test_layers_without_heatmaps_get_the_crop_at_the_receptive_field(small):
 def test_a_heatmap_goes_back_to_its_place(small):
     _, reader = render(small)
     with reader:
-        reference = reader.read(Concept("6", 2), "relmax")[0]
-    frame = _frame(reference, 24)
+        of_layer = (reader.read(concept, "relmax") for concept in reader.concepts() if concept.layer == "6")
+        reference = next(references[0] for references in of_layer if references)
+    frame = _frame(reference, (24, 24))
     box = reference.box
     inside = frame[box.top : box.bottom, box.left : box.right]
     np.testing.assert_allclose(inside, decode_heatmap(reference.heatmap, reference.heatmap_scale), rtol=1e-6)
@@ -118,7 +119,9 @@ def test_nobody_knows_the_truth_of_photos(small, tmp_path):
     inputs = Inputs(load_config(small), small.parent / "cache")
     workspace = Workspace(tmp_path, tmp_path / "site")
     assert (
-        TruthStage(inputs.dataset, workspace, SilentReporter()).run(read_atlas(small.parent / "small/atlas.h5"), 24)
+        TruthStage(inputs.dataset, workspace, SilentReporter()).run(
+            read_atlas(small.parent / "small/atlas.h5"), (24, 24)
+        )
         is None
     )
     assert not workspace.truth.exists()

@@ -227,7 +227,7 @@ class Workspace:
         except OSError as error:
             raise output_error(folder, error) from error
 
-    def set_aside(self, path: Path, mark: str) -> None:
+    def archive(self, path: Path, mark: str) -> None:
         """Move an explanation, its JSON file at `path` and its pictures, to those that are not shown.
 
         Parameters
@@ -245,7 +245,7 @@ class Workspace:
         self._move(path, goal)
         self.manifest.rename(self.product_of(path), self.product_of(goal))
 
-    def bring_back(self, path: Path) -> None:
+    def restore(self, path: Path) -> None:
         """Move an explanation that was set aside back, unless there is one of its photo.
 
         Raises

@@ -236,12 +236,17 @@ def _export(module: nn.Module, images: torch.Tensor, name: str) -> ExportedProgr
     with _unchanged(module), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            module(images[:1].clone())  # what fails here is the model's own fault, told in its own words
+            made = module(images[:1].clone())  # what fails here is the model's own fault, told in its own words
         except Exception as error:
             raise ModelError(
                 f"{name} fails on an input of shape (1, {', '.join(map(str, images.shape[1:]))}): "
-                f"{_first_line(error)}. Is preprocessing.crop the size that it was trained with?"
+                f"{_first_line(error)}. It has to take any number of images at once, of the size that it was trained with"
             ) from error
+        if not isinstance(made, torch.Tensor):
+            raise UnsupportedModel(
+                f"{name} gives {type(made).__name__}, expected one tensor of logits, (n, n_classes); name the "
+                "output that counts as model.output, or wrap the model in one that returns the logits alone"
+            )
         try:
             program = export(module, (images,), dynamic_shapes=shapes, strict=False)
             # writing out operations in place costs more than the export; most networks have none that need it
@@ -432,10 +437,10 @@ class _Reader:
         changed = _changed(node)
         if not changed:
             return self._read_target(node, node.target, known)
-        if isinstance(known[changed[0].name], torch.Tensor):
-            specs = {spec.arg.name: spec for spec in self._program.graph_signature.input_specs}
-            name = changed[0].name
-            raise self._changes_itself(str(specs[name].target) if name in specs else name)
+        specs = {spec.arg.name: spec for spec in self._program.graph_signature.input_specs}
+        own = specs.get(changed[0].name)
+        if own is not None and own.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+            raise self._changes_itself(str(own.target))
         made = self._read_target(node, _functional(node.target), known)
         known[changed[0].name] = made
         return made

@@ -96,7 +96,8 @@ def assign(
         rules.append(rule)
     if graph.input not in flowing:
         raise UnsupportedModel(
-            f"{name} cannot be explained: no relevance reaches the image, because every way to it goes through a gate"
+            f"{name} cannot be explained: no relevance reaches the image, because every way to it goes through a gate, "
+            "or there is none"
         )
     reaches = {
         node.name: TABLE[node.operation].find_reach(node, facts) if node.operation in TABLE else None for node in nodes
@@ -162,7 +163,9 @@ def _make(node: Node, facts: Facts, name: str, *, flows: bool) -> Rule:
         return Still(node, facts)
     if kind is None:
         reason = "for which there is no rule of relevance" + (
-            ": it squashes the signal itself, not a gate" if node.operation in GATES else ""
+            ": it squashes the signal itself, not a gate; where it ends the network, return the logits before it"
+            if node.operation in GATES
+            else ""
         )
         raise _refused(node, name, reason)
     try:

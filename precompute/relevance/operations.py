@@ -1223,7 +1223,7 @@ class Movement(Transposed):
     operations = (
         *("pad", "reflection_pad2d", "replication_pad2d", "circular_pad2d", "zero_pad2d", "_pad_circular"),
         *("expand", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
-        *("roll", "flip", "index_select", "repeat", "repeat_interleave", "upsample_nearest2d"),
+        *("roll", "flip", "index_select", "index", "repeat", "repeat_interleave", "upsample_nearest2d"),
         *("_upsample_nearest_exact2d", "unfold", "stack", "expand_as", "broadcast_to", "tile"),
         *("space_to_depth", "im2col"),
     )
@@ -1236,7 +1236,7 @@ class Movement(Transposed):
             raise NoRule(f"pads by {node.arguments['value']}, not by 0")
         if node.operation == "stack":
             return tuple(dict.fromkeys(name for name in node.inputs if name in facts.data))
-        if node.operation in ("index_select", "repeat_interleave") and len(node.inputs) > 1:
+        if node.operation in ("index_select", "index", "repeat_interleave") and len(node.inputs) > 1:
             raise NoRule("moves values to places that depend on the image")
         return super().find_signals(node, facts)
 

@@ -46,7 +46,7 @@ from .step import Step
 
 
 @dataclass(frozen=True)
-class Photo:
+class ChosenPhoto:
     """A photo to explain: a sample of the data set, or a file from outside (`sample_index` is `EMPTY`).
 
     One of a folder (`may_be_skipped`) that cannot be used does not end a run.
@@ -60,17 +60,17 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Unworded:
+class PendingNarrative:
     """A finished explanation whose texts a language model has yet to plan."""
 
     path: Path
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NarrativeJob:
     """One text to have planned; `place` is its target and its audience by position."""
 
-    explanation: Unworded
+    explanation: PendingNarrative
     place: tuple[int, int]
     commission: Commission
 
@@ -134,11 +134,11 @@ class ExplanationStage:
 
     # --- numbers -----------------------------------------------------------------------------------------------
 
-    def _compute_numbers(self, extra: tuple[Path, ...]) -> tuple[list[Path], int, list[Unworded]]:
+    def _compute_numbers(self, extra: tuple[Path, ...]) -> tuple[list[Path], int, list[PendingNarrative]]:
         """Return all JSON files, how many of them changed, and those that wait for a language model's words."""
         self.require_messages()
         self._names = self._workspace.read_names()
-        self._sort_out()
+        self._archive_outdated()
         photos = [*self._chosen(), *_from_paths(extra)]
         written, n_new, unworded = [], 0, []
         with self._reporter.track("explanations", len(photos), unit="photo") as advance:
@@ -153,7 +153,7 @@ class ExplanationStage:
                 unworded += [waiting] if waiting else []
         return written, n_new, list({waiting.path: waiting for waiting in unworded}.values())
 
-    def _try_to_load(self, photo: Photo) -> tuple[PIL.Image.Image, str] | None:
+    def _try_to_load(self, photo: ChosenPhoto) -> tuple[PIL.Image.Image, str] | None:
         """Load a photo; None, and the reason told, where one of a folder cannot be used."""
         try:
             return self._load(photo)
@@ -163,14 +163,14 @@ class ExplanationStage:
             self._reporter.say(f"skipped   {photo.name!r}, not explained: {error}")
             return None
 
-    def _explain(self, photo: Photo, image: PIL.Image.Image, digest: str) -> tuple[Path, Unworded | None]:
+    def _explain(self, photo: ChosenPhoto, image: PIL.Image.Image, digest: str) -> tuple[Path, PendingNarrative | None]:
         """Explain one photo, or take what is there."""
         path = self._workspace.explanations / f"{explanation_id(photo.name, digest)}.json"
         kept = self._read_kept(path, self._numbers_digest(digest))
         explanation = kept or self._compute(photo, image, digest, path.with_suffix(""))
         return path, self._word(path, explanation, is_new=kept is None)
 
-    def _word(self, path: Path, explanation: Explanation, *, is_new: bool) -> Unworded | None:
+    def _word(self, path: Path, explanation: Explanation, *, is_new: bool) -> PendingNarrative | None:
         """Word what is not worded yet; with a language model to come too, so that no file lacks a text."""
         step = self._step(path, explanation)
         if not is_new and step.is_done():
@@ -179,21 +179,21 @@ class ExplanationStage:
             write_json(path, self._worded(explanation))
             note = step.finish if self._client is None else step.begin
             note(*_files(path, explanation))
-        return Unworded(path)
+        return PendingNarrative(path)
 
-    def _sort_out(self) -> None:
+    def _archive_outdated(self) -> None:
         """Set aside what another model or setting made, and show again what was set aside and fits this one."""
         self._forget_what_is_gone()
         n_outdated = 0
         for path in sorted(self._workspace.explanations.glob("*.json")):
             explanation = self._read(path)
             if explanation and not self._is_current(explanation):
-                self._workspace.set_aside(path, explanation.digest[:12])
+                self._workspace.archive(path, explanation.digest[:12])
                 n_outdated += 1
         for path in sorted(self._workspace.outdated.glob("*.json")):
             explanation = self._read(path)
             if explanation and self._is_current(explanation):
-                self._workspace.bring_back(path)
+                self._workspace.restore(path)
         if n_outdated:
             self._reporter.say(
                 f"set aside {self._workspace.outdated}: {n_outdated} made with another model, data set or setting; "
@@ -210,7 +210,7 @@ class ExplanationStage:
         """Set aside the damaged explanations of photos that are not at hand, so that they cannot be made again."""
         for path in sorted(set(self._workspace.explanations.glob("*.json")) - set(written)):
             if not self._read(path):
-                self._workspace.set_aside(path, "damaged")
+                self._workspace.archive(path, "damaged")
                 self._reporter.say(f"damaged   {path}: set aside in outdated/; explain its photo again")
 
     def _read_kept(self, path: Path, digest: str) -> Explanation | None:
@@ -223,7 +223,7 @@ class ExplanationStage:
         whole = path.exists() and self._workspace.manifest.is_whole(self._workspace.product_of(path))
         return read_json(path, Explanation) if whole else None
 
-    def _word_earlier(self, written: Sequence[Path]) -> list[Unworded]:
+    def _word_earlier(self, written: Sequence[Path]) -> list[PendingNarrative]:
         """Word the explanations of earlier runs as those of this one."""
         earlier = sorted(set(self._workspace.explanations.glob("*.json")) - set(written))
         words = (self._word(path, read_json(path, Explanation), is_new=False) for path in earlier)
@@ -243,7 +243,7 @@ class ExplanationStage:
             inputs.mining_digest,
         )
 
-    def _compute(self, photo: Photo, image: PIL.Image.Image, digest: str, folder: Path) -> Explanation:
+    def _compute(self, photo: ChosenPhoto, image: PIL.Image.Image, digest: str, folder: Path) -> Explanation:
         explanation, pictures = explain_photo(
             image,
             engine=self._inputs.engine,
@@ -284,12 +284,12 @@ class ExplanationStage:
     def _messages(self, audience: str) -> Wording:
         return find_wording(self._config.explaining.language, audience, find_audience(audience).decimals)
 
-    def _ask_for_plans(self, client: LlmClient, unworded: Sequence[Unworded]) -> None:
+    def _ask_for_plans(self, client: LlmClient, unworded: Sequence[PendingNarrative]) -> None:
         """Ask for the plans of all photos, targets and audiences at once; write each photo when it is complete."""
         few = sampled(unworded)
         requests = self._requests(self._wanted(few))
         announce(self._reporter, client, "narratives", requests, len(few) / len(unworded))
-        found: dict[Unworded, dict[tuple[int, int], Narrative]] = {}
+        found: dict[PendingNarrative, dict[tuple[int, int], Narrative]] = {}
         with self._reporter.track("narratives", len(unworded), unit="photo") as advance:
             for wanted, narrative in ask_all(client, self._wanted(unworded), self._ask):
                 narratives = found.setdefault(wanted.explanation, {})
@@ -305,7 +305,7 @@ class ExplanationStage:
             known = ", ".join(languages())
             self._reporter.say(f"language  {code!r}: message files exist in {known} alone, so these are English")
 
-    async def _ask(self, wanted: Wanted) -> tuple[Wanted, Narrative]:
+    async def _ask(self, wanted: NarrativeJob) -> tuple[NarrativeJob, Narrative]:
         assert self._client is not None
         narrative = await plan_and_narrate(wanted.commission, self._client)
         if self._config.explaining.own_words:
@@ -313,14 +313,14 @@ class ExplanationStage:
             narrative = dataclasses.replace(narrative, own_words=own_words)
         return wanted, narrative
 
-    def _requests(self, wanted: Iterable[Wanted]) -> Iterator[Request]:
+    def _requests(self, wanted: Iterable[NarrativeJob]) -> Iterator[Request]:
         """List the requests to be made, for an estimate; repeats are not in them."""
         for item in wanted:
             yield item.commission.request()
             if self._config.explaining.own_words:
                 yield from Writer(item.commission).typical_requests()
 
-    def _complete(self, unworded: Unworded, narratives: Mapping[tuple[int, int], Narrative]) -> bool:
+    def _complete(self, unworded: PendingNarrative, narratives: Mapping[tuple[int, int], Narrative]) -> bool:
         """Write an explanation once all its narratives are there."""
         explanation, n_audiences = read_json(unworded.path, Explanation), len(self._config.explaining.audiences)
         if len(narratives) < len(explanation.targets) * n_audiences:
@@ -333,14 +333,14 @@ class ExplanationStage:
         self._step(unworded.path, explanation).finish(*_files(unworded.path, explanation))
         return True
 
-    def _wanted(self, unworded: Sequence[Unworded]) -> Iterator[Wanted]:
+    def _wanted(self, unworded: Sequence[PendingNarrative]) -> Iterator[NarrativeJob]:
         """List the texts to have planned; each explanation is read when its turn comes."""
         for waiting in unworded:
             explanation = read_json(waiting.path, Explanation)
             for index, target in enumerate(explanation.targets):
                 pictures = _pictures(waiting.path.with_suffix(""), explanation, target)
                 for place, commission in enumerate(self._commissions(explanation, target, pictures)):
-                    yield Wanted(waiting, (index, place), commission)
+                    yield NarrativeJob(waiting, (index, place), commission)
 
     def _table(self, explanation: Explanation, target: TargetExplanation) -> PredictionTable:
         atlas = self._atlas
@@ -388,7 +388,7 @@ class ExplanationStage:
 
     # --- which photos ------------------------------------------------------------------------------------------
 
-    def _chosen(self) -> list[Photo]:
+    def _chosen(self) -> list[ChosenPhoto]:
         photos = self._config.explaining.photos
         if photos:
             return list(_from_paths(resolve_path(self._config, photo) for photo in photos))
@@ -396,16 +396,16 @@ class ExplanationStage:
         chosen = spread_evenly(len(dataset), self._config.explaining.n_photos)
         return [photo for index in chosen for photo in self._sample(index)]
 
-    def _sample(self, index: int) -> Iterator[Photo]:
+    def _sample(self, index: int) -> Iterator[ChosenPhoto]:
         dataset, label = self._inputs.dataset, int(self._inputs.dataset.labels[index])
         try:
             dataset.load(index)
         except DataError as error:
             self._reporter.say(f"skipped   {dataset.names[index]!r}, not explained: {error}")
             return
-        yield Photo(dataset.names[index], self._inputs.class_names[label] if label != EMPTY else "", index)
+        yield ChosenPhoto(dataset.names[index], self._inputs.class_names[label] if label != EMPTY else "", index)
 
-    def _load(self, photo: Photo) -> tuple[PIL.Image.Image, str]:
+    def _load(self, photo: ChosenPhoto) -> tuple[PIL.Image.Image, str]:
         if photo.sample_index == EMPTY:
             image = load_photo(photo.path, self._config, self._inputs.dataset.grey)
             return image, digest_file(photo.path)
@@ -425,7 +425,7 @@ def _files(path: Path, explanation: Explanation) -> list[Path]:
     return [path, *(path.with_suffix("") / name for name in dict.fromkeys(explanation.pictures()))]
 
 
-def _from_paths(paths: Iterable[Path]) -> Iterator[Photo]:
+def _from_paths(paths: Iterable[Path]) -> Iterator[ChosenPhoto]:
     """List photos from outside: a file as it is, a folder's images as a data set's would be listed."""
     for path in paths:
         try:
@@ -437,10 +437,12 @@ def _from_paths(paths: Iterable[Path]) -> Iterator[Photo]:
         if not is_there:
             raise DataError(f"there is no photo or folder {printable(str(path))}: check the name")
         if not is_folder:
-            yield Photo(printable(path.name), "", EMPTY, path)
+            yield ChosenPhoto(printable(path.name), "", EMPTY, path)
             continue
         listing = list_folder(path)
         if not listing.samples:
             others = listing.describe_others() or "nothing"
             raise DataError(f"the folder {printable(str(path))} holds no photo; it holds {others}")
-        yield from (Photo(printable(sample.name), "", EMPTY, path / sample.name, True) for sample in listing.samples)
+        yield from (
+            ChosenPhoto(printable(sample.name), "", EMPTY, path / sample.name, True) for sample in listing.samples
+        )

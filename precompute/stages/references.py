@@ -39,7 +39,7 @@ N_THREADS = 2
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReferenceJob:
     """One reference image to render."""
 
     concept: Concept
@@ -51,7 +51,7 @@ class Wanted:
     heatmap: bool
 
 
-def plan_references(atlas: Atlas, config: ReferencesConfig) -> dict[int, list[Wanted]]:
+def plan_references(atlas: Atlas, config: ReferencesConfig) -> dict[int, list[ReferenceJob]]:
     """List what to render, by sample.
 
     Silent entries are left out; `RankingTable.telling` says which these are.
@@ -65,12 +65,12 @@ def plan_references(atlas: Atlas, config: ReferencesConfig) -> dict[int, list[Wa
         with_heatmap = match_layers(tuple(atlas.layers), config.heatmap_layers)
     except ModelError as error:
         raise ConfigError(f"references.heatmap_layers, among the mined layers: {error}") from error
-    plan: dict[int, list[Wanted]] = {}
+    plan: dict[int, list[ReferenceJob]] = {}
     for name, tables in atlas.layers.items():
         for ranking in RANKINGS:
             table = tables.ranking(ranking)
             for rank, channel in np.argwhere(table.telling(config.per_ranking)).tolist():
-                wanted = Wanted(
+                wanted = ReferenceJob(
                     concept=Concept(name, channel),
                     ranking=ranking,
                     rank=rank,
@@ -126,7 +126,7 @@ class Renderer:
             yield dict(zip(batch.indices.tolist(), batch.images, strict=True))
 
     def _render_block(
-        self, images: Mapping[int, torch.Tensor], plan: Mapping[int, list[Wanted]], advance: Callable[[int], None]
+        self, images: Mapping[int, torch.Tensor], plan: Mapping[int, list[ReferenceJob]], advance: Callable[[int], None]
     ) -> list[Reference]:
         pictures = {index: np.ascontiguousarray(image.numpy().transpose(1, 2, 0)) for index, image in images.items()}
         tile = self._config.references.tile
@@ -143,7 +143,7 @@ class Renderer:
         return references
 
     def _heatmaps(
-        self, images: Mapping[int, torch.Tensor], chunk: Sequence[Wanted]
+        self, images: Mapping[int, torch.Tensor], chunk: Sequence[ReferenceJob]
     ) -> dict[ReferenceRequest, npt.NDArray[np.float64]]:
         """Compute each distinct heatmap of a chunk once."""
         indices = sorted({wanted.sample_index for wanted in chunk})
@@ -157,7 +157,7 @@ class Renderer:
         heatmaps = self._engine.reference_heatmaps(batch, placed).double().cpu().numpy()
         return dict(zip(requests, heatmaps, strict=True))
 
-    def _request(self, wanted: Wanted) -> ReferenceRequest:
+    def _request(self, wanted: ReferenceJob) -> ReferenceRequest:
         """Name the heatmap of a reference; `image` holds the sample_index here."""
         start = self._config.references.start
         target = int(self._atlas.samples.target[wanted.sample_index]) if start == "output" else None
@@ -166,7 +166,7 @@ class Renderer:
 
     def _reference(
         self,
-        wanted: Wanted,
+        wanted: ReferenceJob,
         pictures: Mapping[int, npt.NDArray[np.uint8]],
         full: Mapping[int, bytes],
         heatmaps: Mapping[ReferenceRequest, npt.NDArray[np.float64]],
@@ -189,13 +189,13 @@ class Renderer:
             **rendered._asdict(),
         )
 
-    def _field(self, wanted: Wanted, height: int, width: int) -> Box:
+    def _field(self, wanted: ReferenceJob, height: int, width: int) -> Box:
         info: LayerInfo = self._layers[wanted.concept.layer]
         field = info.receptive_field if self._config.references.start == "neuron" or not wanted.heatmap else None
         return receptive_box(field, wanted.neuron, info.width, height, width)
 
 
-def _chunks(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
+def _chunks(wanted: Sequence[ReferenceJob]) -> Iterator[Sequence[ReferenceJob]]:
     for start in range(0, len(wanted), REQUESTS):
         yield wanted[start : start + REQUESTS]
 
