@@ -18,9 +18,7 @@ import h5py
 import numpy as np
 
 from precompute.errors import StoreError
-
-from .files import DeferredErrorFile, replacing, unreadable
-from .records import (
+from precompute.records import (
     RANKINGS,
     Atlas,
     Box,
@@ -34,6 +32,8 @@ from .records import (
     SampleTable,
     Scores,
 )
+
+from .files import DeferredErrorFile, replacing, unreadable
 
 FORMAT_VERSION = 2
 ATLAS_KIND = "concept-atlas"

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from precompute.atlas.records import IntArray
 from precompute.config import DatasetConfig
 from precompute.errors import DataError
+from precompute.records import IntArray
 
 from .classes import ClassList, Labelling, find_classes, is_number
 from .decoding import IMAGE_SUFFIXES
