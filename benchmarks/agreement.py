@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.atlas.records import RANKINGS, Ranking, RankingTable
 from precompute.config import Config, load_config
 from precompute.images.dataset import load_input, normalise
 from precompute.inputs import Inputs
 from precompute.progress import SilentReporter
+from precompute.records import RANKINGS, Ranking, RankingTable
 from precompute.relevance.protocol import ReferenceRequest
 from precompute.stages.mining import ALL, ShardMiner, ShardPlan, merge_plan
 from tests import peer

@@ -26,7 +26,7 @@ import torch
 from benchmarks import mining
 from benchmarks._contest import PHOTOS, choose_device, compete, forward_costs, make_model, print_setting, print_table
 from precompute.atlas.hdf5 import read_atlas
-from precompute.atlas.records import Atlas, RankingTable
+from precompute.records import Atlas, RankingTable
 
 CONFIG = """
 name = "benchmark"

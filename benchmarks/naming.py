@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from precompute.atlas.json_records import read_jsonl, write_jsonl
-from precompute.atlas.records import Box, Concept, ConceptName, Ranking, Reference
 from precompute.config import LlmConfig
 from precompute.errors import ReplyError
 from precompute.llm.client import LlmClient
 from precompute.llm.journal import Journal
 from precompute.llm.request import Request, data_url
 from precompute.naming.namer import ConceptEvidence, LlmNamer
+from precompute.records import Box, Concept, ConceptName, Ranking, Reference
 from tests.drawn_references import INPUT_SIZE, drawn_webp
 from tests.server_answers import FAULTS, sha256
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from precompute.atlas.folder import read_names
 from precompute.atlas.hdf5 import read_atlas
-from precompute.atlas.records import Atlas, ConceptName
-from precompute.atlas.reliability import measured_band
+from precompute.records import Atlas, ConceptName
+from precompute.records.reliability import measured_band
 
 Record = dict[str, Any]
 NUMBER = re.compile(

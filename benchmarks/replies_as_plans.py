@@ -16,7 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from precompute.atlas.records import (
+from precompute.explanations.prediction import build_prediction
+from precompute.narratives.audiences import find_audience
+from precompute.narratives.facts import derive_facts
+from precompute.narratives.planner import Commission
+from precompute.narratives.wording import find_wording
+from precompute.records import (
     Box,
     ConceptAttribution,
     ConceptName,
@@ -26,11 +31,6 @@ from precompute.atlas.records import (
     Prediction,
     TargetExplanation,
 )
-from precompute.explanations.prediction import build_prediction
-from precompute.narratives.audiences import find_audience
-from precompute.narratives.facts import derive_facts
-from precompute.narratives.planner import Commission
-from precompute.narratives.wording import find_wording
 
 REPLIES = Path(__file__).parents[2] / "shared/data/real-replies/explaining.jsonl"
 _PLACES = {

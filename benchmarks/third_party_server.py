@@ -18,10 +18,10 @@ import urllib.request
 from importlib import resources
 from pathlib import Path
 
-from precompute.atlas.records import Concept
 from precompute.config import LlmConfig
 from precompute.llm.client import LlmClient
 from precompute.naming.namer import LlmNamer
+from precompute.records import Concept
 from tests.drawn_references import INPUT_SIZE, drawn_evidence
 
 CHAT_TEMPLATE = (

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from precompute.atlas.hdf5 import ReferenceReader, read_atlas
 from precompute.atlas.json_records import read_json
-from precompute.atlas.records import Atlas, ConceptName, ConceptScore, ConceptTruth, TruthReport
 from precompute.config import Config, load_config
 from precompute.naming.held_out import Trial
 from precompute.naming.namer import LlmNamer
 from precompute.naming.offline import OfflineNamer
 from precompute.naming.recorded import load_recorded
 from precompute.naming.scoring import LlmJudge, questions_of, score_names, shuffled_partners
+from precompute.records import Atlas, ConceptName, ConceptScore, ConceptTruth, TruthReport
 from precompute.stages.evidence import StoredEvidence
 from precompute.stages.scores import make_trials
 from precompute.world.dataset import WorldDataset

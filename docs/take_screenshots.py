@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 from precompute.atlas.files import write_bytes
 from precompute.atlas.hdf5 import read_atlas
 from precompute.atlas.json_records import read_json
-from precompute.atlas.records import Concept, Explanation, TruthReport
+from precompute.records import Concept, Explanation, TruthReport
 from sitegen.links import Links
 
 ROOT = Path(__file__).parents[1]

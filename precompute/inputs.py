@@ -13,7 +13,6 @@ import torch
 
 from precompute.atlas.digests import digest_of
 from precompute.atlas.hdf5 import FORMAT_VERSION
-from precompute.atlas.records import EMPTY, LayerInfo
 from precompute.config import Config
 from precompute.errors import DataError
 from precompute.images.dataset import Dataset, open_dataset
@@ -24,6 +23,7 @@ from precompute.network.layers import Layer, find_layers, name_values, select_la
 from precompute.network.model import LoadedModel, load_model
 from precompute.network.preprocessing import take_preprocessing
 from precompute.provenance import config_digest
+from precompute.records import EMPTY, LayerInfo
 from precompute.relevance.assignment import Assignment, assign
 from precompute.relevance.choice import choose_device, make_engine, read_graph
 from precompute.relevance.cut import find_cut

@@ -24,7 +24,6 @@ from precompute.atlas.hdf5 import (
     write_references,
 )
 from precompute.atlas.ownership import SiteMark, has_mark, is_made, is_whole, require_replaceable
-from precompute.atlas.records import Atlas
 from precompute.config import WITHOUT_EFFECT, Config
 from precompute.errors import OutputError, StoreError
 from precompute.inputs import Inputs
@@ -33,6 +32,7 @@ from precompute.llm.costs import Estimate
 from precompute.mining.tables import MINING_VERSION
 from precompute.progress import Reporter
 from precompute.provenance import config_record, first_difference, package_versions, today
+from precompute.records import Atlas
 from precompute.stages.check import Check
 from precompute.stages.explanations import ExplanationStage
 from precompute.stages.mining import ALL, ShardMiner, ShardPlan, ShardSubset, merge_plan

@@ -11,8 +11,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from precompute.atlas.ownership import SiteMark, replacing_site
-from precompute.atlas.records import Atlas
 from precompute.errors import ConfigError, nearest_of
+from precompute.records import Atlas
 from sitegen import links
 from sitegen.data.catalogue import Catalogue, find
 from sitegen.data.illustrations import Illustrations

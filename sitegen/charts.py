@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from precompute.atlas.numbers import count, significant
+from precompute.printing.numbers import count, significant
 
 N_BARS = 64
 WIDTH = 640

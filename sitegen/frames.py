@@ -19,7 +19,7 @@ from typing import Any
 from mkdocs.commands.build import build as mkdocs_build
 from mkdocs.config import load_config
 
-from precompute.atlas import palette
+from precompute.printing import palette
 from sitegen.policy import inline_scripts, move_styles, policy
 
 MARK = "@@atlas:{}@@"

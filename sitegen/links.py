@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from precompute.atlas.records import Concept
+from precompute.records import Concept
 
 START = "index.html"
 EXPLANATIONS = "explanations/index.html"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from precompute.atlas import palette
-from precompute.atlas.records import RANKINGS, Box, Ranking, Reference
 from precompute.errors import StoreError
+from precompute.printing import palette
+from precompute.records import RANKINGS, Box, Ranking, Reference
 from sitegen.links import Links
 
 TILE = 112

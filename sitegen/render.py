@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from precompute.atlas import numbers, palette
+from precompute.printing import numbers, palette
 from sitegen import charts, links
 
 

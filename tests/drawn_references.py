@@ -6,9 +6,9 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw
 
-from precompute.atlas.records import Box, Concept, Ranking, Reference
 from precompute.images.pictures import encode_heatmap
 from precompute.naming.namer import ConceptEvidence
+from precompute.records import Box, Concept, Ranking, Reference
 
 INPUT_SIZE = 32
 

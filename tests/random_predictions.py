@@ -7,7 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from precompute.atlas.records import (
+from precompute.explanations.prediction import PredictionTable, build_prediction
+from precompute.explanations.usual import Accuracy, UsualShares
+from precompute.images.places import PLACE_WORDS
+from precompute.records import (
     Box,
     ConceptAttribution,
     ConceptName,
@@ -20,9 +23,6 @@ from precompute.atlas.records import (
     SubConcept,
     TargetExplanation,
 )
-from precompute.explanations.prediction import PredictionTable, build_prediction
-from precompute.explanations.usual import Accuracy, UsualShares
-from precompute.images.places import PLACE_WORDS
 
 CLASSES = ("tree", "house", "tench, Tinca tinca", "rocket", "<b>owl</b>")
 NAMES = ("round badge", "trunk", "open sky", "wavy lines across roof", "a fin", "Trunk", "<i>leaf</i>")

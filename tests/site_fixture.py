@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from precompute.atlas.hdf5 import write_atlas, write_references
 from precompute.atlas.json_records import write_json, write_jsonl
-from precompute.atlas.records import (
+from precompute.records import (
     Atlas,
     Box,
     Concept,

@@ -11,7 +11,6 @@ import traceback
 
 import pytest
 
-from precompute.atlas.records import Concept
 from precompute.config import LlmConfig
 from precompute.errors import AtlasError, NamerError, ReplyError
 from precompute.llm.client import LlmClient
@@ -21,6 +20,7 @@ from precompute.llm.reply import MAX_TOKENS, Reply, parse_completion
 from precompute.llm.request import Request
 from precompute.llm.text import IGNORABLE, clean_line, harmless
 from precompute.naming.namer import LlmNamer, read_naming_reply
+from precompute.records import Concept
 from tests.drawn_references import INPUT_SIZE, drawn_evidence
 from tests.server import TestServer
 from tests.test_llm import SCHEMA, ask, make_client

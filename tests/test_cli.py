@@ -19,10 +19,10 @@ from safetensors.torch import save_file
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader, read_atlas
 from precompute.atlas.json_records import read_json
-from precompute.atlas.records import Explanation
 from precompute.cli import _COMMANDS, build_parser, main
 from precompute.config import load_config
 from precompute.inputs import Inputs
+from precompute.records import Explanation
 from tests.small_atlas import CONFIG, make_small_atlas
 from tests.test_store import assert_same
 

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from precompute.atlas.named import choose_names
-from precompute.atlas.records import Author, ConceptName
 from precompute.errors import AtlasError, DataError
 from precompute.naming.corrections import COLUMNS, export_names, import_corrections
+from precompute.records import Author, ConceptName
+from precompute.records.named import choose_names
 
 NAMES = {
     name.concept: name

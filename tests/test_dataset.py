@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from precompute.atlas.records import EMPTY
 from precompute.config import load_config
 from precompute.errors import DataError
 from precompute.images import dataset as datasets
 from precompute.images.classes import load_classes
+from precompute.records import EMPTY
 from tests.photo_files import configure, encode, fill, open_here, picture
 
 DATA = Path(__file__).parents[1] / "data"

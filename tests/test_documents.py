@@ -14,13 +14,13 @@ import torch
 
 from precompute.atlas.hdf5 import read_atlas
 from precompute.atlas.json_records import read_jsonl
-from precompute.atlas.records import Concept, ConceptName
 from precompute.cli import build_parser, main
 from precompute.errors import UnsupportedModel
 from precompute.naming.namer import ConceptEvidence
 from precompute.naming.own import OwnNamer
 from precompute.network.folding import simplify
 from precompute.network.graph import capture
+from precompute.records import Concept, ConceptName
 from precompute.relevance.assignment import assign
 from precompute.relevance.operations import TABLE
 from precompute.relevance.proof import check_conservation, measure_conservation
@@ -210,7 +210,7 @@ def test_a_namer_is_added_as_the_guide_says(tmp_path):
 )
 def test_a_factory_that_makes_no_namer_is_told(tmp_path, capsys, body, expected):
     config = make_small_atlas(tmp_path)
-    imports = "from precompute.atlas.records import ConceptName"
+    imports = "from precompute.records import ConceptName"
     text = f"{imports}\nclass Namer:\n    def __init__(self, name): self.name = name\n"
     (tmp_path / "own.py").write_text(f"{text}\ndef make(config, atlas):\n    {body}\n", encoding="utf-8")
     chosen = ["--config", str(config), "--set", "naming.namer=own:make"]

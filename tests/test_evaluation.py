@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from precompute.atlas.records import (
+from precompute.records import (
     Atlas,
     Concept,
     ConceptName,

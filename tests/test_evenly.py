@@ -30,7 +30,7 @@ def test_samples_and_requests_are_spread_alike(tmp_path):
 
 
 def test_held_out_quantiles_are_spread_alike():
-    from precompute.atlas.records import Concept
+    from precompute.records import Concept
     from tests.test_scoring import references
 
     later = references(Concept("c", 0), 40, "actmax")

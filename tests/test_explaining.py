@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from precompute.atlas.records import LayerInfo
 from precompute.config import Config, ExplainingConfig, PreprocessingConfig, RelevanceConfig
 from precompute.errors import DataError, ModelError
 from precompute.explanations.attribution import (
@@ -22,6 +21,7 @@ from precompute.explanations.attribution import (
 )
 from precompute.images.pictures import decode_heatmap
 from precompute.images.places import PLACE_WORDS, locate, place_words
+from precompute.records import LayerInfo
 from precompute.relevance.cut import Split
 from precompute.relevance.engine import GraphEngine
 from precompute.relevance.protocol import ConditionalAttribution, LayerAttribution

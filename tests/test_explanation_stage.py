@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from precompute.atlas.json_records import read_json
-from precompute.atlas.records import Explanation
 from precompute.cli import main
+from precompute.records import Explanation
 from tests.server import TestServer
 from tests.small_atlas import make_small_atlas
 

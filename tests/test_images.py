@@ -6,8 +6,6 @@ import pytest
 import torch
 from PIL import Image
 
-from precompute.atlas import palette
-from precompute.atlas.records import Box
 from precompute.images.pictures import (
     blur,
     decode_heatmap,
@@ -20,6 +18,8 @@ from precompute.images.pictures import (
     overlay_scale,
     render_reference,
 )
+from precompute.printing import palette
+from precompute.records import Box
 
 
 def decode_rgb(content):

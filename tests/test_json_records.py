@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from precompute.atlas.explained import Explanation
 from precompute.atlas.json_records import (
     RULES,
     adapter,
@@ -19,9 +18,10 @@ from precompute.atlas.json_records import (
     write_json,
     write_jsonl,
 )
-from precompute.atlas.named import ConceptName, ConceptScore
-from precompute.atlas.scored import ConceptTruth, TruthReport
 from precompute.errors import StoreError
+from precompute.records.explained import Explanation
+from precompute.records.named import ConceptName, ConceptScore
+from precompute.records.scored import ConceptTruth, TruthReport
 
 NAME = ConceptName("layer:3", "wheel", "a round thing", "offline", "part", 0.5, outliers=(1, 2), evidence=("x\u2028y",))
 TRUTH = TruthReport(concepts={"layer:3": ConceptTruth("wheel", 0.5, 0.1, 1.0, True)})

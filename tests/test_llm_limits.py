@@ -237,7 +237,7 @@ from pathlib import Path
 from precompute.config import LlmConfig
 from precompute.llm.client import LlmClient
 from precompute.naming.namer import LlmNamer
-from precompute.atlas.records import Concept
+from precompute.records import Concept
 from tests.drawn_references import drawn_evidence
 client = LlmClient(LlmConfig(base_url=sys.argv[1], model="test", concurrency=4), Path(sys.argv[2]), environment={})
 evidence = [drawn_evidence(Concept("c", channel), 2, 0) for channel in range(40)]

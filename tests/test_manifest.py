@@ -9,10 +9,10 @@ import pytest
 from precompute.atlas.folder import Workspace
 from precompute.atlas.json_records import write_json, write_jsonl
 from precompute.atlas.manifest import MANIFEST, Manifest, check_folder, require_sound
-from precompute.atlas.named import ConceptName, ConceptScore
 from precompute.cli import main
 from precompute.errors import StoreError
 from precompute.progress import SilentReporter
+from precompute.records.named import ConceptName, ConceptScore
 from precompute.stages.corrections import Corrections
 from precompute.stages.step import Step
 from tests.site_fixture import write_synthetic

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from precompute.atlas.records import EMPTY
 from precompute.mining.top_samples import from_table, merge, to_table, top_of_batch
+from precompute.records import EMPTY
 
 
 def full_sort(score, neuron, k):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from precompute.atlas.folder import Workspace, read_names
-from precompute.atlas.named import Author, choose_names, says_one_of
-from precompute.atlas.records import EMPTY, ConceptName, RankingTable
-from precompute.atlas.spreadsheet import csv_text, guarded, unguarded
 from precompute.config import ReferencesConfig
+from precompute.printing.spreadsheet import csv_text, guarded, unguarded
+from precompute.records import EMPTY, ConceptName, RankingTable
+from precompute.records.named import Author, choose_names, says_one_of
 from precompute.stages.references import plan_references
 from precompute.world.truth import words_for
 from sitegen.data.source import read_source

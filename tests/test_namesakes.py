@@ -6,10 +6,10 @@ import json
 import pytest
 from PIL import Image
 
-from precompute.atlas.records import Concept, ConceptName
 from precompute.errors import ReplyError
 from precompute.images.contact_sheet import CELL, rows_sheet
 from precompute.naming.namesakes import MAX_ROWS, Namesakes, groups_of, read_namesakes_reply
+from precompute.records import Concept, ConceptName
 from tests.drawn_references import drawn_evidence
 from tests.test_naming import Scripted
 

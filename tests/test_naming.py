@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from precompute.atlas.records import Box, Concept, LayerInfo, ReceptiveField, Reference
-from precompute.atlas.values import NameKind
 from precompute.config import LlmConfig
 from precompute.errors import ConfigError, NamerError, ReplyError
 from precompute.images.contact_sheet import CELL, SPACING, naming_sheet, numbered_sheet
@@ -25,6 +23,8 @@ from precompute.llm.client import LlmClient
 from precompute.llm.prompts import load_prompt
 from precompute.llm.schema import strict_schema
 from precompute.naming.namer import LlmNamer, NamingReply, read_naming_reply
+from precompute.records import Box, Concept, LayerInfo, ReceptiveField, Reference
+from precompute.records.values import NameKind
 from tests.drawn_references import INPUT_SIZE, drawn_evidence, drawn_reference
 from tests.server import TestServer
 from tests.server_answers import FAULTS

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from precompute.atlas import numbers
-from precompute.atlas.records import Quantity
 from precompute.naming.traits import COLOURS, find_colour
 from precompute.narratives.wording import Slots, find_wording
+from precompute.printing import numbers
+from precompute.records import Quantity
 from sitegen import charts
 from sitegen.render import make_environment
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from precompute.atlas.records import Box, Concept, Reference
 from precompute.images.pictures import render_reference
 from precompute.naming.appearance import COLOURS, classify_colours, measure, stripe_direction
 from precompute.naming.label_words import LabelWords, binomial_tail, display_name, words_of
 from precompute.naming.namer import ConceptEvidence
 from precompute.naming.offline import MAX_PHRASE, OfflineNamer
 from precompute.naming.rules import MAX_NAME
+from precompute.records import Box, Concept, Reference
 
 SIDE = 96
 CONCEPT = Concept("features.9", 3)

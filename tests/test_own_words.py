@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from precompute.atlas.records import Refusal
 from precompute.errors import ReplyError
 from precompute.narratives.own_words import MAX_SENTENCES, TYPICAL_SENTENCES, Draft, Writer, write_own_words
+from precompute.records import Refusal
 from tests.server_answers import plausible_answer, task_of
 from tests.test_planning import asked_folder, commission, run_with, server  # noqa: F401 - a fixture
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from precompute.atlas import palette
 from precompute.images.pictures import overlay
+from precompute.printing import palette
 from sitegen import pictures
 from sitegen.links import Links
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from precompute.atlas.named import Author
 from precompute.cli import main
 from precompute.config import Config, load_config
 from precompute.provenance import GIVEN, PUBLIC_TEXTS, config_record
+from precompute.records.named import Author
 
 from .small_atlas import CONFIG, make_small_atlas
 

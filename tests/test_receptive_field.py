@@ -7,8 +7,8 @@ import torch
 import torchvision
 from torch import nn
 
-from precompute.atlas.records import Box, ReceptiveField
 from precompute.network.receptive_field import box
+from precompute.records import Box, ReceptiveField
 from tests import nets
 
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from precompute.atlas.records import Author, ConceptName
 from precompute.config import load_config
 from precompute.inputs import Inputs
 from precompute.naming.namer import ConceptEvidence
@@ -20,6 +19,7 @@ from precompute.naming.recorded import (
     load_recorded,
 )
 from precompute.naming.rules import checked_names
+from precompute.records import Author, ConceptName
 from precompute.stages.names import NameStage
 from tests.site_fixture import make_atlas
 

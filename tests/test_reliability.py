@@ -2,9 +2,9 @@
 
 import pytest
 
-from precompute.atlas.records import Author, ConceptName
-from precompute.atlas.reliability import MARKS, MEASURED, is_description, measured_band, reliability_words
 from precompute.naming.recorded import load_recorded
+from precompute.records import Author, ConceptName
+from precompute.records.reliability import MARKS, MEASURED, is_description, measured_band, reliability_words
 
 
 def name(author="llm:claude", confidence=0.8, **more):

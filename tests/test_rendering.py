@@ -7,13 +7,13 @@ import pytest
 
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader, read_atlas
-from precompute.atlas.records import Concept
 from precompute.cli import main
 from precompute.config import ReferencesConfig, load_config
 from precompute.errors import ConfigError
 from precompute.images.dataset import load_input, normalise
 from precompute.images.pictures import decode_heatmap
 from precompute.inputs import Inputs
+from precompute.records import Concept
 from precompute.relevance.protocol import ReferenceRequest
 from precompute.stages.references import plan_references
 from precompute.stages.truth import TruthStage, _frame

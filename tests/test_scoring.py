@@ -6,7 +6,6 @@ import random
 import numpy as np
 import pytest
 
-from precompute.atlas.records import EMPTY, Concept, ConceptName, LayerInfo, LayerTables, RankingTable
 from precompute.config import LlmConfig
 from precompute.errors import ReplyError
 from precompute.llm.client import LlmClient
@@ -28,6 +27,7 @@ from precompute.naming.scoring import (
     score_names,
     shuffled_partners,
 )
+from precompute.records import EMPTY, Concept, ConceptName, LayerInfo, LayerTables, RankingTable
 from tests.drawn_references import drawn_reference
 from tests.server import TestServer
 from tests.server_answers import texts

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from precompute.atlas.json_records import read_jsonl, write_jsonl
-from precompute.atlas.records import ConceptName
+from precompute.records import ConceptName
 from sitegen import links
 from sitegen.build import SiteOptions, build_site
 from tests.site_fixture import write_synthetic

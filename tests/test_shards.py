@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from precompute.atlas.hdf5 import write_atlas
-from precompute.atlas.records import LayerInfo
 from precompute.config import Config, DatasetConfig, MiningConfig, PreprocessingConfig, RelevanceConfig
 from precompute.errors import ConfigError, DataError, ModelError, StoreError
 from precompute.images.dataset import Batch
 from precompute.mining.tables import Tables
 from precompute.progress import SilentReporter
+from precompute.records import LayerInfo
 from precompute.relevance.engine import GraphEngine
 from precompute.stages.mining import ShardMiner, ShardPlan, ShardSubset, merge_plan
 from tests import peer

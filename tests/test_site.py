@@ -14,9 +14,9 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
-from precompute.atlas import palette
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.errors import OutputError, StoreError
+from precompute.printing import palette
 from sitegen import pictures
 from sitegen.build import SiteOptions, build_site
 from sitegen.data.source import read_source
@@ -462,7 +462,7 @@ def test_an_unknown_variable_is_an_error():
 def test_addresses_are_one_to_one():
     layers = ["a.b", "a-b", "A_B", "layer.x", "x", "x-c1", "", "index"]
     links = Links(layers)
-    from precompute.atlas.records import Concept
+    from precompute.records import Concept
 
     addresses = [links.layer(layer) for layer in layers]
     addresses += [links.concept(Concept(layer, channel)) for layer in layers for channel in range(3)]

@@ -9,9 +9,9 @@ import pytest
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader, write_atlas
 from precompute.atlas.json_records import read_json, write_json, write_jsonl
-from precompute.atlas.records import ConceptName, ConceptTruth, ShortcutTruth, TruthReport
 from precompute.errors import StoreError
 from precompute.progress import SilentReporter
+from precompute.records import ConceptName, ConceptTruth, ShortcutTruth, TruthReport
 from precompute.stages import truth as truth_module
 from precompute.stages.truth import TruthStage
 from precompute.world.dataset import WorldDataset

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from precompute.atlas.json_records import read_jsonl, write_jsonl
-from precompute.atlas.records import ConceptName
-from precompute.atlas.spreadsheet import csv_text, guarded, unguarded
 from precompute.naming.corrections import export_names
+from precompute.printing.spreadsheet import csv_text, guarded, unguarded
+from precompute.records import ConceptName
 from sitegen.build import build_site
 from tests.site_fixture import write_synthetic
 

@@ -13,7 +13,8 @@ import pytest
 from precompute.atlas.files import write_bytes
 from precompute.atlas.hdf5 import ReferenceReader, read_atlas, write_atlas, write_references
 from precompute.atlas.json_records import read_jsonl
-from precompute.atlas.records import (
+from precompute.errors import OutputError, StoreError
+from precompute.records import (
     Atlas,
     Box,
     Concept,
@@ -24,7 +25,6 @@ from precompute.atlas.records import (
     Reference,
     SampleTable,
 )
-from precompute.errors import OutputError, StoreError
 
 
 def make_atlas():

@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 
 from precompute.errors import OutputError
+from precompute.records.named import ConceptName, choose_names
 
 from .digests import digest_of
 from .files import output_error, write_bytes
 from .json_records import read_jsonl
 from .manifest import Manifest, require_sound
-from .named import ConceptName, choose_names
 from .ownership import HOLDER, LOCK, holding, is_made, list_files, remove_files, some, sweep_partials
 
 _MADE = (

@@ -18,9 +18,7 @@ import h5py
 import numpy as np
 
 from precompute.errors import StoreError
-
-from .files import DeferredErrorFile, replacing, unreadable
-from .records import (
+from precompute.records import (
     RANKINGS,
     Atlas,
     Box,
@@ -34,6 +32,8 @@ from .records import (
     SampleTable,
     Scores,
 )
+
+from .files import DeferredErrorFile, replacing, unreadable
 
 FORMAT_VERSION = 2
 ATLAS_KIND = "concept-atlas"
@@ -116,7 +116,10 @@ def _check_header(file: h5py.File, path: Path, kind: str, remedy: str) -> None:
         )
     found = int(file.attrs.get("format_version", 0))
     if found != FORMAT_VERSION:
-        remedy = remedy or "Move it away and run `atlas run` to make it again, or use the program version that made it."
+        remedy = remedy or (
+            f"Move the folder {path.parent} away, or choose another with --output, and run `atlas run` to make it "
+            "again; or use the program version that made it."
+        )
         raise StoreError(f"{path} has format version {found}, this program reads version {FORMAT_VERSION}. {remedy}")
 
 

@@ -16,11 +16,11 @@ from typing import Annotated, ClassVar
 from annotated_types import Len
 
 from precompute.errors import StoreError
+from precompute.records.values import Count
 
 from .digests import digest_file, digest_of
 from .hdf5 import damaged_parts
 from .json_records import lines_of, read_json, write_json
-from .values import Count
 
 MANIFEST = "manifest.json"
 SHOWN = ("atlas.h5", "references.h5", "names.jsonl", "scores.jsonl", "truth.json")

@@ -18,7 +18,13 @@ import torch
 from PIL import Image
 
 from precompute.atlas.digests import digest_of
-from precompute.atlas.records import (
+from precompute.config import WITHOUT_EFFECT_ON_NUMBERS, Config, effective
+from precompute.errors import DataError, ModelError
+from precompute.images.decoding import normalise, preprocess
+from precompute.images.pictures import Rgb, encode_heatmap, encode_webp, overlay, overlay_scale
+from precompute.images.places import locate
+from precompute.network.heads import compute_probabilities
+from precompute.records import (
     Concept,
     ConceptAttribution,
     CutPart,
@@ -31,12 +37,6 @@ from precompute.atlas.records import (
     SubConcept,
     TargetExplanation,
 )
-from precompute.config import WITHOUT_EFFECT_ON_NUMBERS, Config, effective
-from precompute.errors import DataError, ModelError
-from precompute.images.decoding import normalise, preprocess
-from precompute.images.pictures import Rgb, encode_heatmap, encode_webp, overlay, overlay_scale
-from precompute.images.places import locate
-from precompute.network.heads import compute_probabilities
 from precompute.relevance.choice import input_dtype
 from precompute.relevance.cut import Split
 from precompute.relevance.protocol import ConditionalAttribution, Engine, LayerAttribution

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from precompute.atlas.records import (
+from precompute.records import (
     Concept,
     ConceptAttribution,
     ConceptName,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.atlas.records import EMPTY, Atlas, FloatArray, IntArray
+from precompute.records import EMPTY, Atlas, FloatArray, IntArray
 
 SURENESS_BANDS = (0.0, 0.5, 0.8, 0.95)
 """Lower ends of the ranges of probability in which right predictions are counted."""

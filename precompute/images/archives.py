@@ -334,6 +334,7 @@ def _blocks(packed: IO[bytes], path: Path) -> Iterator[bytes]:
 
 _ZIP_HEADER = 30
 _ENCRYPTED = 1
+_UTF8 = 0x800
 
 
 def _list_zip(path: Path, modified: int, max_ratio: float) -> list[Member]:
@@ -376,8 +377,13 @@ def _zip_place(file: IO[bytes], info: zipfile.ZipInfo, path: Path) -> Place:
     header = file.read(_ZIP_HEADER)
     if len(header) < _ZIP_HEADER or not header.startswith(b"PK\x03\x04"):
         raise DataError(f"the archive {path} is damaged: there is no {info.filename!r} at byte {info.header_offset}")
-    offset = info.header_offset + _ZIP_HEADER + int.from_bytes(header[26:28], "little")
-    offset += int.from_bytes(header[28:30], "little")
+    n_name = int.from_bytes(header[26:28], "little")
+    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+    if file.read(n_name) != name:  # both have it, and nothing else tells that a letter of one was damaged
+        raise DataError(
+            f"the archive {path} is damaged: a file is called {info.filename!r} in its list alone. {_UNPACK}."
+        )
+    offset = info.header_offset + _ZIP_HEADER + n_name + int.from_bytes(header[28:30], "little")
     is_deflated = info.compress_type == zipfile.ZIP_DEFLATED
     return Place(path, offset, info.compress_size, info.file_size, info.CRC, is_deflated)
 

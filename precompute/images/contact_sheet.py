@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from precompute.atlas.records import LayerInfo, Reference
+from precompute.records import LayerInfo, Reference
 
 from .pictures import visible_relevance
 

@@ -22,10 +22,10 @@ import torch
 import torch.utils.data
 
 from precompute.atlas.digests import digest_of
-from precompute.atlas.records import IntArray
 from precompute.config import Config, resolve_path
 from precompute.errors import DataError
 from precompute.extensions import call_factory, keep_importable
+from precompute.records import IntArray
 
 from . import listing as samples
 from .cache import ImageCache

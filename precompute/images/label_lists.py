@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from precompute.atlas.records import IntArray
 from precompute.config import DatasetConfig
 from precompute.errors import DataError
+from precompute.records import IntArray
 
 from .classes import ClassList, Labelling, find_classes, is_number
 from .decoding import IMAGE_SUFFIXES
@@ -457,6 +457,9 @@ def _only_one(
 
 
 def _mostly_unknown(texts: set[str], classes: ClassList) -> bool:
+    """Tell whether a column is words of another kind: not classes, and no numbers that could be classes as well."""
+    if sum(is_number(text) or not text for text in texts) * 2 > len(texts):
+        return False
     return sum(classes.index(text) is not None for text in texts) * 2 <= len(texts)
 
 

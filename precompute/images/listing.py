@@ -20,8 +20,8 @@ import PIL.Image
 
 from precompute.atlas.evenly import spread_evenly
 from precompute.atlas.ownership import is_made, read_manifest
-from precompute.atlas.records import EMPTY, IntArray
 from precompute.errors import DataError
+from precompute.records import EMPTY, IntArray
 
 from .archives import Member, Place, list_archive
 from .classes import ClassList, IdKind, find_classes, is_index

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from precompute.atlas import palette
-from precompute.atlas.records import BoolArray, Box
+from precompute.printing import palette
+from precompute.records import BoolArray, Box
 
 Rgb = npt.NDArray[np.uint8]
 Heatmap = npt.NDArray[np.floating[Any]]

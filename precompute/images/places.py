@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from precompute.atlas.records import Box, FloatArray, Place
+from precompute.records import Box, FloatArray, Place
 
 PLACE_MASS = 0.8
 PLACE_CELLS = 32

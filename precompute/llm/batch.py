@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from precompute.atlas.json_records import read_json, write_json
-from precompute.atlas.numbers import count
 from precompute.errors import NamerError, ReplyError
+from precompute.printing.numbers import count
 
 from .client import LlmClient
 from .reply import parse_completion

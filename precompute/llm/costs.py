@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from precompute.atlas.numbers import count
 from precompute.config import LlmConfig
 from precompute.errors import NamerError
+from precompute.printing.numbers import count
 
 BATCH_DISCOUNT = 0.5
 """The batch API costs half."""

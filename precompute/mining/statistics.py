@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from precompute.atlas.records import FloatArray
+from precompute.records import FloatArray
 
 N_BINS = 256
 

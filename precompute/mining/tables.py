@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from precompute.atlas.records import (
+from precompute.config import Task
+from precompute.errors import ModelError, StoreError
+from precompute.network.heads import compute_probabilities
+from precompute.records import (
     EMPTY,
     RANKINGS,
     Atlas,
@@ -27,9 +30,6 @@ from precompute.atlas.records import (
     SampleTable,
     Scores,
 )
-from precompute.config import Task
-from precompute.errors import ModelError, StoreError
-from precompute.network.heads import compute_probabilities
 from precompute.relevance.protocol import BatchScores, LayerScores
 
 from .statistics import N_BINS, QUANTUM_NORMALISED, QUANTUM_RAW, add_class_sums, add_histogram, histogram_edges

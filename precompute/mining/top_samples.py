@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from precompute.atlas.records import EMPTY, RankingTable
+from precompute.records import EMPTY, RankingTable
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from precompute.atlas.records import FloatArray, Reference
 from precompute.images.pictures import Rgb, blur, visible_relevance
+from precompute.records import FloatArray, Reference
 
 COLOURS = ("black", "grey", "white", "red", "orange", "brown", "yellow", "green", "blue", "purple", "pink")
 """The eleven basic colour terms."""

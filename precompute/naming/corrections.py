@@ -15,11 +15,11 @@ from typing import cast, get_args
 
 from precompute.atlas.digests import digest_of
 from precompute.atlas.files import write_text
-from precompute.atlas.records import Author, ConceptName
-from precompute.atlas.spreadsheet import csv_text, unguarded
-from precompute.atlas.values import NameKind
 from precompute.errors import DataError, ReplyError
 from precompute.llm.text import checked_line, clean_line
+from precompute.printing.spreadsheet import csv_text, unguarded
+from precompute.records import Author, ConceptName
+from precompute.records.values import NameKind
 
 from .rules import MAX_DESCRIPTION, checked_names
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from precompute.atlas.evenly import spread_evenly
-from precompute.atlas.records import EMPTY, Concept, FloatArray, LayerTables, Reference
+from precompute.records import EMPTY, Concept, FloatArray, LayerTables, Reference
 
 MAX_SEEN = 8
 

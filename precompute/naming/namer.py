@@ -13,8 +13,6 @@ from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from precompute.atlas.records import Author, Concept, ConceptName, LayerInfo, Reference
-from precompute.atlas.values import NameKind
 from precompute.errors import ReplyError
 from precompute.images.contact_sheet import has_contours, naming_sheet
 from precompute.llm.asking import UsableReplyError, ask_all, ask_twice
@@ -22,6 +20,8 @@ from precompute.llm.prompts import Prompt, load_prompt
 from precompute.llm.request import LanguageModel, Request
 from precompute.llm.schema import describe_fields, read_reply, strict_schema
 from precompute.llm.text import checked_line
+from precompute.records import Author, Concept, ConceptName, LayerInfo, Reference
+from precompute.records.values import NameKind
 
 from .rules import MAX_DESCRIPTION, MAX_NAME, MAX_WORDS, LongNameError, checked_names
 

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from precompute.atlas.records import Concept, ConceptName
 from precompute.errors import ReplyError
 from precompute.images.contact_sheet import rows_sheet
 from precompute.llm.asking import ask_all, ask_twice
 from precompute.llm.prompts import Prompt, load_prompt
 from precompute.llm.request import LanguageModel, Request
 from precompute.llm.schema import describe_fields, read_reply, strict_schema
+from precompute.records import Concept, ConceptName
 
 from .namer import ConceptEvidence
 from .rules import MAX_NAME, MAX_WORDS, checked_names

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from precompute.atlas import numbers
-from precompute.atlas.records import Author, ConceptName, Reference
-from precompute.atlas.values import NameKind
 from precompute.images.places import place_words
+from precompute.printing import numbers
+from precompute.records import Author, ConceptName, Reference
+from precompute.records.values import NameKind
 
 from .appearance import Appearance, measure
 from .label_words import Agreement, LabelWords, display_name

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from precompute.atlas.records import ConceptName
 from precompute.errors import AtlasError, NamerError
 from precompute.extensions import describe_failure
+from precompute.records import ConceptName
 
 from .namer import ConceptEvidence, Namer
 

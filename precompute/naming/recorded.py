@@ -14,8 +14,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from precompute.atlas.files import write_text
-from precompute.atlas.records import Atlas, Concept, ConceptName
-from precompute.atlas.values import NameKind
+from precompute.records import Atlas, Concept, ConceptName
+from precompute.records.values import NameKind
 
 from .namer import ConceptEvidence, Namer
 

@@ -14,13 +14,13 @@ from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from precompute.atlas.records import Author, ConceptName, ConceptScore, Reference
 from precompute.errors import ReplyError
 from precompute.images.contact_sheet import numbered_sheet
 from precompute.llm.asking import ask_all, ask_twice
 from precompute.llm.prompts import Prompt, load_prompt
 from precompute.llm.request import LanguageModel, Request
 from precompute.llm.schema import read_reply, strict_schema
+from precompute.records import Author, ConceptName, ConceptScore, Reference
 
 from .held_out import Trial
 from .metrics import average_precision, f1_score, name_agreement

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.atlas import numbers
-from precompute.atlas.records import BoolArray, FloatArray
 from precompute.images.places import place_words
+from precompute.printing import numbers
+from precompute.records import BoolArray, FloatArray
 
 from .appearance import COLOURS, Appearance, spread, stripe_direction
 

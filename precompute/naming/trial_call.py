@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from precompute.atlas.records import Box, Concept, Reference
 from precompute.images.pictures import render_reference
+from precompute.records import Box, Concept, Reference
 
 from .namer import ConceptEvidence
 

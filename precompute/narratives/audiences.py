@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from precompute.atlas.records import Fact
 from precompute.errors import ConfigError
 from precompute.explanations.prediction import PredictionTable
+from precompute.records import Fact
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from precompute.atlas.records import Fact, Quantity
-from precompute.atlas.reliability import is_description, measured_band
 from precompute.explanations.prediction import ConceptRow, LayerRow, PredictionTable, Usual
+from precompute.records import Fact, Quantity
+from precompute.records.reliability import is_description, measured_band
 
 Topic = Literal["decision", "concepts", "usual", "whole", "limits"]
 """In the order in which a text without a plan goes through them."""

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from precompute.atlas.records import OwnWords, Refusal, Statement
 from precompute.errors import ReplyError
 from precompute.llm.asking import ask_twice
 from precompute.llm.prompts import load_prompt
 from precompute.llm.request import LanguageModel, Request
 from precompute.llm.text import clean_line
+from precompute.records import OwnWords, Refusal, Statement
 
 from .planner import KEPT_REPLY, MAX_REASON, MAX_REPLY, Commission
 from .realiser import Teller

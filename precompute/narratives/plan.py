@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from precompute.atlas.records import Fact
 from precompute.explanations.prediction import PredictionTable
+from precompute.records import Fact
 
 from .audiences import Audience
 from .facts import KINDS

@@ -15,13 +15,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from precompute.atlas.named import Author
-from precompute.atlas.records import Fact, Narrative, Refusal
 from precompute.errors import ReplyError
 from precompute.explanations.prediction import PredictionTable
 from precompute.llm.asking import ask_twice
 from precompute.llm.prompts import Prompt, load_prompt
 from precompute.llm.request import LanguageModel, Request
+from precompute.records import Fact, Narrative, Refusal
+from precompute.records.named import Author
 
 from .audiences import Audience
 from .plan import Plan, Relation, Sentence

@@ -21,10 +21,10 @@ from fluent.runtime import FluentBundle, FluentResource
 from fluent.runtime.types import FluentType
 from fluent.syntax import ast
 
-from precompute.atlas import numbers
-from precompute.atlas.narrated import Piece, Quantity
 from precompute.errors import ConfigError
 from precompute.llm.text import clean_line
+from precompute.printing import numbers
+from precompute.records.narrated import Piece, Quantity
 
 DEFAULT_LANGUAGE = "en"
 _MARK = re.compile("\ue000([0-9]+)\ue001")

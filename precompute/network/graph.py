@@ -240,7 +240,8 @@ def _export(module: nn.Module, images: torch.Tensor, name: str) -> ExportedProgr
         except Exception as error:
             raise ModelError(
                 f"{name} fails on an input of shape (1, {', '.join(map(str, images.shape[1:]))}): "
-                f"{_first_line(error)}. It has to take any number of images at once, of the size that it was trained with"
+                f"{_first_line(error)}. It has to take any number of images at once, of the size that it was trained "
+                "with"
             ) from error
         if not isinstance(made, torch.Tensor):
             raise UnsupportedModel(

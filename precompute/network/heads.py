@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from precompute.atlas.numbers import plural
 from precompute.config import Task
 from precompute.errors import ModelError
+from precompute.printing.numbers import plural
 
 
 @dataclass(frozen=True)

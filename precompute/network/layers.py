@@ -15,8 +15,8 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from precompute.atlas.records import LayerInfo
 from precompute.errors import ModelError, nearest_of
+from precompute.records import LayerInfo
 
 from .folding import LINEAR
 from .graph import Call, Graph, Node

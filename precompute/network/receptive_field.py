@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from precompute.atlas.records import Box, ReceptiveField
+from precompute.records import Box, ReceptiveField
 
 from .graph import Graph
 

@@ -18,12 +18,12 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from precompute.atlas.records import LayerInfo
 from precompute.config import RelevanceConfig
 from precompute.errors import ModelError
 from precompute.network.folding import simplify
 from precompute.network.graph import Graph, capture
 from precompute.network.layers import Layer, describe_layers, find_channel_axes, find_layers, name_values
+from precompute.records import LayerInfo
 
 from .assignment import Assignment, assign
 from .channel_scores import NORMALISATION_FLOOR, choose_targets, reduce_channels, start_relevance

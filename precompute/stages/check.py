@@ -20,8 +20,6 @@ import numpy as np
 import torch
 
 from precompute.atlas.evenly import spread_evenly
-from precompute.atlas.numbers import count, percent, plural, significant
-from precompute.atlas.records import EMPTY, Box
 from precompute.config import PreprocessingConfig
 from precompute.errors import AtlasError
 from precompute.images.dataset import iter_batches, normalise
@@ -30,7 +28,9 @@ from precompute.inputs import Inputs
 from precompute.mining.statistics import N_BINS
 from precompute.network.factories import AS_BUILT
 from precompute.network.heads import compute_probabilities
+from precompute.printing.numbers import count, percent, plural, significant
 from precompute.progress import Reporter
+from precompute.records import EMPTY, Box
 from precompute.relevance.proof import check_conservation, measure_conservation
 from precompute.relevance.protocol import ReferenceRequest
 

@@ -12,9 +12,9 @@ from precompute.atlas.digests import digest_file
 from precompute.atlas.files import write_bytes
 from precompute.atlas.folder import Workspace
 from precompute.atlas.json_records import read_jsonl, write_jsonl
-from precompute.atlas.records import ConceptName
 from precompute.errors import StoreError
 from precompute.progress import Reporter
+from precompute.records import ConceptName
 
 PRODUCT = "corrections"
 COMMAND = "atlas name"

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, overload
 
 from precompute.atlas.hdf5 import ReferenceReader
-from precompute.atlas.records import EMPTY, RANKINGS, Atlas, Concept, Reference
 from precompute.naming.held_out import held_out_half, seen_half
 from precompute.naming.namer import ConceptEvidence
+from precompute.records import EMPTY, RANKINGS, Atlas, Concept, Reference
 
 Half = Literal["all", "seen", "held out"]
 

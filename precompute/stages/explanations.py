@@ -20,7 +20,6 @@ from precompute.atlas.files import write_bytes
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import read_atlas
 from precompute.atlas.json_records import read_json, write_json
-from precompute.atlas.records import EMPTY, Atlas, ConceptName, Explanation, Narrative, TargetExplanation
 from precompute.config import Config, resolve_path
 from precompute.errors import DataError, NamerError
 from precompute.explanations.attribution import explain_photo, explanation_digest, explanation_id
@@ -40,6 +39,7 @@ from precompute.narratives.own_words import Writer, prompt_digests, write_own_wo
 from precompute.narratives.planner import PROMPT, Commission, plan_and_narrate
 from precompute.narratives.wording import Wording, find_wording, languages
 from precompute.progress import Reporter
+from precompute.records import EMPTY, Atlas, ConceptName, Explanation, Narrative, TargetExplanation
 
 from .cost_preview import NOT_ENABLED, announce, sampled
 from .step import Step

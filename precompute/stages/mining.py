@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from precompute.atlas.hdf5 import read_atlas, write_atlas
-from precompute.atlas.records import Atlas
 from precompute.config import Config
 from precompute.errors import ConfigError, DataError, StoreError
 from precompute.images.dataset import Batch, Dataset, iter_batches, normalise
 from precompute.mining.tables import ShardAccumulator, Tables, merge_shards
 from precompute.progress import Reporter
+from precompute.records import Atlas
 from precompute.relevance.choice import input_dtype
 from precompute.relevance.protocol import Engine
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.json_records import write_jsonl
-from precompute.atlas.named import choose_names, says_one_of
-from precompute.atlas.records import Atlas, Concept, ConceptName
 from precompute.config import Config
 from precompute.errors import NamerError, ReplyError, StoreError
 from precompute.extensions import call_factory, source_digest
@@ -34,6 +32,8 @@ from precompute.naming.recorded import RecordedNamer, RecordedNames, load_record
 from precompute.naming.trial_call import SEEN, trial_evidence
 from precompute.progress import Reporter
 from precompute.provenance import today
+from precompute.records import Atlas, Concept, ConceptName
+from precompute.records.named import choose_names, says_one_of
 
 from .corrections import Corrections
 from .cost_preview import NOT_ENABLED, announce, counted, sampled

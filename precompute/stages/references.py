@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 
 from precompute.atlas.hdf5 import ReferenceReader, write_references
-from precompute.atlas.records import RANKINGS, Atlas, Box, Concept, LayerInfo, Ranking, Reference
 from precompute.config import Config, ReferencesConfig
 from precompute.errors import ConfigError, DataError, ModelError
 from precompute.images.dataset import Dataset, iter_batches, normalise
@@ -25,6 +24,7 @@ from precompute.images.pictures import encode_webp, render_reference
 from precompute.network.layers import match_layers
 from precompute.network.receptive_field import box as receptive_box
 from precompute.progress import Reporter
+from precompute.records import RANKINGS, Atlas, Box, Concept, LayerInfo, Ranking, Reference
 from precompute.relevance.choice import input_dtype
 from precompute.relevance.protocol import Engine, ReferenceRequest
 

@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from precompute.atlas.json_records import json_schema
-from precompute.atlas.records import ConceptName, ConceptScore, Explanation, TruthReport
 from precompute.config import NOT_KEYS, Config
 from precompute.llm.batch import SubmittedBatches
 from precompute.llm.journal import Entry
+from precompute.records import ConceptName, ConceptScore, Explanation, TruthReport
 
 FILES: dict[str, type] = {
     "names.jsonl": ConceptName,

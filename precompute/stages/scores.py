@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from precompute.atlas import numbers
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.json_records import write_jsonl
-from precompute.atlas.records import Atlas, Concept, ConceptName, ConceptScore, Ranking, Reference
 from precompute.config import Config
 from precompute.errors import NamerError, StoreError
 from precompute.images.dataset import Dataset
@@ -25,7 +23,9 @@ from precompute.llm.request import Request
 from precompute.naming.held_out import Trial, choose_negatives, choose_positives, similar_channels
 from precompute.naming.namer import ConceptEvidence, LlmNamer, Namer
 from precompute.naming.scoring import NO_VERDICT, Judge, LlmJudge, questions_of, score_names
+from precompute.printing import numbers
 from precompute.progress import Reporter
+from precompute.records import Atlas, Concept, ConceptName, ConceptScore, Ranking, Reference
 from precompute.world.part_judge import PartsJudge
 
 from .cost_preview import NOT_ENABLED, announce, counted, sampled

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from precompute.atlas import numbers
 from precompute.atlas.folder import Workspace
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.json_records import write_json
-from precompute.atlas.records import Atlas, ConceptName, ModelTruth, Reference, TruthReport
 from precompute.images.dataset import Dataset
 from precompute.images.pictures import decode_heatmap
+from precompute.printing import numbers
 from precompute.progress import Reporter
+from precompute.records import Atlas, ConceptName, ModelTruth, Reference, TruthReport
 from precompute.world.truth import TruthEvidence, compute_truth_report
 
 from .step import Step

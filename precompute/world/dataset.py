@@ -16,9 +16,9 @@ import PIL.Image
 import safetensors
 
 from precompute.atlas.digests import digest_bytes
-from precompute.atlas.records import IntArray, ModelTruth
 from precompute.config import Config
 from precompute.errors import DataError
+from precompute.records import IntArray, ModelTruth
 
 from .canvas import SIZE
 from .network import WEIGHTS_PATH

@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from precompute.atlas.named import says_one_of
-from precompute.atlas.records import Reference
 from precompute.errors import ReplyError
 from precompute.llm.request import Request
 from precompute.naming.scoring import Question, Verdict
+from precompute.records import Reference
+from precompute.records.named import says_one_of
 
 from .truth import Mask, PartMasks, words_for
 

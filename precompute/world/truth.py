@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from precompute.atlas.records import (
+from precompute.records import (
     Atlas,
     Concept,
     ConceptName,

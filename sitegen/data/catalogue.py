@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from precompute.atlas.records import (
+from precompute.records import (
     EMPTY,
     Concept,
     ConceptAttribution,
@@ -23,7 +23,7 @@ from precompute.atlas.records import (
     FloatArray,
     TargetExplanation,
 )
-from precompute.atlas.reliability import reliability_words
+from precompute.records.reliability import reliability_words
 from sitegen.links import Links
 from sitegen.pictures import SpriteSlice
 

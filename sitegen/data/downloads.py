@@ -9,9 +9,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from precompute.atlas.records import EMPTY, RANKINGS, Concept, ConceptName, LayerTables, Ranking
-from precompute.atlas.reliability import reliability_words
-from precompute.atlas.spreadsheet import csv_text
+from precompute.printing.spreadsheet import csv_text
+from precompute.records import EMPTY, RANKINGS, Concept, ConceptName, LayerTables, Ranking
+from precompute.records.reliability import reliability_words
 from sitegen.render import script_json
 
 from .catalogue import Catalogue

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from precompute.atlas.hdf5 import ReferenceReader
-from precompute.atlas.records import RANKINGS, Concept, Explanation, Reference
+from precompute.records import RANKINGS, Concept, Explanation, Reference
 from sitegen.links import Links
 from sitegen.pictures import PictureStore, SpriteSlice, Tile
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from precompute.atlas import hdf5 as store
 from precompute.atlas.folder import read_names
 from precompute.atlas.json_records import read_json, read_jsonl
-from precompute.atlas.records import Atlas, ConceptName, ConceptScore, Explanation, TruthReport
 from precompute.errors import StoreError
+from precompute.records import Atlas, ConceptName, ConceptScore, Explanation, TruthReport
 
 
 @dataclass(frozen=True, eq=False)

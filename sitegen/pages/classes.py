@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from precompute.atlas.records import Concept, Explanation, ShortcutTruth, TargetExplanation
+from precompute.records import Concept, Explanation, ShortcutTruth, TargetExplanation
 from sitegen import links
 from sitegen.data import downloads
 from sitegen.data.catalogue import Catalogue, ConceptCard

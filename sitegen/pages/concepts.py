@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from precompute.atlas.records import RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
+from precompute.records import RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
 from sitegen import links
 from sitegen.charts import histogram, histogram_ends, is_even
 from sitegen.data import downloads

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from precompute.atlas.json_records import to_json
-from precompute.atlas.records import (
+from precompute.records import (
     ConceptAttribution,
     Explanation,
     LayerExplanation,

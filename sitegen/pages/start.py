@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from precompute.atlas.records import ConceptName, Explanation, ShortcutTruth
+from precompute.records import ConceptName, Explanation, ShortcutTruth
 from sitegen import links
 from sitegen.data.catalogue import Catalogue
 
