@@ -124,6 +124,10 @@ def test_one_hot_rows(tmp_path):
         0,
         1,
     ]
+    words = [[row[0], *({"1.0": "True", "0.0": "False"}[cell] for cell in row[1:])] for row in rows]  # pandas' way
+    assert read(tmp_path, lines([head, *words])).indices.tolist() == [0, 1, 2, 0, 1, 2]
+    with pytest.raises(DataError, match="Write a first line with the names"):
+        read(tmp_path, lines(words))
     for cells, n_ones in ((["0", "0", "0"], 0), (["1", "1", "0"], 2)):
         with pytest.raises(DataError, match=f"line 4: {n_ones} of the 3 columns of classes are 1"):
             read(tmp_path, lines([head, *rows[:2], [rows[2][0], *cells], *rows[3:]]))
@@ -219,6 +223,9 @@ def test_one_class_a_line_needs_files_in_one_order(tmp_path):
         ("x.png,a\n" * 6, "line 1: 'x.png,a' names a file"),
         ("".join(f"{name} cat\n" for name in ("my photo.png",) * 6), "names a file"),
         ("".join(f"cat/{n}.png\n" for n in range(6)), "names a file"),
+        ("".join(f"{file}: cat\n" for file in FILES), "line 1: 'tile_1.png: cat' names a file"),
+        ("".join(f"big dog={file}\n" for file in FILES), "names a file"),
+        ("".join(f"{file[:-4]} => cat\n" for file in FILES).replace(" ", ""), "names a file"),
         (lines([["file", "label"]] + [[f, "a"] for f in FILES] + [["file", "label"]]), "line 8, is the header again"),
         (lines([[f, "0", "1"] for f in FILES]), "Write a first line with the names"),
         (
@@ -232,9 +239,15 @@ def test_what_is_no_label_is_not_read_as_one(tmp_path, text, message):
         read(tmp_path, text)
 
 
+def test_a_class_may_be_called_as_a_file_is(tmp_path):
+    files = [f"cat {number}.png" for number in range(1, 7)]
+    assert named(read(tmp_path, "cat\ncat\n1\ncat\ncat 2\ncat\n", files))[:2] == ["cat", "cat"]
+
+
 def test_more_ways_in_which_lists_are_kept(tmp_path):
     rows = [[f, str(n % 2)] for n, f in enumerate(FILES)]
     assert read(tmp_path, "# made by hand\n" + lines(rows)).indices.tolist() == [0, 1] * 3
+    assert read(tmp_path, "sep=;\n" + lines([["file", "label"], *rows], ";")).class_names == ("0", "1")  # Excel's own
     assert read(tmp_path, lines([[f.upper(), c] for f, c in rows])).indices.tolist() == [0, 1] * 3
     assert read(tmp_path, lines([[f, f"{c},0"] for f, c in rows], ";")).indices.tolist() == [0, 1] * 3
     assert read(tmp_path, lines([[f.replace("png", "jpg"), c] for f, c in rows])).indices.tolist() == [0, 1] * 3

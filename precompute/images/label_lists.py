@@ -147,8 +147,8 @@ def read_ground_truth(
             f"{_WHAT} {path} is no table as text ({_SETTING}). Save it as CSV with a column of files and one of classes"
         )
     lines = read_lines(path, _WHAT, _SETTING)
-    while lines and re.match(r"#\s", lines[0][1]):
-        del lines[0]  # a comment above the table
+    while lines and re.match(r"#\s|sep=.$", lines[0][1]):
+        del lines[0]  # a comment above the table, or what Excel writes to tell itself the delimiter
     if not lines:
         raise DataError(f"{_WHAT} {path} is empty ({_SETTING})")
     table = _find_table(path, lines, names, classes, config)
@@ -495,13 +495,17 @@ def _class_before_boxes(row: Row, text: str, path: Path) -> str:
 
 def _is_one_of_many(table: _Table, columns: Sequence[int]) -> bool:
     """Tell whether every line has a single 1 among zeros."""
-    cells = [[row.cells[column].removesuffix(".0") for column in columns] for row in table.rows]
-    return all(set(line) == {"0", "1"} and line.count("1") == 1 for line in cells)
+    cells = [[_ONE_OF_TWO.get(row.cells[column].lower()) for column in columns] for row in table.rows]
+    return all(None not in line and line.count(True) == 1 for line in cells)
+
+
+_ONE_OF_TWO = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+"""The cells of one-hot columns, as spreadsheets and pandas (True, False) write them."""
 
 
 def _is_one_hot(table: _Table, columns: Sequence[int], classes: ClassList | None) -> bool:
     """Tell whether the columns are one for each class, with a 1 where an image has it."""
-    if any(row.cells[column] not in ("0", "1", "0.0", "1.0") for row in table.rows for column in columns):
+    if any(row.cells[column].lower() not in _ONE_OF_TWO for row in table.rows for column in columns):
         return False
     named = {table.header[column] for column in columns} if table.header else set()
     return bool(named) and (classes is None or all(classes.index(text) is not None for text in named))
@@ -510,7 +514,7 @@ def _is_one_hot(table: _Table, columns: Sequence[int], classes: ClassList | None
 def _one_hot(table: _Table, columns: Sequence[int]) -> tuple[list[str], tuple[str, ...], str]:
     texts = []
     for row in table.rows:
-        ones = [column for column in columns if float(row.cells[column]) == 1]
+        ones = [column for column in columns if _ONE_OF_TWO[row.cells[column].lower()]]
         if len(ones) != 1:
             raise DataError(
                 f"{_WHAT} {table.path}, line {row.line}: {len(ones)} of the {len(columns)} columns of classes are 1, "
@@ -567,11 +571,11 @@ def _read_plain(
             f"first is {names[0]!r}, line {lines[0][0]} is {lines[0][1].strip()[:60]!r}). Expected a table with a "
             "column of files and one of classes, or one class a line in the order of the file names."
         )
-    if (named := _first_file(texts)) is not None:
+    if (named := _first_file(texts, names)) is not None:
         raise DataError(
-            f"{_WHAT} {path}, line {named[0]}: {named[1][:80]!r} names a file, and no image of the data set is "
-            f"called so (the first is {names[0]!r}). Write the files as they are called below dataset.root, and a "
-            "column of classes."
+            f"{_WHAT} {path}, line {named[0]}: {named[1][:80]!r} names a file, and no column has names of images of "
+            f"the data set (the first is {names[0]!r}). Write the files as they are called below dataset.root, and "
+            f"the classes behind them, parted by {', '.join(DELIMITERS)}."
         )
     if list(names) != sorted(names, key=_by_number):
         raise DataError(
@@ -587,12 +591,21 @@ def _read_plain(
     return Labels(labels, found.names, f"{path.name}: {head}one class a line, in the order of the files ({found.how})")
 
 
-def _first_file(texts: Sequence[tuple[int, str]]) -> tuple[int, str] | None:
-    """Find the first line that looks as if it named a file, so that it is no class."""
+def _first_file(texts: Sequence[tuple[int, str]], names: Sequence[str]) -> tuple[int, str] | None:
+    """Find the first line that names a file, with anything around it, so that it is no class.
+
+    A line names one by the suffix of images; without suffixes only if an image's name begins or ends every line, since
+    a class may be called as a file is.
+    """
     for number, text in texts:
-        if any(PurePosixPath(word).suffix.lower() in IMAGE_SUFFIXES for word in re.split(r"[\s,;|]+", text) if word):
+        if any(PurePosixPath(word).suffix.lower() in IMAGE_SUFFIXES for word in _WORD.findall(text)):
             return number, text
-    return None
+    stems = {stem for name in names for stem in _stem(_normal(name))}
+    parts = [_WORD.findall(text) for _, text in texts]
+    return texts[0] if all(len(words) > 1 and {words[0], words[-1]} & stems for words in parts) else None
+
+
+_WORD = re.compile(r"[\w.-]*\w")
 
 
 def _by_number(name: str) -> list[tuple[int, int | str]]:
