@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tqdm import tqdm
 
@@ -62,9 +62,16 @@ class TerminalReporter:
         tqdm.write(text, file=sys.stdout)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Parses a command line; what is wrong with it ends as every other mistake of a user does, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise AtlasError(f"{message}. `{self.prog} --help` says what can be given")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of `atlas` with all its commands."""
-    parser = argparse.ArgumentParser(
+    """Build the parser of `atlas` with all its commands; a command line that it cannot parse raises AtlasError."""
+    parser = _Parser(
         prog="atlas",
         description="Find, name and explain the concepts of a convolutional network, and publish them as a site.",
         epilog="Every command takes up where the last run stopped. Exit code 1: the message says what to do; "
@@ -138,10 +145,10 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
 
 
 def _pipeline(arguments: argparse.Namespace) -> Pipeline:
-    # torch takes seconds to import; --help should not wait for it
+    config = load_config(arguments.config, arguments.overrides)
+    # torch takes seconds to import; --help should not wait for it, nor who mistyped the config's name
     from precompute.pipeline import Pipeline as Made  # noqa: PLC0415
 
-    config = load_config(arguments.config, arguments.overrides)
     dry_run = getattr(arguments, "dry_run", False)
     return Made(config, _workspace(config, arguments), TerminalReporter(), dry_run=dry_run)
 
@@ -294,6 +301,8 @@ def _clean(arguments: argparse.Namespace) -> None:
         print(f"removed   {workspace.folder}")  # noqa: T201
     if remove_site(workspace.site, config.name):
         print(f"removed   {workspace.site}")  # noqa: T201
+    elif not there:
+        print(f"nothing to remove: there is neither {workspace.folder} nor a site in {workspace.site}")  # noqa: T201
 
 
 _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
@@ -328,7 +337,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal or file that cannot hold every character
-    parsed = build_parser().parse_args(arguments)
+    try:
+        parsed = build_parser().parse_args(arguments)
+    except AtlasError as error:
+        print(f"atlas: {_told(error)}", file=sys.stderr)  # noqa: T201
+        return 1
     logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, format="%(name)s: %(message)s")
     try:
         today()  # SOURCE_DATE_EPOCH is read by libraries too, which only check it when they write

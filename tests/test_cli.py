@@ -230,12 +230,33 @@ def test_only_bad_images(small, tmp_path, capsys):
         ("relevance.device=cuda:99", ["cuda:99"]),
         ("relevance.device=meta", ["meta"]),
         ("references.heatmap_layers=['nope']", ["nope"]),
-        ("model.factory=torchvision:mobilenet_v3_small", ["mobilenet_v3_small", "Hardswish"]),
+        ("model.factory=torchvision:mobilenet_v3_small", ["mobilenet_v3_small", "1000 classes", "names 3"]),
     ],
 )
 def test_a_wrong_value_on_the_command_line(small, tmp_path, capsys, override, expected):
     fails(capsys, ["run", "--config", small, "--set", override], *expected)
     assert not (tmp_path / "small/references.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ["COMMAND", "`atlas --help`"]),
+        (["rum"], ["'rum'", "run", "`atlas --help`"]),
+        (["run", "--confg", "x.toml"], ["--confg x.toml", "`atlas --help`"]),
+        (["run", "--set"], ["--set", "`atlas run --help`"]),
+        (["serve", "--port", "http"], ["--port", "http", "`atlas serve --help`"]),
+        (["names", "exprt", "names.csv"], ["exprt", "`atlas names --help`"]),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_told_in_one_line(capsys, arguments, expected):
+    fails(capsys, arguments, *expected)
+
+
+def test_clean_says_what_it_did(small, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["clean", "--config", str(small)]) == 0
+    assert "nothing to remove" in capsys.readouterr().out
 
 
 def test_a_wrong_key_in_the_file_is_told_with_its_line(small, capsys):
