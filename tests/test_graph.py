@@ -70,6 +70,12 @@ def gated(net, x):
     return F.relu(net.conv2(x * gate))
 
 
+def expanded_gate(net, x):
+    x = F.relu(net.conv1(x))
+    gate = torch.sigmoid(x.mean((2, 3))).view(x.shape[0], -1, 1, 1)
+    return net.conv2(x * gate.expand_as(x))
+
+
 def spatial_attention(net, x):
     x = F.relu(net.conv1(x))
     seen = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
@@ -164,10 +170,18 @@ EXPLAINED = {
     "bilinear": lambda: make(
         lambda net, x: net.conv2(F.interpolate(net.conv1(x).relu(), scale_factor=2, mode="bilinear"))
     ),
+    "bicubic": lambda: make(
+        lambda net, x: net.conv2(F.interpolate(F.relu(net.conv1(x)), scale_factor=2, mode="bicubic"))
+    ),
+    "negative divisor": lambda: make(
+        lambda net, x: net.conv2(F.avg_pool2d(F.relu(net.conv1(x)), 2, divisor_override=-3))
+    ),
     "constants in forward": lambda: make(
         lambda net, x: plain(net, x * torch.tensor(0.5))[:, torch.tensor([1, 0, 2, 3, 4, 5])]
     ),
     "swish by hand": lambda: make(swish),
+    "gate as a shape": lambda: make(expanded_gate),
+    "shape of another": lambda: make(lambda net, x: plain(net, x.flatten(1).view_as(x))),
     "normalised input": lambda: make(lambda net, x: plain(net, (x - net.mean) / 0.2), mean=mean()),
     "channels last linear": lambda: make(
         lambda net, x: net.mlp(net.conv1(x).relu().permute(0, 2, 3, 1)).permute(0, 3, 1, 2), mlp=nn.Linear(6, 6)
@@ -205,6 +219,17 @@ def test_every_way_to_write_a_network_is_explained(name):
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_what_is_taken_to_be_nonnegative_is(name):
+    made = assign(simplify(capture(EXPLAINED[name](), SHAPE, name)))
+    values = {made.graph.input: images()}
+    with torch.no_grad():
+        for rule in made.rules:
+            values[rule.node.name] = rule.forward(values, len(images()))
+    negative = {key for key, value in values.items() if value.dtype.is_floating_point and value.min() < 0}
+    assert not negative & made.facts.nonnegative
+
+
 class Several(nn.Module):
     """Gives more than logits."""
 
@@ -214,6 +239,13 @@ class Several(nn.Module):
 
     def forward(self, x):
         return {"logits": self.net(x)}
+
+
+class Squeeze(nn.Module):
+    """Drops every axis of one value, the images' too where there is one image."""
+
+    def forward(self, x):
+        return x.squeeze()
 
 
 class Counting(Net):
@@ -266,6 +298,14 @@ REFUSED = {
     "softmax at the end": (
         lambda: nn.Sequential(make(plain), nn.Softmax(1)).eval(),
         "squashes the signal itself, not a gate; where it ends the network, return the logits before it",
+    ),
+    "log-softmax at the end": (
+        lambda: nn.Sequential(make(plain), nn.LogSoftmax(1)).eval(),
+        "'log_softmax'.*where it ends the network, return the logits before it",
+    ),
+    "squeezed images": (
+        lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), Squeeze(), nn.Linear(6, 4)).eval(),
+        r"gives shape \(\d+,\) for one image.*squeeze\(\) of one image takes the axis of the images too",
     ),
     "several outputs": (lambda: Several().double().eval(), "gives dict, expected one tensor of logits"),
     "own buffer": (counting, "changes its own buffer 'count'"),

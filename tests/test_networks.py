@@ -28,7 +28,10 @@ if CASES.exists():
 else:
     NAMES = []
 
-pytestmark = pytest.mark.skipif(not CASES.exists(), reason="the small networks are not here (../shared/cases)")
+pytestmark = [
+    pytest.mark.skipif(not CASES.exists(), reason="the small networks are not here (../shared/cases)"),
+    pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning"),  # it is the case
+]
 
 REFUSED = {"dropout_at_evaluation": r"networks.py:\d+\) computes 'dropout', which depends on chance"}
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from .graph import Argument, Graph, Node, Value, drop_unread
+from .graph import Argument, BatchSize, Graph, Node, Value, drop_unread
 
 LINEAR = frozenset(("conv2d", "linear"))
 """Operations whose weight takes up an affine map behind them."""
@@ -23,7 +23,7 @@ LINEAR = frozenset(("conv2d", "linear"))
 _IDENTITIES = frozenset(
     (
         *("dropout", "native_dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "alias"),
-        *("detach", "clone", "contiguous", "lift_fresh", "lift_fresh_copy", "detach_", "view_as"),
+        *("detach", "clone", "contiguous", "lift_fresh", "lift_fresh_copy", "detach_"),
     )
 )
 """Operations that change nothing at evaluation; a dropout that is on was refused when the graph was captured."""
@@ -51,6 +51,13 @@ _SPELLINGS = {
     "concat": "cat",
     "concatenate": "cat",
 }
+
+_SHAPED_AS = {
+    "expand_as": ("expand", torch.ops.aten.expand.default, "size"),
+    "view_as": ("view", torch.ops.aten.reshape.default, "shape"),
+    "reshape_as": ("view", torch.ops.aten.reshape.default, "shape"),
+}
+"""Operations that take of another value its shape, and what they are with the shape written out."""
 
 
 def simplify(graph: Graph) -> Graph:
@@ -154,7 +161,16 @@ def _per_channel(constant: Argument, axis: int, n_channels: int, n_dimensions: i
 
 
 def _respell(graph: Graph) -> Graph:
-    return replace(graph, nodes=tuple(new for node in graph.nodes for new in _spelled(node)))
+    return replace(graph, nodes=tuple(new for node in graph.nodes for new in _spelled(_with_shape(node))))
+
+
+def _with_shape(node: Node) -> Node:
+    """Write out the shape that a node takes of another value: nothing else of that value is read."""
+    if node.operation not in _SHAPED_AS or not node.batched:
+        return node
+    spelling, target, key = _SHAPED_AS[node.operation]
+    arguments = {"self": node.arguments["self"], key: (BatchSize(), *node.shape)}
+    return replace(node, operation=spelling, target=target, arguments=arguments)
 
 
 def _spelled(node: Node) -> tuple[Node, ...]:  # noqa: C901, PLR0911 - one line for each kind

@@ -248,6 +248,12 @@ def _export(module: nn.Module, images: torch.Tensor, name: str) -> ExportedProgr
                 f"{name} gives {type(made).__name__}, expected one tensor of logits, (n, n_classes); name the "
                 "output that counts as model.output, or wrap the model in one that returns the logits alone"
             )
+        if made.dim() != 2 or len(made) != 1:
+            raise UnsupportedModel(
+                f"{name} gives shape {tuple(made.shape)} for one image, expected one logit for each class: "
+                "(1, n_classes). Where it squeezes, let it name the axes: squeeze() of one image takes the axis of "
+                "the images too"
+            )
         try:
             program = export(module, (images,), dynamic_shapes=shapes, strict=False)
             # writing out operations in place costs more than the export; most networks have none that need it

@@ -164,14 +164,14 @@ def _make(node: Node, facts: Facts, name: str, *, flows: bool) -> Rule:
     if kind is None:
         reason = "for which there is no rule of relevance" + (
             ": it squashes the signal itself, not a gate; where it ends the network, return the logits before it"
-            if node.operation in GATES
+            if node.operation in GATES or node.operation == "log_softmax"
             else ""
         )
         raise _refused(node, name, reason)
     try:
         return kind(node, facts)
     except NoRule as reason:
-        raise _refused(node, name, f"which {reason}, for which there is no rule of relevance") from reason
+        raise _refused(node, name, f"for which there is no rule of relevance here: it {reason}") from reason
 
 
 def _refused(node: Node, name: str, reason: str) -> UnsupportedModel:

@@ -1043,6 +1043,12 @@ class Proportional(Transposed):
     fresh = True
 
     @classmethod
+    def is_nonnegative(cls, node: Node, facts: Facts) -> bool:
+        """As its input, but for bicubic interpolation, which overshoots, and a negative divisor."""
+        turns = node.operation == "upsample_bicubic2d" or (node.arguments.get("divisor_override") or 1) < 0
+        return not turns and _inherits_sign(node, facts)
+
+    @classmethod
     def find_reach(cls, node: Node, facts: Facts) -> Reach | None:
         """See the kernel of a plain average."""
         given = node.arguments
