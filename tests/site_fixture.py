@@ -19,6 +19,8 @@ from precompute.records import (
     ConceptName,
     ConceptScore,
     ConceptTruth,
+    CutPart,
+    CutSplit,
     Explanation,
     LayerExplanation,
     LayerInfo,
@@ -128,7 +130,7 @@ def make_atlas(layers: dict[str, int], n_samples: int, *, hostile: bool, seed: i
         activation_edges=np.linspace(-16, 16, 257),
         layers=tables,
         provenance={
-            "config": {"preprocessing": {"crop": SIDE}, "relevance": {"normalised": True}},
+            "config": {"preprocessing": {"crop": SIDE}},
             "engine": hostile_or("zennit", hostile),
             "seed": seed,
             "weights": {"sha256": "ab" * 32},
@@ -223,7 +225,8 @@ def make_explanation(atlas: Atlas, number: int, *, hostile: bool) -> Explanation
             probability=probability,
             logit=9.8765 - 4 * order,
             layers=tuple(
-                _layer_explanation(atlas, layer, rng, f"t{order}-{position}") for position, layer in enumerate(layers)
+                _layer_explanation(atlas, layer, rng, f"t{order}-{position}", _cut(position, order, hostile=hostile))
+                for position, layer in enumerate(layers)
             ),
             heatmap=f"t{order}-heatmap.png",
             heatmap_scale=0.1,
@@ -246,9 +249,21 @@ def make_explanation(atlas: Atlas, number: int, *, hostile: bool) -> Explanation
     )
 
 
-def _layer_explanation(atlas: Atlas, layer: str, rng: np.random.Generator, stem: str) -> LayerExplanation:
+def _cut(position: int, order: int, *, hostile: bool) -> CutSplit | None:
+    """Split the logit at a layer: the first has two others beside it or carries the whole; none for the second."""
+    if position:
+        return None
+    names = ("features.15", hostile_or("add_1", hostile))
+    beside = tuple(CutPart(name, 1.25 - 2 * number, 7.5) for number, name in enumerate(names)) if order == 0 else ()
+    return CutSplit(8.4321 + 15 * (order == 0), beside, 0.4567, -0.0123)
+
+
+def _layer_explanation(
+    atlas: Atlas, layer: str, rng: np.random.Generator, stem: str, cut: CutSplit | None
+) -> LayerExplanation:
     n_channels = atlas.layers[layer].info.n_channels
     shares = rng.dirichlet(np.full(n_channels, 0.2)) * np.where(rng.random(n_channels) < 0.15, -1, 1)
+    shares *= 8.4321 / (cut.absolute if cut else 8.4321)
     order = np.argsort(-np.abs(shares), kind="stable")[:5].tolist()
     below = next(iter(atlas.layers))
     concepts = tuple(
@@ -267,7 +282,7 @@ def _layer_explanation(atlas: Atlas, layer: str, rng: np.random.Generator, stem:
         for rank, channel in enumerate(order)
     )
     return LayerExplanation(
-        layer, tuple(shares.tolist()), 7.654321, 8.4321, float(np.abs(shares[order]).sum()), concepts
+        layer, tuple(shares.tolist()), 7.654321, 8.4321, float(np.abs(shares[order]).sum()), concepts, cut
     )
 
 

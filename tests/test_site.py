@@ -278,11 +278,12 @@ def assert_target_is_true(section, target):
     for part, layer in zip(parts, target.layers, strict=True):
         assert shows(re.search(r"<strong>(.*?)</strong>", part)[1], layer.coverage)
         adds, of, total = re.search(
-            r"adds up to (\S+) of the logit (\S+?)(?: \(.*?\))?[.;] .*absolute relevance, (\S+?)\. ", part, re.DOTALL
+            r"adds up to (\S+) of the logit (\S+?)(?: \(.*?\))?[.;] .*in absolute values (\S+?)\. ", part, re.DOTALL
         ).groups()
         assert shows(adds, layer.relevance_sum)
         assert shows(of, target.logit)
-        assert shows(total, layer.relevance_absolute_sum)
+        assert shows(total, layer.cut.absolute if layer.cut else layer.relevance_absolute_sum)
+        assert_split_is_true(part, layer)
         items = re.findall(r"<li>(.*?)</li>", part, re.DOTALL)
         assert len(items) == len(layer.concepts) > 0
         for item, concept in zip(items, layer.concepts, strict=True):
@@ -293,6 +294,33 @@ def assert_target_is_true(section, target):
             ):
                 assert shows(printed, share)
             assert html.escape(concept.place.words) in item
+
+
+def assert_split_is_true(part, layer):
+    """What the shares are of, what the others have, and where the rest of the logit went."""
+    line = html.unescape(re.search(r'<p class="coverage">(.*?)</p>', part)[1])
+    others, rest = re.search(r"; (\d+)\u00a0others? (?:share|has) (the rest|[^;]+%)[.;]", line).groups()
+    shown = {int(item.concept.rpartition(":")[2]) for item in layer.concepts}
+    left = [abs(share) for channel, share in enumerate(layer.shares) if channel not in shown and share]
+    assert int(others) == len(left)
+    beside = layer.cut.beside if layer.cut else ()
+    assert ("what runs beside it" in line) == bool(beside)
+    assert ("the layer’s relevance" in line) == (not beside)
+    assert ("Beside the layer" in part) == bool(beside)
+    if beside:
+        assert shows(rest, sum(left))
+        ran = re.search(r"; ([^;]+) runs beside the layer\.", line)[1]
+        assert shows(ran, sum(item.absolute for item in beside) / layer.cut.absolute)
+        assert shows(re.search(r"Beside the layer, (\S+) went", part)[1], sum(item.relevance for item in beside))
+        for item in beside:
+            assert shows(re.search(rf"{re.escape(html.escape(item.name))} \((\S+?)\)", part)[1], item.relevance)
+    else:
+        assert rest == "the rest"
+    taken = re.search(r"Biases took up (\S+), the stabiliser (\S+?)\. ", part)
+    assert bool(taken) == (layer.cut is not None)
+    if taken:
+        assert shows(taken[1], layer.cut.biases)
+        assert shows(taken[2], layer.cut.stabilisers)
 
 
 def item_numbers(item):

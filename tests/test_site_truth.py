@@ -84,7 +84,7 @@ def test_a_relevance_that_is_no_share_is_not_printed_as_one(source, tmp_path):
     folder = tmp_path / "atlas"
     shutil.copytree(source, folder)
     atlas = read_source(folder).atlas
-    write_atlas(folder / "atlas.h5", replace(atlas, provenance={"relevance": {"normalised": False}}))
+    write_atlas(folder / "atlas.h5", replace(atlas, scores="raw"))
     build(tmp_path / "site", folder)
     assert "with a mean relevance of 0.183" in (tmp_path / "site/truth.html").read_text(encoding="utf-8")
 

@@ -135,6 +135,11 @@ class LayerRow:
         Of the logit.
     cut : CutSplit or None
         Where the logit went at the layer's depth; None where it is not known.
+    coverage, rest_share, beside_share : float
+        Of the relevance that crosses the network at the layer's depth: what the concepts shown carry, what the other
+        channels do, and what runs beside the layer.
+    n_others : int
+        Channels that are not shown and whose share is not 0.
     """
 
     id: str
@@ -144,27 +149,11 @@ class LayerRow:
     concepts: tuple[ConceptRow, ...]
     leader: UsualLeader | None
     sign: int
-    cut: CutSplit | None = None
-
-    @property
-    def own(self) -> float:
-        """Sum of the absolute shares of all channels: 1 where the layer carries the whole."""
-        return sum(abs(share) for share in self.shares)
-
-    @property
-    def beside(self) -> float:
-        """Share of the relevance that runs beside the layer; 0 where nothing does, or where it is not known."""
-        return max(0.0, 1 - self.own) if self.cut and self.cut.beside else 0.0
-
-    @property
-    def coverage(self) -> float:
-        """Sum of the absolute shares shown."""
-        return sum(abs(row.share) for row in self.concepts)
-
-    @property
-    def n_carrying(self) -> int:
-        """Channels that are not shown and whose share is not zero."""
-        return sum(share != 0 for share in self.shares) - sum(row.share != 0 for row in self.concepts)
+    cut: CutSplit | None
+    coverage: float
+    rest_share: float
+    beside_share: float
+    n_others: int
 
     def total(self, direction: int) -> float:
         """Sum the absolute shares of all channels with the sign of the logit (+1) or with the other (-1)."""
@@ -321,6 +310,10 @@ class _Builder:
             leader=self._leader(layer),
             sign=self._sign,
             cut=layer.cut,
+            coverage=layer.coverage,
+            rest_share=layer.rest_share,
+            beside_share=layer.beside_share,
+            n_others=layer.n_others,
         )
 
     def _concept(self, item: ConceptAttribution) -> ConceptRow:

@@ -484,13 +484,13 @@ def _coverage(table: PredictionTable) -> Iterator[Fact]:
             numbers = {
                 "n_channels": Quantity("n_channels", (layer.layer,), len(layer.shares), "count"),
                 "n_concepts": Quantity("n_concepts", (layer.layer,), len(layer.concepts), "count"),
-                "n_others": Quantity("n_carrying", (layer.layer,), layer.n_carrying, "count"),
+                "n_others": Quantity("n_carrying", (layer.layer,), layer.n_others, "count"),
                 "coverage": Quantity("coverage", (layer.layer,), layer.coverage),
-                "rest_share": Quantity("rest", (layer.layer,), max(0.0, layer.own - layer.coverage)),
+                "rest_share": Quantity("rest", (layer.layer,), layer.rest_share),
             }
             words = {
-                "rest": "none" if layer.n_carrying == 0 else "some",
-                "whole": "yes" if layer.beside <= SOUND else "no",
+                "rest": "none" if layer.n_others == 0 else "some",
+                "whole": "yes" if layer.beside_share <= SOUND else "no",
             }
             must = _is_main(table, layer)
             yield Fact(f"coverage:{layer.id}", "coverage", layer.layer, numbers=numbers, words=words, must=must)
@@ -504,9 +504,9 @@ def _coverage(table: PredictionTable) -> Iterator[Fact]:
 )
 def _beside(table: PredictionTable) -> Iterator[Fact]:
     for layer in table.layers:
-        if layer.beside > SOUND and any(layer.shares):
-            must = _is_main(table, layer) and layer.beside >= WORTH_TELLING
-            numbers = {"beside": Quantity("beside", (layer.layer,), layer.beside)}
+        if layer.beside_share > SOUND and any(layer.shares):
+            must = _is_main(table, layer) and layer.beside_share >= WORTH_TELLING
+            numbers = {"beside": Quantity("beside", (layer.layer,), layer.beside_share)}
             yield Fact(f"beside:{layer.id}", "beside", layer.layer, numbers=numbers, must=must)
 
 
@@ -569,14 +569,14 @@ def _layer_sum(table: PredictionTable) -> Iterator[Fact]:
 def _split(table: PredictionTable) -> Iterator[Fact]:
     for layer in table.layers:
         if layer.cut is not None:
-            of, beside = (layer.layer,), sum(part.relevance for part in layer.cut.beside)
+            of = (layer.layer,)
             yield Fact(
                 id=f"split:{layer.id}",
                 kind="split",
                 layer=layer.layer,
                 numbers={
                     "sum": Quantity("relevance_sum", of, layer.relevance_sum, "score"),
-                    "beside_sum": Quantity("relevance_beside", of, beside, "score"),
+                    "beside_sum": Quantity("relevance_beside", of, layer.cut.beside_sum, "score"),
                     "biases": Quantity("relevance_biases", of, layer.cut.biases, "score"),
                     "stabilisers": Quantity("relevance_stabilisers", of, layer.cut.stabilisers, "score"),
                 },

@@ -52,7 +52,8 @@ class ConceptAttribution:
     rank : int
         From 0, by absolute share within the layer.
     share : float
-        Signed relevance over the layer's total absolute relevance: the true share, never renormalised.
+        Signed part of all relevance that crosses the network at the layer's depth (`CutSplit.absolute`), which is the
+        layer's own where nothing runs beside it: the true share, never renormalised.
     relevance : float
         Signed, in units of the logit.
     activation : float
@@ -117,6 +118,11 @@ class CutSplit:
     biases: float
     stabilisers: float
 
+    @property
+    def beside_sum(self) -> float:
+        """Relevance that passed the layer, in units of the logit."""
+        return sum(part.relevance for part in self.beside)
+
 
 @dataclass(frozen=True)
 class LayerExplanation:
@@ -145,6 +151,26 @@ class LayerExplanation:
     coverage: float
     concepts: tuple[ConceptAttribution, ...]
     cut: CutSplit | None = None
+
+    @property
+    def own_share(self) -> float:
+        """Sum of the absolute shares of all channels: 1 where the layer carries the whole."""
+        return sum(abs(share) for share in self.shares)
+
+    @property
+    def beside_share(self) -> float:
+        """Share of the relevance that runs beside the layer; 0 where nothing does, or where it is not known."""
+        return max(0.0, 1 - self.own_share) if self.cut and self.cut.beside and self.cut.absolute else 0.0
+
+    @property
+    def rest_share(self) -> float:
+        """Sum of the absolute shares of the channels that are not among `concepts`."""
+        return max(0.0, self.own_share - self.coverage)
+
+    @property
+    def n_others(self) -> int:
+        """Channels that are not among `concepts` and whose share is not 0: those that `rest_share` is of."""
+        return sum(share != 0 for share in self.shares) - sum(item.share != 0 for item in self.concepts)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Joins the records of one atlas: what every page needs to know of a concept, a class or an explanation.
 
-Owns the words for authors and missing names, and who uses which concept where. Must not know HTML or files.
+Owns the words for authors, missing names and what shares are shares of, and who uses which concept where. Must not
+know HTML or files.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from precompute.records import (
     ConceptTruth,
     Explanation,
     FloatArray,
+    LayerExplanation,
     TargetExplanation,
 )
 from precompute.records.reliability import reliability_words
@@ -29,6 +31,9 @@ from sitegen.pictures import SpriteSlice
 
 from .illustrations import Illustrations
 from .source import AtlasSource
+
+OF_LAYER = "the layer’s relevance"
+OF_CUT = "all relevance at the layer’s depth (its own and what runs beside it)"
 
 
 @dataclass(frozen=True)
@@ -127,8 +132,12 @@ class Catalogue:
 
     @cached_property
     def scores_are_shares(self) -> bool:
-        """Whether a score is a share of the layer's total absolute relevance, as the config says."""
-        return bool(find(self.atlas.provenance, "normalised", default=True))
+        """Whether a mined score is a share."""
+        return self.atlas.scores != "raw"
+
+    def share_of(self, layer: str) -> str:
+        """Say what the mined shares of a layer are shares of."""
+        return OF_CUT if self.atlas.scores == "cut" and self.atlas.layers[layer].info.beside else OF_LAYER
 
     @cached_property
     def uses(self) -> dict[str, list[Use]]:
@@ -245,6 +254,11 @@ class Catalogue:
         """Return the label of a sample as a class name; hostile until escaped."""
         labels = self.atlas.samples.label
         return self.class_name(int(labels[sample_index])) if 0 <= sample_index < len(labels) else ""
+
+
+def explained_share_of(layer: LayerExplanation) -> str:
+    """Say what the shares of an explained layer are shares of."""
+    return OF_CUT if layer.cut and layer.cut.beside else OF_LAYER
 
 
 def find(tree: object, key: str, default: object = None) -> object:

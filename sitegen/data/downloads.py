@@ -36,6 +36,7 @@ def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "name": _name_data(name) if name else None,
         "score": asdict(score) if score else None,
         "truth": asdict(truth) if truth else None,
+        "scores": catalogue.atlas.scores,
         **{ranking: _ranking_data(catalogue, tables, concept.channel, ranking) for ranking in RANKINGS},
         "class_mean_relevance": {str(index): means[index] for index in catalogue.class_indices if means[index]},
         "relevance_histogram": tables.relevance_histogram[concept.channel].tolist(),
@@ -65,6 +66,7 @@ def class_data(catalogue: Catalogue, class_index: int) -> dict[str, Any]:
         "class_index": class_index,
         "name": catalogue.class_name(class_index),
         "n_samples": int(catalogue.atlas.class_counts[class_index]),
+        "scores": catalogue.atlas.scores,
         "mean_relevance": {layer: means[class_index].tolist() for layer, means in catalogue.class_means.items()},
     }
 

@@ -19,7 +19,7 @@ from .page import Page, Section
 
 N_CONCEPTS_SHOWN = 10
 WARNED_SHARE = 0.01
-"""A mark with a smaller mean share of the deepest layer is flagged in its row and not warned of."""
+"""A mark of the deepest layer with a smaller mean share is flagged in its row and not warned of."""
 
 Explained = tuple[Explanation, TargetExplanation]
 
@@ -124,6 +124,7 @@ def _layer_rows(catalogue: Catalogue, class_index: int, layer: str, limit: int) 
         "address": catalogue.links.layer(layer),
         "rows": rows,
         "shown_mean": sum(mean for _, mean in shown),
+        "share_of": catalogue.share_of(layer),
         "n_channels": catalogue.atlas.layers[layer].info.n_channels,
     }
 

@@ -79,6 +79,7 @@ def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "views": _views(catalogue.illustrations.tiles(concept)),
         "classes": top_classes(catalogue, concept),
         "scores_are_shares": catalogue.scores_are_shares,
+        "share_of": catalogue.share_of(concept.layer),
         "histograms": _histograms(catalogue, tables, concept.channel),
         "uses": catalogue.uses.get(concept.key, [])[:N_USES_SHOWN],
         "n_uses": len(catalogue.uses.get(concept.key, [])),

@@ -21,7 +21,7 @@ from precompute.records import (
     TargetExplanation,
 )
 from sitegen import links
-from sitegen.data.catalogue import Catalogue
+from sitegen.data.catalogue import Catalogue, explained_share_of
 
 from .page import Page, Section
 
@@ -175,15 +175,13 @@ def _layer(
     catalogue: Catalogue, layer: LayerExplanation, target: TargetExplanation, picture: PictureAddress
 ) -> dict[str, Any]:
     largest = max((abs(item.share) for item in layer.concepts), default=0.0)
-    own = sum(abs(share) for share in layer.shares)
     return {
         "layer": layer,
         "address": catalogue.links.layer(layer.layer) if layer.layer in catalogue.atlas.layers else "",
         "n_channels": len(layer.shares),
         "conserved": layer.relevance_sum / target.logit if target.logit else None,
-        "others": max(0.0, own - layer.coverage),
-        "beside": max(0.0, 1 - own) if layer.cut and layer.cut.beside else 0.0,
-        "beside_sum": sum(part.relevance for part in layer.cut.beside) if layer.cut else 0.0,
+        "share_of": explained_share_of(layer),
+        "has_sub_concepts": any(item.sub_concepts for item in layer.concepts),
         "rows": [_row(catalogue, item, target, largest, picture) for item in layer.concepts],
     }
 
@@ -224,4 +222,5 @@ def explanation_card(catalogue: Catalogue, explanation: Explanation) -> dict[str
         "best": best,
         "is_right": bool(best and explanation.label and best.class_name == explanation.label),
         "concepts": [(catalogue.card(item.concept), item.share) for item in layer.concepts[:3]] if layer else [],
+        "share_of": explained_share_of(layer) if layer else "",
     }
