@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -233,3 +234,23 @@ def test_the_built_in_plan_tells_the_strongest_first():
         plan = built_in_plan(facts, table, audience)
         assert plan.headline.facts[0] == "decision"
         assert not [paragraph for paragraph in plan.paragraphs if not paragraph]
+
+
+@pytest.mark.parametrize("audience", ["expert", "stakeholder"])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_what_several_channels_share_is_not_called_a_name(audience, language):
+    # of concepts without names the text says that what stands there was not tested as a name
+    message = read_message(language, audience, "namesakes")
+    assert "{ $bare }" in message
+    assert not re.search(r"named|called|heißen", message)
+
+
+def test_half_of_the_relevance_is_never_half_of_what_was_told_last():
+    assert "davon" not in read_message("de", "expert", "concentration")
+
+
+def read_message(language, audience, kind):
+    folder = Path(__file__).parents[1] / "prompts" / "wording" / language
+    text = (folder / f"{audience}.ftl").read_text(encoding="utf-8")
+    (found,) = re.findall(rf"^{kind} =.*?(?=^\S+ =|\Z)", text, re.MULTILINE | re.DOTALL)
+    return found

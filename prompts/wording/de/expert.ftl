@@ -40,8 +40,8 @@ coverage =
         [one] das für { $layer } aufgeführte Konzept hat { $coverage }
        *[other] die { $n_concepts } für { $layer } aufgeführten Konzepte haben { $coverage }
     }{ $whole ->
-        [yes] {" "}der absoluten Relevanz ihrer { $n_channels } Kanäle
-       *[no] {" "}der absoluten Relevanz in ihrer Tiefe, die sich ihre { $n_channels } Kanäle mit dem teilen, was neben ihnen verläuft
+        [yes] {" "}der absoluten Relevanz der { $n_channels } Kanäle dieser Schicht
+       *[no] {" "}der absoluten Relevanz in der Tiefe dieser Schicht, die sich deren { $n_channels } Kanäle mit dem teilen, was neben ihnen verläuft
     }{ $rest ->
         [none] {""}
        *[some] { $n_others ->
@@ -58,11 +58,11 @@ split =
 concentration =
     { $k ->
         [one] { $known ->
-            [yes] { $k } Kanal genügt für die Hälfte davon
+            [yes] { $k } Kanal genügt für die Hälfte der Relevanz
            *[no] { $k } Kanal genügt für die Hälfte der Relevanz von { $layer }
         }
        *[other] { $known ->
-            [yes] { $k } Kanäle genügen für die Hälfte davon
+            [yes] { $k } Kanäle genügen für die Hälfte der Relevanz
            *[no] { $k } Kanäle genügen für die Hälfte der Relevanz von { $layer }
         }
     }
@@ -120,8 +120,8 @@ shared = etwa denselben Anteil { $n ->
 shared-item = { $concept }
 namesakes =
     { $sum_told ->
-        [yes] { $n } Kanäle heißen „{ $bare }“
-       *[no] { $n } Kanäle heißen „{ $bare }“ und haben zusammen { $sum }
+        [yes] „{ $bare }“ steht für { $n } Kanäle
+       *[no] „{ $bare }“ steht für { $n } Kanäle, die zusammen { $sum } haben
     }
 same_place =
     { $sum_told ->

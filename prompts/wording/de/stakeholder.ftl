@@ -56,7 +56,7 @@ lead =
            *[against] kein Anteil an der Relevanz ist größer als die { $share } mit umgekehrtem Vorzeichen bei { $spot }
         }
        *[positive] { $side ->
-            [for] mit { $share } der Relevanz steht { $spot } an der Spitze
+            [for] an der Spitze steht mit { $share } der Relevanz { $spot }
            *[against] { $share } der Relevanz, so viel wie an keiner anderen Stelle, sprechen gegen { $class }: { $spot }
         }
     }
@@ -158,10 +158,10 @@ no_support = keines der gezeigten Konzepte spricht für { $class }
 no_relevance = in der erklärten Schicht kommt keine Relevanz an, sodass von keinem Konzept etwas zu sagen ist
 namesakes =
     { $sum_told ->
-        [yes] { $n } getrennte Kanäle heißen „{ $bare }“
+        [yes] „{ $bare }“ steht für { $n } getrennte Kanäle
        *[no] { $score ->
-        [negative] { $n } getrennte Kanäle heißen „{ $bare }“; zusammen haben sie { $sum } der Relevanz
-       *[positive] { $n } getrennte Kanäle heißen „{ $bare }“; zusammen { $side ->
+        [negative] „{ $bare }“ steht für { $n } getrennte Kanäle; zusammen haben sie { $sum } der Relevanz
+       *[positive] „{ $bare }“ steht für { $n } getrennte Kanäle; zusammen { $side ->
             [for] sprechen sie mit { $sum } der Relevanz für
            *[against] sprechen sie mit { $sum } der Relevanz gegen
         } { $class }
@@ -185,7 +185,7 @@ usual =
         }
        *[no] { $again ->
         [yes] { $level ->
-            [same] das entspricht dem Mittel der Fotos von { $class } in dieser Sammlung, { $mean }
+            [same] das ist etwa so viel wie im Mittel der Fotos von { $class } in dieser Sammlung ({ $mean })
             [more] das ist mehr als üblich: { $average ->
                 [some] im Mittel der Fotos von { $class } in dieser Sammlung sind es { $mean }
                 [little] im Mittel der Fotos von { $class } in dieser Sammlung ist es so gut wie nichts

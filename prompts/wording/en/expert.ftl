@@ -105,8 +105,8 @@ shared = { $runner_up } gets about the same share from { $list }
 shared-item = { $concept }
 namesakes =
     { $sum_told ->
-        [yes] { $n } channels are named “{ $bare }”
-       *[no] { $n } channels are named “{ $bare }” and add up to { $sum }
+        [yes] “{ $bare }” stands for { $n } channels
+       *[no] “{ $bare }” stands for { $n } channels, which add up to { $sum }
     }
 same_place =
     { $sum_told ->

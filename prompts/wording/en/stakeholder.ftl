@@ -137,10 +137,10 @@ no_support = none of the concepts shown speaks for { $class }
 no_relevance = no relevance reaches the layer explained, so that no concept can be told
 namesakes =
     { $sum_told ->
-        [yes] { $n } separate channels are called “{ $bare }”
+        [yes] “{ $bare }” stands for { $n } separate channels
        *[no] { $score ->
-        [negative] { $n } separate channels are called “{ $bare }” and carry { $sum } of the relevance together
-       *[positive] { $n } separate channels are called “{ $bare }”; together { $sum } of the relevance at them speaks { $side ->
+        [negative] “{ $bare }” stands for { $n } separate channels, which carry { $sum } of the relevance together
+       *[positive] “{ $bare }” stands for { $n } separate channels; together { $sum } of the relevance at them speaks { $side ->
             [for] for
            *[against] against
         } { $class }
