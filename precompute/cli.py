@@ -87,10 +87,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _path(text: str) -> Path:
+    """Read a path; an empty one would be the current folder, which nobody means who has not set a variable."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty (is a variable of the shell not set?)")
+    return Path(text)
+
+
 def _common_arguments() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--config", type=Path, default=Path(DEFAULT_CONFIG), help=f"the atlas's TOML ({DEFAULT_CONFIG})"
+        "--config", type=_path, default=Path(DEFAULT_CONFIG), help=f"the atlas's TOML ({DEFAULT_CONFIG})"
     )
     common.add_argument(
         "--set",
@@ -101,8 +108,8 @@ def _common_arguments() -> argparse.ArgumentParser:
         help="override a value of the config; can be given again",
     )
     common.add_argument("--debug", action="store_true", help="show where in the program an error came from")
-    common.add_argument("--output", type=Path, help="output folder (<name> beside the config)")
-    common.add_argument("--site", type=Path, help="folder of the site (site/<name>)")
+    common.add_argument("--output", type=_path, help="output folder (<name> beside the config)")
+    common.add_argument("--site", type=_path, help="folder of the site (site/<name>)")
     return common
 
 
@@ -113,7 +120,7 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         )
     if name == "explain":
         command.add_argument(
-            "photos", nargs="*", type=Path, metavar="PHOTO", help="photos or folders, besides the config's"
+            "photos", nargs="*", type=_path, metavar="PHOTO", help="photos or folders, besides the config's"
         )
     if name in ("name", "score", "explain"):
         command.add_argument("--dry-run", action="store_true", help=_DRY_RUN[name])
@@ -131,12 +138,12 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         )
     if name == "names":
         command.add_argument("action", choices=("export", "import"))
-        command.add_argument("table", type=Path, metavar="CSV")
+        command.add_argument("table", type=_path, metavar="CSV")
         command.add_argument("--author", help="who corrected, as the site will show it; needed for import")
     if name == "init":
         command.add_argument("example", nargs="?", default="world", help="its name (world); `list` lists them")
     if name == "verify":
-        command.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="of the atlas (the config's)")
+        command.add_argument("folder", nargs="?", type=_path, metavar="FOLDER", help="of the atlas (the config's)")
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
 
@@ -275,9 +282,8 @@ def _verify(arguments: argparse.Namespace) -> None:
     for finding in findings:
         print(f"fault     {finding.text}: {finding.remedy}")  # noqa: T201
     if findings:
-        raise AtlasError(
-            f"{folder} has {len(findings)} faults, listed above. `atlas run` with the same config mends all of them"
-        )
+        how_many = "a fault" if len(findings) == 1 else f"{len(findings)} faults"
+        raise AtlasError(f"{folder} has {how_many}, listed above. `atlas run` with the same config mends all of it")
     files = [file for product in Manifest(folder).products.values() for file in product.files]
     print(f"whole     {folder}: {len(files)} files are as they were written, and made from each other")  # noqa: T201
 

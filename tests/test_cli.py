@@ -246,6 +246,8 @@ def test_a_wrong_value_on_the_command_line(small, tmp_path, capsys, override, ex
         (["run", "--confg", "x.toml"], ["--confg x.toml", "`atlas --help`"]),
         (["run", "--set"], ["--set", "`atlas run --help`"]),
         (["serve", "--port", "http"], ["--port", "http", "`atlas serve --help`"]),
+        (["explain", ""], ["PHOTO", "the path is empty"]),
+        (["clean", "--output", ""], ["--output", "the path is empty"]),
         (["names", "exprt", "names.csv"], ["exprt", "`atlas names --help`"]),
     ],
 )
