@@ -94,8 +94,8 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _common_arguments() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+def _common_arguments() -> _Parser:
+    common = _Parser(add_help=False)
     common.add_argument(
         "--config", type=_path, default=Path(DEFAULT_CONFIG), help=f"the atlas's TOML ({DEFAULT_CONFIG})"
     )
