@@ -1,5 +1,6 @@
 """The command line from start to end, and one clear message for everything that can be wrong."""
 
+import fcntl
 import os
 import pickle
 import shutil
@@ -17,10 +18,11 @@ import torch
 from safetensors.torch import save_file
 
 from precompute.atlas.folder import Workspace
-from precompute.atlas.hdf5 import ReferenceReader, read_atlas
+from precompute.atlas.hdf5 import ReferenceReader, damaged_parts, read_atlas
 from precompute.atlas.json_records import read_json
 from precompute.cli import _COMMANDS, build_parser, main
 from precompute.config import load_config
+from precompute.errors import StoreError
 from precompute.inputs import Inputs
 from precompute.records import Explanation
 from tests.small_atlas import CONFIG, make_small_atlas
@@ -253,6 +255,17 @@ def test_a_wrong_value_on_the_command_line(small, tmp_path, capsys, override, ex
 )
 def test_a_command_line_that_cannot_be_read_is_told_in_one_line(capsys, arguments, expected):
     fails(capsys, arguments, *expected)
+
+
+def test_a_stored_file_that_another_program_holds_is_not_called_damaged(tmp_path):
+    path = tmp_path / "atlas.h5"
+    with h5py.File(path, "w"):
+        pass
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StoreError, match="Resource temporarily unavailable"):
+            damaged_parts(path)
+    assert damaged_parts(path) == ["its structure"]  # nothing in it about itself
 
 
 def test_clean_says_what_it_did(small, tmp_path, capsys, monkeypatch):

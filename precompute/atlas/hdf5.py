@@ -185,11 +185,20 @@ def damaged_parts(path: Path) -> list[str]:
     -------
     list of str
         Names of data sets and groups; ``its structure`` where it cannot be read as HDF5 or says nothing about itself.
+
+    Raises
+    ------
+    StoreError
+        The system does not let it be read now, as while another program holds it: that is no damage.
     """
     try:
         with h5py.File(path, "r") as file:
             return _damaged_parts(file)
-    except (OSError, LookupError, ValueError, TypeError, RuntimeError, RecursionError):
+    except OSError as error:
+        if error.errno is not None:
+            raise unreadable(path, error) from error
+        return ["its structure"]
+    except (LookupError, ValueError, TypeError, RuntimeError, RecursionError):
         return ["its structure"]
 
 
