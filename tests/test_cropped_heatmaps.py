@@ -45,6 +45,28 @@ def grouped_pixels():
     )  # fmt: skip
 
 
+class Masked(nn.Module):
+    """Weighs positions by constants that have a frame of their own, however many axes they are written with."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 3, padding=1)
+        self.conv3, self.fc = nn.Conv2d(6, 6, 3), nn.Linear(6, 4)
+        self.register_buffer("mask", torch.rand(37, 37))
+        self.register_buffer("ramp", torch.rand(37))
+
+    def forward(self, x):
+        x = torch.relu(self.conv2(torch.relu(self.conv1(x)) * self.mask)) - self.ramp
+        return self.fc(torch.relu(self.conv3(x)).mean((2, 3)))
+
+
+def test_constants_with_a_frame_take_whole_frames(monkeypatch):
+    torch.manual_seed(0)
+    engine = engine_for(nets.randomise(Masked()), "EpsilonPlusFlat", 37)
+    images = torch.randn(2, 3, 37, 37, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    check(engine, images, monkeypatch)
+
+
 def engine_for(module, composite, size):
     names = [name for name, part in module.named_modules() if isinstance(part, nn.Conv2d)]
     return GraphEngine(module, names, RelevanceConfig(precision="float64", composite=composite), (3, size, size), CPU)

@@ -260,8 +260,8 @@ def _inherits_sign(node: Node, facts: Facts) -> bool:
 
 def _pointwise_reach(node: Node) -> Reach | None:
     """One position sees one position, as long as no constant has a frame of its own."""
-    constants = [part for part in node.arguments.values() if isinstance(part, torch.Tensor)]
-    framed = any(part.dim() >= 3 and max(part.shape[-2:]) > 1 for part in constants)
+    constants = [node.arguments.get(key) for key in ("self", "other")]
+    framed = any(isinstance(part, torch.Tensor) and max(part.shape[-2:], default=1) > 1 for part in constants)
     return None if framed else POINTWISE
 
 
