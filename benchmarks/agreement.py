@@ -86,7 +86,7 @@ def compare(config: Config, n_samples: int, n_channels: int) -> list[Agreement]:
     config = dataclasses.replace(
         config,
         dataset=dataclasses.replace(config.dataset, limit=n_samples),
-        relevance=dataclasses.replace(config.relevance, precision="float64", shares="layer"),
+        relevance=dataclasses.replace(config.relevance, precision="float64", shares="layer", activation="sum"),
     )
     inputs = Inputs(config, config.path.parent / config.name / "cache")
     config = inputs.config

@@ -83,7 +83,7 @@ def ours(arguments: argparse.Namespace, precision: str) -> Callable[[], Table]:
     module, shape = make_model(arguments.model, dtype), (3, arguments.size, arguments.size)
     names, images = conv_names(module), make_images(arguments.images, arguments.size)
     labels = torch.arange(len(images)) % 1000
-    engine = GraphEngine(module, names, RelevanceConfig(precision=precision), shape, device)
+    engine = GraphEngine(module, names, RelevanceConfig(precision=precision, activation="sum"), shape, device)
     tables = Tables(engine.describe(), tuple(map(str, range(1000))), TOP, True)
 
     def play() -> Table:

@@ -202,7 +202,11 @@ class RelevanceConfig:
     target : str
         ``label`` falls back to the prediction where a sample has no label.
     max_target : str
-        ``sum`` over space, or ``max``: the value at the arg-max neuron.
+        Relevance: the ``sum`` over space, or ``max``: the value at the arg-max neuron.
+    activation : str
+        What ActMax ranks by: ``max``, the largest value over space of the channel's output behind its activation
+        function, so that a channel that never fires is silent; or ``sum``, the output before that function, reduced
+        as `max_target` says, as zennit-crp has it.
     normalised : bool
         Store scores as shares.
     shares : str
@@ -217,6 +221,7 @@ class RelevanceConfig:
     zero_params: Flag = False
     target: Literal["label", "prediction"] = "label"
     max_target: Literal["sum", "max"] = "sum"
+    activation: Literal["max", "sum"] = "max"
     normalised: Flag = True
     shares: Literal["cut", "layer"] = "cut"
     precision: Literal["float64", "float32", "tf32", "bf16"] = "float32"

@@ -252,9 +252,9 @@ def test_the_same_refusal_again_and_again_ends_the_run_with_the_servers_words(tm
     with TestServer(script=[fault] * 200) as server:
         server.error_text = words
         with pytest.raises(NamerError) as info:
-            name_many(server, tmp_path, structured_output="json_schema")
+            name_many(server, tmp_path, n=60, structured_output="json_schema")
         assert told in str(info.value)
-        assert server.n_calls <= 30
+        assert server.n_calls <= 45  # of 60, and of more where a failed call is tried again
     assert not isinstance(info.value, ReplyError)
 
 

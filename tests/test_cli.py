@@ -107,8 +107,9 @@ def test_every_command_has_help(capsys):
 def test_layers_prints_what_the_model_has(small, capsys):
     assert main(["layers", "--config", str(small)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["0", "Conv2d", "8", "24", "x", "24", "3", "px", "yes"]
-    assert lines[4].split() == ["10", "Linear", "3", "1", "x", "1", "whole", "image"]
+    rows = {line.split()[0]: line.split() for line in lines[1:] if line.split()}
+    assert rows["0"] == ["0", "Conv2d", "8", "24", "x", "24", "3", "px", "yes"]
+    assert rows["10"] == ["10", "Linear", "3", "1", "x", "1", "whole", "image"]
 
 
 def test_explain_takes_photos_from_outside(finished, tmp_path, capsys):

@@ -19,7 +19,7 @@ from precompute.network.layers import find_layers
 from precompute.relevance.assignment import assign
 from precompute.relevance.engine import GraphEngine
 
-DOUBLE = RelevanceConfig(precision="float64")
+DOUBLE = RelevanceConfig(precision="float64", activation="sum")
 CPU = torch.device("cpu")
 SHARED = Path(__file__).parents[2] / "shared"
 

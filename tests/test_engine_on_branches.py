@@ -11,7 +11,7 @@ from precompute.relevance.protocol import ReferenceRequest
 from tests import peer
 
 CPU = torch.device("cpu")
-DOUBLE = RelevanceConfig(precision="float64", shares="layer")
+DOUBLE = RelevanceConfig(precision="float64", activation="sum", shares="layer")
 
 
 class Branches(nn.Module):
@@ -59,7 +59,9 @@ def close(left, right, tolerance=1e-10):
 @pytest.mark.parametrize("max_target", ["sum", "max"])
 @pytest.mark.parametrize("normalised", [True, False])
 def test_scores_and_neurons_equal_the_peer(module, images, tmp_path, max_target, normalised):
-    config = RelevanceConfig(precision="float64", shares="layer", max_target=max_target, normalised=normalised)
+    config = RelevanceConfig(
+        precision="float64", activation="sum", shares="layer", max_target=max_target, normalised=normalised
+    )
     visualization = peer.run(
         peer.with_exact_norms(module), images, LABELS, LAYERS, tmp_path, abs_norm=normalised, max_target=max_target
     )
@@ -164,7 +166,7 @@ def test_without_biases_relevance_is_conserved_only_if_they_are_left_out(images)
     )
     module[-1].requires_grad_(False).bias.zero_()
     for zero_params in (True, False):
-        config = RelevanceConfig(precision="float64", shares="layer", zero_params=zero_params)
+        config = RelevanceConfig(precision="float64", activation="sum", shares="layer", zero_params=zero_params)
         engine = GraphEngine(module, ["0", "2"], config, (3, *images.shape[2:]), CPU)
         _, layers = engine.attribute(images[:1], 1)
         logit = engine.logits(images[:1])[0, 1]

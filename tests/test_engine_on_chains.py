@@ -21,7 +21,7 @@ from precompute.relevance.protocol import ReferenceRequest
 from tests import nets, peer
 
 CPU = torch.device("cpu")
-DOUBLE = RelevanceConfig(precision="float64")
+DOUBLE = RelevanceConfig(precision="float64", activation="sum")
 SHARED = Path(__file__).parents[2] / "shared"
 COMPOSITES = {"EpsilonPlusFlat": EpsilonPlusFlat, "EpsilonPlus": EpsilonPlus}
 
@@ -76,14 +76,14 @@ def check_scores(module, images, labels, config=DOUBLE, layers=None):
 @pytest.mark.parametrize("composite", COMPOSITES)
 @pytest.mark.parametrize("factory", nets.TINY)
 def test_scores_equal_the_peer_on_every_kind_of_step(factory, composite):
-    config = RelevanceConfig(precision="float64", composite=composite)
+    config = RelevanceConfig(precision="float64", activation="sum", composite=composite)
     check_scores(nets.tiny(factory), photos(3), torch.tensor([0, 1, 4]), config)
 
 
 @pytest.mark.parametrize("max_target", ["sum", "max"])
 @pytest.mark.parametrize("normalised", [True, False])
 def test_scores_equal_the_peer_in_every_form(max_target, normalised):
-    config = RelevanceConfig(precision="float64", max_target=max_target, normalised=normalised)
+    config = RelevanceConfig(precision="float64", activation="sum", max_target=max_target, normalised=normalised)
     check_scores(nets.tiny(nets.normalised), photos(4), torch.tensor([0, 1, 4, 2]), config)
 
 
@@ -130,7 +130,11 @@ def test_scores_equal_the_peer_on_the_cifar_network():
 @pytest.mark.parametrize("composite", COMPOSITES)
 @pytest.mark.parametrize("factory", nets.TINY)
 def test_the_heatmap_equals_the_peer(factory, composite):
-    config, module, images = RelevanceConfig(precision="float64", composite=composite), nets.tiny(factory), photos(1)
+    config, module, images = (
+        RelevanceConfig(precision="float64", activation="sum", composite=composite),
+        nets.tiny(factory),
+        photos(1),
+    )
     layers = nets.layer_names(module)
     heatmap, found = engine_for(module, config).attribute(images, 2)
     theirs = peer_maps(module, images, [2], layers, config)
@@ -143,7 +147,11 @@ def test_the_heatmap_equals_the_peer(factory, composite):
 @pytest.mark.parametrize("composite", COMPOSITES)
 @pytest.mark.parametrize("factory", nets.TINY)
 def test_reference_heatmaps_equal_the_peer(factory, composite):
-    config, module, images = RelevanceConfig(precision="float64", composite=composite), nets.tiny(factory), photos(3)
+    config, module, images = (
+        RelevanceConfig(precision="float64", activation="sum", composite=composite),
+        nets.tiny(factory),
+        photos(3),
+    )
     engine = engine_for(module, config)
     sizes = {
         name: maps[0, 0].numel()
@@ -266,7 +274,7 @@ def test_neither_the_module_nor_the_images_are_changed():
 def test_lower_precisions_stay_near_float64(precision, tolerance):
     module, images, labels = nets.tiny(nets.plain), photos(4), torch.tensor([0, 1, 2, 3])
     exact = engine_for(module).score(images, labels)
-    found = engine_for(module, RelevanceConfig(precision=precision)).score(images, labels)
+    found = engine_for(module, RelevanceConfig(precision=precision, activation="sum")).score(images, labels)
     assert found.logits.dtype == torch.float32
     for name in ("2", "5"):
         assert found.layers[name].activation.dtype == torch.float32
@@ -281,3 +289,34 @@ def test_bad_layers_and_sizes_are_refused():
         engine_for(module).logits(photos(1, 20))
     with pytest.raises(ModelError, match="was not selected"):
         engine_for(module, layers=["0"]).reference_heatmaps(photos(1), [ReferenceRequest(0, "2", 0)])
+
+
+class Activated(nn.Module):
+    """Layers that a ReLU, a clamp, a SiLU and nothing read."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.d = (nn.Conv2d(3 if i == 0 else 4, 4, 3, padding=1) for i in range(4))
+        self.relu, self.silu = nn.ReLU(inplace=True), nn.SiLU()
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+
+    def forward(self, images):
+        values = self.silu(self.c(self.b(self.relu(self.a(images))).clamp(0, 0.1)))
+        return self.head(self.d(values))
+
+
+def test_an_activation_is_the_largest_value_behind_the_function_that_reads_the_layer():
+    module, images, labels = nets.tiny(Activated), photos(4), torch.tensor([0, 1, 2, 3])
+    with torch.no_grad():
+        module.a.bias[0] = -100.0  # never fires
+    config = RelevanceConfig(precision="float64", normalised=False)
+    found = GraphEngine(module, list("abcd"), config, (3, 16, 16), torch.device("cpu")).score(images, labels).layers
+    with torch.no_grad():
+        a = module.a.double()(images.double()).relu()
+        b = module.b.double()(a).clamp(0, 0.1)
+        c = torch.nn.functional.silu(module.c.double()(b))
+        d = module.d.double()(c)
+    for name, values in zip("abcd", (a, b, c, d), strict=True):
+        close(found[name].activation, values.flatten(2).amax(2))
+    assert (found["a"].activation[:, 0] == 0).all()  # silent: what is never above zero has no reference image
+    assert torch.equal(found["c"].activation_neuron, c.flatten(2).argmax(2))

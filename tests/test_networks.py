@@ -16,7 +16,7 @@ from precompute.relevance.engine import GraphEngine
 from precompute.relevance.proof import check_conservation, measure_conservation
 
 CASES = Path(__file__).parents[1].parent / "shared" / "cases" / "networks.py"
-DOUBLE = RelevanceConfig(precision="float64")
+DOUBLE = RelevanceConfig(precision="float64", activation="sum")
 SHAPE = (3, 24, 24)
 
 if CASES.exists():
@@ -44,6 +44,7 @@ def state(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_is_explained_as_by_hand_or_refused(name):
     module, image, right = networks.compute(name)

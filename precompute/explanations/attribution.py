@@ -72,7 +72,7 @@ class ExplainedLayer:
     relevance, shares : (n_channels,) float64
         Signed; relevance in units of the logit.
     activation : (n_channels,) float64
-        Sums over space of the pre-ReLU output.
+        As `RelevanceConfig.activation` says, not divided.
     top : tuple of int
         The channels explained, by rank.
     split : Split

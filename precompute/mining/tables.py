@@ -35,7 +35,7 @@ from precompute.relevance.protocol import BatchScores, LayerScores
 from .statistics import N_BINS, QUANTUM_NORMALISED, QUANTUM_RAW, add_class_sums, add_histogram, histogram_edges
 from .top_samples import TopSamples, from_table, merge, to_table, top_of_batch
 
-MINING_VERSION = 2
+MINING_VERSION = 3
 """Raise it when the same config over the same images and weights gives other tables: other scores, bins or order."""
 UNREAD = 32
 """Batches whose predictions may wait on a device, as each look at them stops it until all its work is done."""

@@ -57,7 +57,7 @@ class ConceptAttribution:
     relevance : float
         Signed, in units of the logit.
     activation : float
-        Sum over space of the channel's pre-ReLU output.
+        As `relevance.activation` of the config says, not divided.
     place : Place
     heatmap : str
         File name, relative to the explanation's folder: 8-bit grey PNG as in `Reference.heatmap`.

@@ -21,7 +21,7 @@ def reduce_channels(
     Parameters
     ----------
     maps : (n, n_channels, height, width) or (n, n_channels) float
-        Relevance or pre-ReLU output; a linear layer's have no space.
+        Relevance or output; a linear layer's have no space.
     max_target : {"sum", "max"}
         Sum over space, or the value at the arg-max neuron.
     normalised : bool
@@ -39,9 +39,12 @@ def reduce_channels(
         scores = maps.sum(dim=(2, 3), dtype=precise) if max_target == "sum" else largest.to(precise)
     else:
         scores, neurons = maps.to(precise, copy=True), torch.zeros_like(maps, dtype=torch.int64)
-    if normalised:
-        scores = scores / (scores.abs().sum(dim=-1, keepdim=True) + NORMALISATION_FLOOR)
-    return scores, neurons
+    return normalise(scores) if normalised else scores, neurons
+
+
+def normalise(scores: torch.Tensor) -> torch.Tensor:
+    """Divide (n, n_channels) scores by each row's sum of absolute scores."""
+    return scores / (scores.abs().sum(dim=-1, keepdim=True) + NORMALISATION_FLOOR)
 
 
 def _largest(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

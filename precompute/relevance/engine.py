@@ -26,10 +26,10 @@ from precompute.network.layers import Layer, describe_layers, find_channel_axes,
 from precompute.records import LayerInfo
 
 from .assignment import Assignment, assign
-from .channel_scores import NORMALISATION_FLOOR, choose_targets, reduce_channels, start_relevance
+from .channel_scores import NORMALISATION_FLOOR, choose_targets, normalise, reduce_channels, start_relevance
 from .cut import BesidePart, EdgeSums, Split, TakenSums, find_cut
 from .neuron_heatmaps import NeuronHeatmaps, NeuronRequest
-from .operations import Kept, Rectifier
+from .operations import Activation, Clamp, Kept, Rectifier, Rule
 from .proof import LogitProof
 from .protocol import BatchScores, ConditionalAttribution, LayerAttribution, LayerScores, ReferenceRequest
 
@@ -253,6 +253,34 @@ class Scorer:
             self.found[layer.name] = reduce_channels(maps, self._config.max_target, self._normalised)
 
 
+class ActivationScorer(Scorer):
+    """What ActMax ranks by: the largest value over space behind the channel's activation function, or zennit-crp's.
+
+    Parameters
+    ----------
+    behind : mapping of str to Rule
+        The activation function that reads each layer, where one does; the output itself counts for the others.
+    """
+
+    def __init__(self, config: RelevanceConfig, behind: Mapping[str, Rule], *, normalised: bool) -> None:
+        super().__init__(config, normalised=normalised)
+        self._behind = behind
+
+    def __call__(self, layer: Layer, values: torch.Tensor) -> None:
+        """Reduce the layer's output to activations."""
+        if self._config.activation == "sum":
+            super().__call__(layer, values)
+        elif layer.name not in self.found:
+            rule = self._behind.get(layer.name)
+            if isinstance(rule, Rectifier):  # the largest of what is rectified is the largest, rectified
+                scores, neurons = reduce_channels(layer.maps(values), "max", normalised=False)
+                scores = scores.clamp(min=0)
+            else:
+                outputs = values if rule is None else rule.forward({rule.first: values}, len(values))
+                scores, neurons = reduce_channels(layer.maps(outputs), "max", normalised=False)
+            self.found[layer.name] = (normalise(scores) if self._normalised else scores, neurons)
+
+
 class Recorder:
     """Called with each value, its rows and its relevance; see `Network.backward`."""
 
@@ -365,6 +393,7 @@ class GraphEngine:
         self.cuts = {
             layer: find_cut(self.network.steps, self.network.flowing, found) for layer, found in self._layers.items()
         }
+        self._behind = self._find_activations()
         self._edges = frozenset(edge for cut in self.cuts.values() for edge in cut.edges)
         self._axes = find_channel_axes(self.assignment.graph)
         self._names = name_values(known)
@@ -376,6 +405,14 @@ class GraphEngine:
     def describe(self) -> tuple[LayerInfo, ...]:
         """Describe the layers, in forward order."""
         return describe(self.assignment, self._layers, self._names)
+
+    def _find_activations(self) -> dict[str, Rule]:
+        """Find the activation function that reads each layer's output, where there is one."""
+        readers: dict[str, Rule] = {}
+        for _, rule in self.network.steps:
+            if isinstance(rule, (Rectifier, Activation, Clamp)):
+                readers.setdefault(rule.first, rule)
+        return {name: readers[found.values[0]] for name, found in self._layers.items() if found.values[0] in readers}
 
     def beside(self, layer: str) -> tuple[str, ...]:
         """Name what runs beside a layer; empty where it carries the whole."""
@@ -390,7 +427,7 @@ class GraphEngine:
             for layer in self._layers.values():
                 seen.setdefault(layer.values[0], []).append(layer)
             scores = self._config.scores
-            activation = Scorer(self._config, normalised=scores != "raw")
+            activation = ActivationScorer(self._config, self._behind, normalised=scores != "raw")
             relevance = Scorer(self._config, normalised=scores == "layer")
             edges = EdgeSums(self._edges if scores == "cut" else frozenset(), self._axes)
             output = self.network.graph.output
@@ -448,13 +485,16 @@ class GraphEngine:
             row = torch.zeros(1, dtype=torch.int64, device=self._device)
             edges, taken = EdgeSums(self._edges, self._axes), TakenSums()
             found = self.network.backward(run, {output: (row, start)}, {source}, sums, edges, taken)
+            activation = ActivationScorer(self._config, self._behind, normalised=False)
+            for layer in self._layers.values():
+                activation(layer, run.outputs[layer.values[0]])
             layers = {
                 name: LayerAttribution(
                     sums.found[name, 0],
-                    _channel_sums(layer.maps(run.outputs[layer.values[0]]))[0],
+                    activation.found[name][0][0].double(),
                     self._split(name, float(logits[0, target]), sums.found[name, 0], edges, taken),
                 )
-                for name, layer in self._layers.items()
+                for name in self._layers
             }
             return self._heatmaps(found[source][1])[0], layers
 

@@ -21,9 +21,9 @@ class LayerScores:
     Attributes
     ----------
     relevance, activation : (n, n_channels) float
-        Sum over space of the channel's relevance / pre-ReLU output ("max": the value at the arg-max neuron),
-        divided as `RelevanceConfig.scores` says: relevance by the absolute relevance of all channels of the cut,
-        activation by the layer's sum of absolute channel scores, + 1e-10.
+        Sum over space of the channel's relevance ("max": the value at the arg-max neuron), and its activation as
+        `RelevanceConfig.activation` says; divided as `RelevanceConfig.scores` says: relevance by the absolute
+        relevance of all channels of the cut, activation by the layer's sum of absolute channel scores, + 1e-10.
     relevance_neuron, activation_neuron : (n, n_channels) int64
         Flat arg-max neuron h * width + w; the lowest index among equals.
     """
@@ -83,7 +83,7 @@ class LayerAttribution:
     relevance : (n_channels,) float64
         Signed sums over space, not normalised, in units of the logit.
     activation : (n_channels,) float64
-        Sums over space of the pre-ReLU output.
+        As `RelevanceConfig.activation` says, not divided.
     split : Split
         Of the logit over the cut at the layer: `split.absolute` is what a channel's share is a share of.
     """

@@ -24,7 +24,7 @@ _NO_BOX = Box(0, 0, 0, 0)
 
 RANKING_WORDS: dict[Ranking, tuple[str, str]] = {
     "relmax": ("Most relevant", "samples on which this concept did most for the target class"),
-    "actmax": ("Most active", "samples on which the channel’s output before the ReLU, {where}, is largest"),
+    "actmax": ("Most active", "samples on which {output} is largest"),
 }
 
 
@@ -91,13 +91,19 @@ def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
 def ranking_context(catalogue: Catalogue, concept: Concept, ranking: Ranking) -> dict[str, Any]:
     """Gather the reference images of one ranking; where none were rendered, the rows of the table alone."""
     title, meaning = RANKING_WORDS[ranking]
-    is_sum = find(catalogue.atlas.provenance, "max_target", default="sum") == "sum"
+    provenance = catalogue.atlas.provenance
+    if find(provenance, "activation", default="sum") == "max":
+        output = "the channel’s output, behind its activation function and at its strongest place,"
+    elif find(provenance, "max_target", default="sum") == "sum":
+        output = "the channel’s output, before its activation function and summed over the whole sample,"
+    else:
+        output = "the channel’s output, before its activation function and at its strongest place,"
     tiles = [tile for tile in catalogue.illustrations.tiles(concept) if tile.ranking == ranking]
     rows = tiles or _bare_rows(catalogue.atlas.layers[concept.layer], concept.channel, ranking)
     return {
         "ranking": ranking,
         "title": title,
-        "meaning": meaning.format(where="summed over the whole sample" if is_sum else "at its strongest place"),
+        "meaning": meaning.format(output=output),
         "tiles": [
             {
                 "tile": tile,
