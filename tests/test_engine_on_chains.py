@@ -16,7 +16,9 @@ from zennit.composites import EpsilonPlus, EpsilonPlusFlat
 
 from precompute.config import RelevanceConfig
 from precompute.errors import ModelError
+from precompute.relevance import operations
 from precompute.relevance.engine import GraphEngine
+from precompute.relevance.operations import Convolution
 from precompute.relevance.protocol import ReferenceRequest
 from tests import nets, peer
 
@@ -233,6 +235,25 @@ def test_the_batch_does_not_matter():
         for name in engine.layer_names:
             close(found.layers[name].relevance, whole.layers[name].relevance[part], 1e-13)
             assert torch.equal(found.layers[name].activation_neuron, whole.layers[name].activation_neuron[part])
+
+
+@pytest.mark.parametrize("factory", [nets.plain, nets.strided, nets.unrectified])
+def test_images_whose_backward_pass_runs_in_pieces_score_the_same(factory, monkeypatch):
+    module, images, labels = nets.tiny(factory), photos(5), torch.arange(5) % 4
+    together = engine_for(module).score(images, labels)
+    calls = []
+    plain = Convolution._backward_piece
+    monkeypatch.setattr(operations, "PIECE_ELEMENTS", 1)
+    monkeypatch.setattr(
+        Convolution,
+        "_backward_piece",
+        lambda rule, values, total, relevance: calls.append(len(values)) or plain(rule, values, total, relevance),
+    )
+    in_pieces = engine_for(module).score(images, labels)
+    assert set(calls) == {1}
+    for name, layer in together.layers.items():
+        close(layer.relevance, in_pieces.layers[name].relevance, 1e-13)
+        assert torch.equal(layer.activation, in_pieces.layers[name].activation)
 
 
 def test_a_selection_of_layers_changes_nothing_but_the_work():

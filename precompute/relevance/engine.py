@@ -171,6 +171,8 @@ class Network:
         starts: Mapping[str, Rows],
         wanted: Collection[str],
         record: Recorder | None = None,
+        *,
+        returned: Collection[str] | None = None,
         edges: EdgeSums | None = None,
         taken: TakenSums | None = None,
     ) -> dict[str, Rows]:
@@ -184,13 +186,16 @@ class Network:
         starts : mapping of str to Rows
             Relevance that begins at values.
         wanted : collection of str
-            Values whose relevance is returned.
+            Values that relevance is propagated down to.
+        returned : collection of str, optional
+            Those of them whose relevance is returned; by default all. A copy of each is held until the end.
         record : callable, optional
             Called with each value and its whole relevance before it is sent on; it must not change it.
         edges, taken : optional
             Note the relevance on edges, and what each operation takes of it.
         """
         above = self.above(wanted)
+        returned = wanted if returned is None else returned
         flow: dict[str, list[Rows]] = {name: [rows] for name, rows in starts.items()}
         found: dict[str, Rows] = {}
         for node, rule in reversed(self.steps):
@@ -200,7 +205,7 @@ class Network:
             rows, relevance = _gathered(arrived)
             if record:
                 record(node.name, rows, relevance)
-            if node.name in wanted:
+            if node.name in returned:
                 found[node.name] = (rows, relevance.clone())
             if not any(name in above for name in rule.signals):
                 continue
@@ -214,7 +219,7 @@ class Network:
                 if name in above:
                     flow.setdefault(name, []).append((rows, part))
             del relevance, arrived, kept, parts, part
-        if self.graph.input in wanted and self.graph.input in flow:
+        if self.graph.input in returned and self.graph.input in flow:
             found[self.graph.input] = _gathered(flow[self.graph.input])
         return found
 
@@ -439,7 +444,7 @@ class GraphEngine:
             rows = torch.arange(len(logits), device=self._device)
             flow = _LayerFlow(list(self._layers.values()), relevance)
             if keep:
-                self.network.backward(run, {output: (rows, start)}, keep, flow, edges)
+                self.network.backward(run, {output: (rows, start)}, keep, flow, returned=(), edges=edges)
             if scores == "cut":
                 for name, (sums, neurons) in relevance.found.items():
                     whole = sums.abs().sum(dim=1) + edges.absolute(self.cuts[name]) + NORMALISATION_FLOOR
@@ -484,7 +489,7 @@ class GraphEngine:
             sums = _Sums(dict.fromkeys(self._layers, (0,)), self._layers)
             row = torch.zeros(1, dtype=torch.int64, device=self._device)
             edges, taken = EdgeSums(self._edges, self._axes), TakenSums()
-            found = self.network.backward(run, {output: (row, start)}, {source}, sums, edges, taken)
+            found = self.network.backward(run, {output: (row, start)}, {source}, sums, edges=edges, taken=taken)
             activation = ActivationScorer(self._config, self._behind, normalised=False)
             for layer in self._layers.values():
                 activation(layer, run.outputs[layer.values[0]])
@@ -746,4 +751,4 @@ def _gathered(parts: Sequence[Rows]) -> Rows:
 
 def _channel_sums(maps: torch.Tensor) -> torch.Tensor:
     """Sum (n, n_channels, ...) over space in float64."""
-    return maps.to(torch.float64).flatten(2).sum(2) if maps.dim() == 4 else maps.to(torch.float64, copy=True)
+    return maps.sum((2, 3), dtype=torch.float64) if maps.dim() == 4 else maps.to(torch.float64, copy=True)

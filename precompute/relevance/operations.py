@@ -41,6 +41,9 @@ EPSILON = 1e-6
 MIN_CHANNELS_TO_TRANSFORM, MIN_PIXELS_TO_TRANSFORM = 128, 512
 """Below these a direct convolution is faster than Winograd's algorithm, whose transforms cost memory traffic."""
 
+PIECE_ELEMENTS = 2**23
+"""Elements of a convolution's larger map, of all images whose backward pass runs at once; bounds the memory."""
+
 Pair = tuple[int, int]
 Kept = tuple[Any, ...]
 """What a rule's backward pass needs of its forward pass."""
@@ -815,21 +818,34 @@ class Convolution(Rule):
         if self.flat:
             return (self._backward_flat(kept[0], kept[1], relevance),)
         values, total = kept
+        at_once = max(1, PIECE_ELEMENTS // max(values[0].numel(), relevance[0].numel()))
+        if total is not None or len(values) != len(relevance) or len(values) <= at_once:
+            return (self._backward_piece(values, total, relevance),)
+        # the relevance handed over is not needed again: where it has the input's shape, the result takes its place
+        result = relevance if relevance.shape == values.shape else torch.empty_like(values)
+        pieces = (torch.split(one, at_once) for one in (values, relevance, result))
+        for part, given, made in zip(*pieces, strict=True):
+            made.copy_(self._backward_piece(part, None, given))
+        return (result,)
+
+    def _backward_piece(
+        self, values: torch.Tensor, total: torch.Tensor | None, relevance: torch.Tensor
+    ) -> torch.Tensor:
+        """Compute the relevance of the inputs of some images."""
         share = relevance.div_(self.total(values) if total is None else total)
         result = self._spread_positive(share, values.shape[2:])
         if self.input_nonnegative:
-            return (result.mul_(values),)
+            return result.mul_(values)
         below = self.spread(share, self.weights.negative, values.shape[2:])
-        return (result.mul_(values.clamp(min=0)).add_(below.mul_(values.clamp(max=0))),)
+        return result.mul_(values.clamp(min=0)).add_(below.mul_(values.clamp(max=0)))
 
     def absorb(self, kept: Kept, relevance: torch.Tensor) -> Absorbed:
         """Give the positive bias and the stabiliser their parts."""
         if self.flat:
             taken = _sum_rows(relevance * (EPSILON / self.n_inputs(kept[0], relevance)))
             return Absorbed(torch.zeros_like(taken), taken)
-        share = relevance / (self.total(kept[0]) if kept[1] is None else kept[1])
-        bias = (self.weights.stabilised_bias - EPSILON).view(1, -1, 1, 1)
-        return Absorbed(_sum_rows(share * bias), _sum_rows(share) * EPSILON)
+        share = (relevance / (self.total(kept[0]) if kept[1] is None else kept[1])).sum((2, 3))
+        return Absorbed(_sum_rows(share * (self.weights.stabilised_bias - EPSILON)), _sum_rows(share) * EPSILON)
 
     def _spread_positive(self, share: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """Convolve transposed with W+."""
@@ -930,7 +946,7 @@ class MaxPooling(Rule):
         made, winners = F.max_pool2d_with_indices(
             given, self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode
         )
-        return made, (given.shape[1:], winners)
+        return made, (given.shape[1:], winners.int())  # half the memory until the backward pass
 
     def backward(self, kept: Kept, relevance: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Hand each output's relevance to its winner."""
@@ -945,7 +961,7 @@ class MaxPooling(Rule):
             self.padding,
             self.dilation,
             self.ceil_mode,
-            winners.expand(m, *winners.shape[1:]).contiguous(memory_format=layout),
+            winners.long().expand(m, *winners.shape[1:]).contiguous(memory_format=layout),
         )
         return (result,)
 
