@@ -30,7 +30,8 @@ NUMBER = re.compile(
     r"(?P<sign>[+\u2212])?(?P<digits>\d[\d.,\u2019\u00a0\u202f]*\d|\d)(?P<exponent>\u00a0×\u00a010[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?"
 )
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-BELOW, ABOVE = re.compile("< (?!−)|> −|less than|weniger als"), re.compile("> (?!−)|< −|more than|mehr als")
+BELOW = re.compile("< (?!−)|> −|less than|weniger als", re.IGNORECASE)
+ABOVE = re.compile("> (?!−)|< −|more than|mehr als", re.IGNORECASE)
 
 
 class Values:

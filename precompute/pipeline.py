@@ -377,12 +377,14 @@ class Pipeline:
         """Run every stage; returns the start page of the site."""
         self._require_site()
         self._explanations.require_messages()
-        if self.client is not None and not self.workspace.names.exists():
+        is_unnamed = self.client is not None and not self.workspace.names.exists()
+        if self.client is not None and is_unnamed:
             self.client.require_calls()  # a missing key is told before hours of mining, not after them
-            self.names.try_model()
         self._is_mined()
         self._miner()  # opens the data set and the model: what cannot be used is told before anything is made
         with self._working():
+            if is_unnamed:
+                self.names.try_model()  # inside, since its reply is kept in the folder, which has to be the program's
             self.mine()
             self._report_skipped()
             self.render()

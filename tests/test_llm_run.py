@@ -114,7 +114,7 @@ def test_a_model_that_does_not_see_is_told(bench):
     with TestServer(lambda body: seeing if task_of(body) == "naming" else plausible_answer(body)) as server:
         shutil.rmtree(bench.folder / "small")
         bench.said = ""
-        assert bench.run("run", server) == 0
+        assert bench.run("run", server) == 0, bench.said + bench.last
     assert "did not name the red disc" not in bench.said
 
 

@@ -63,7 +63,7 @@ def make_config(shard_size=8, batch_size=3):
         Path("test.toml"),
         dataset=DatasetConfig(),
         preprocessing=PreprocessingConfig(resize=SIDE, crop=SIDE),
-        relevance=RelevanceConfig(precision="float64"),
+        relevance=RelevanceConfig(precision="float64", activation="sum"),
         mining=MiningConfig(top_k=5, shard_size=shard_size, batch_size=batch_size),
     )
 

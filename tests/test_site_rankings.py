@@ -25,5 +25,5 @@ def active_section(folder, sign):
 @pytest.mark.parametrize(("sign", "is_silent"), [(1, False), (-1, True)])
 def test_most_active_is_a_sum_before_the_relu_and_shows_none_where_it_is_never_positive(tmp_path, sign, is_silent):
     text = active_section(tmp_path, sign)
-    assert "the channel’s output before the ReLU, summed over the whole sample, is largest" in text
+    assert "the channel’s output, before its activation function and summed over the whole sample, is largest" in text
     assert ("the score is above 0 on no sample" in text) is is_silent
