@@ -837,4 +837,4 @@ def _maker(table: PredictionTable, key: str) -> str:
     name = table.name(key)
     if name and is_description(name):
         return "described"
-    return {"recorded": "llm", "program": "several"}.get(name.by.kind, name.by.kind) if name else ""
+    return {"recorded": "llm"}.get(name.by.kind, name.by.kind) if name else ""

@@ -149,6 +149,7 @@ names =
         [offline] die Namen sind Hypothesen des Namensgebers ohne Netz, aus Messungen und Labels der Referenzen
         [llm] die Namen sind Hypothesen eines Sprachmodells, das die Referenzen sah
         [person] die Namen sind Hypothesen von Menschen, die die Referenzen sahen
+        [program] die Namen sind Hypothesen eines Programms, das die Referenzen sah
        *[several] die Namen sind Hypothesen mehrerer Namensgeber, die die Referenzen sahen
     }
 method = Anteile sagen, wie die Regeln den Logit verteilt haben; kein Konzept wurde zur Prüfung abgeschaltet

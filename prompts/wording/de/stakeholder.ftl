@@ -338,6 +338,7 @@ names =
         [offline] die Namen der Konzepte sind Vermutungen, die ein Programm zusammengestellt hat
         [llm] die Namen der Konzepte sind Vermutungen eines Sprachmodells
         [person] die Namen der Konzepte haben Menschen vergeben, auch sie sind Vermutungen
+        [program] die Namen der Konzepte sind Vermutungen eines Programms
        *[several] die Namen der Konzepte sind Vermutungen von Menschen oder Programmen
     }
     .other =
@@ -346,6 +347,7 @@ names =
         [offline] ein Programm hat die Konzepte benannt, die Namen können falsch sein
         [llm] ein Sprachmodell hat die Konzepte benannt, die Namen können falsch sein
         [person] Menschen haben die Konzepte benannt, die Namen können falsch sein
+        [program] ein Programm hat die Konzepte benannt, die Namen können falsch sein
        *[several] Menschen oder Programme haben die Konzepte benannt, die Namen können falsch sein
     }
 method = Relevanz ist der Wert des Netzes, zurückverfolgt zu dem, was ihn getragen hat; zur Prüfung weggenommen wurde kein Konzept

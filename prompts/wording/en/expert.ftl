@@ -128,6 +128,7 @@ names =
         [offline] names are hypotheses of the offline namer, from measurements and labels of the references
         [llm] names are hypotheses of a language model that saw the references
         [person] names are hypotheses of people who saw the references
+        [program] names are hypotheses of a program that was given the references
        *[several] names are hypotheses of several namers who saw the references
     }
 method = shares say how the rules divided the logit; no concept was switched off to test its effect

@@ -317,6 +317,7 @@ names =
         [offline] the names of concepts are guesses, put together by a program
         [llm] the names of concepts are guesses by a language model
         [person] the names of concepts were given by people, and are guesses too
+        [program] the names of concepts are guesses by a program
        *[several] the names of concepts are guesses by people or programs
     }
     .other =
@@ -325,6 +326,7 @@ names =
         [offline] a program put the names of concepts together, and they may be wrong
         [llm] a language model gave the concepts their names, and they may be wrong
         [person] people gave the concepts their names, and they may be wrong
+        [program] a program gave the concepts their names, and they may be wrong
        *[several] people or programs gave the concepts their names, and they may be wrong
     }
 method = relevance is the score, traced back to what carried it; no concept was taken away to test it
