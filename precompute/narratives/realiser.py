@@ -252,8 +252,10 @@ class Teller:
         wording = self.wording
         arguments: dict[str, Argument] = dict(fact.words)
         for role, quantity in fact.numbers.items():
-            arguments[role] = wording.number(slots, quantity)
-            arguments[f"{role}_told"] = _yes((quantity.name, quantity.of) in self.told)
+            is_told = (quantity.name, quantity.of) in self.told
+            arguments[f"{role}_told"] = _yes(is_told)
+            if not is_told or quantity.unit == "count":  # a message cannot print what it does not get
+                arguments[role] = wording.number(slots, quantity)
         for role, index in fact.classes.items():
             arguments[role] = wording.class_name(slots, self.table.class_name(index), index)
         if self.table.label:

@@ -200,8 +200,6 @@ class Wording:
         """
         if second_name.strip():
             return self._mixed(slots, key, name, second_name)
-        if second_name.strip():
-            return self._mixed(slots, key, name, second_name)
         if described or not _PLAIN_NAME.fullmatch(clean_line(name)):
             message = "concept-described" if described else "concept-marked"
             whole = Piece("concept", clean_line(name), concept=key)

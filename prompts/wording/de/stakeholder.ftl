@@ -39,36 +39,63 @@ negative_score = der Wert für { $class } ist negativ; das Folgende sagt deshalb
 
 mark_leads = am meisten zählt eine Markierung, nicht das Objekt
 lead =
-    { $score ->
-        [negative] { $side ->
-            [for] den größten Anteil an der Relevanz, { $share }, mit dem Vorzeichen des Wertes, hat { $spot }
-           *[against] den größten Anteil an der Relevanz, { $share }, mit umgekehrtem Vorzeichen, hat { $spot }
-        }
-       *[positive] { $side ->
-            [for] den größten Anteil an der Relevanz, { $share }, hat { $spot }
-           *[against] der größte Anteil an der Relevanz, { $share }, spricht gegen { $class }: { $spot }
+    { $share_told ->
+        [yes] { lead-told }
+       *[no] { $score ->
+            [negative] { $side ->
+                [for] den größten Anteil an der Relevanz, { $share }, mit dem Vorzeichen des Wertes, hat { $spot }
+               *[against] den größten Anteil an der Relevanz, { $share }, mit umgekehrtem Vorzeichen, hat { $spot }
+            }
+           *[positive] { $side ->
+                [for] den größten Anteil an der Relevanz, { $share }, hat { $spot }
+               *[against] der größte Anteil an der Relevanz, { $share }, spricht gegen { $class }: { $spot }
+            }
         }
     }
     .other =
-    { $score ->
-        [negative] { $side ->
-            [for] kein Anteil an der Relevanz ist größer als die { $share } mit dem Vorzeichen des Wertes bei { $spot }
-           *[against] kein Anteil an der Relevanz ist größer als die { $share } mit umgekehrtem Vorzeichen bei { $spot }
-        }
-       *[positive] { $side ->
-            [for] an der Spitze steht mit { $share } der Relevanz { $spot }
-           *[against] { $share } der Relevanz, so viel wie an keiner anderen Stelle, sprechen gegen { $class }: { $spot }
+    { $share_told ->
+        [yes] { lead-told }
+       *[no] { $score ->
+            [negative] { $side ->
+                [for] kein Anteil an der Relevanz ist größer als die { $share } mit dem Vorzeichen des Wertes bei { $spot }
+               *[against] kein Anteil an der Relevanz ist größer als die { $share } mit umgekehrtem Vorzeichen bei { $spot }
+            }
+           *[positive] { $side ->
+                [for] an der Spitze steht mit { $share } der Relevanz { $spot }
+               *[against] { $share } der Relevanz, so viel wie an keiner anderen Stelle, sprechen gegen { $class }: { $spot }
+            }
         }
     }
     .third =
+    { $share_told ->
+        [yes] { lead-told }
+       *[no] { $score ->
+            [negative] { $side ->
+                [for] an erster Stelle steht, mit { $share } der Relevanz und dem Vorzeichen des Wertes, { $spot }
+               *[against] an erster Stelle steht, mit { $share } der Relevanz und umgekehrtem Vorzeichen, { $spot }
+            }
+           *[positive] { $side ->
+                [for] an erster Stelle steht { $spot } mit { $share } der Relevanz
+               *[against] an erster Stelle steht etwas, das gegen { $class } spricht: { $spot } mit { $share } der Relevanz
+            }
+        }
+    }
+# Dasselbe, nachdem ein anderer Satz den Anteil genannt hat.
+lead-told =
     { $score ->
         [negative] { $side ->
-            [for] an erster Stelle steht, mit { $share } der Relevanz und dem Vorzeichen des Wertes, { $spot }
-           *[against] an erster Stelle steht, mit { $share } der Relevanz und umgekehrtem Vorzeichen, { $spot }
+            [for] kein Anteil an der Relevanz ist größer als der von { $concept }, der das Vorzeichen des Wertes hat
+           *[against] kein Anteil an der Relevanz ist größer als der von { $concept }, der das umgekehrte Vorzeichen hat
         }
        *[positive] { $side ->
-            [for] an erster Stelle steht { $spot } mit { $share } der Relevanz
-           *[against] an erster Stelle steht etwas, das gegen { $class } spricht: { $spot } mit { $share } der Relevanz
+            [for] { $again ->
+                [yes] kein anderer Anteil an der Relevanz ist so groß
+               *[no] den größten Anteil an der Relevanz hat { $spot }
+            }
+           *[against] { $again ->
+                [yes] das ist der größte Anteil von allen, und er spricht gegen { $class }
+               *[no] der größte Anteil von allen, der von { $concept }, spricht gegen { $class }
+            }
         }
     }
 dominance =
@@ -225,14 +252,29 @@ other_class =
     }
 absent =
     { $here ->
-        [none] hier fehlt, was bei { $class } sonst führt: { $concept }, mit { $mean } im Mittel und nichts in diesem Foto
-        [for] { $share_told ->
-            [yes] hier fehlt fast ganz, was bei { $class } sonst führt: { $concept }
-           *[no] hier fehlt fast ganz, was bei { $class } sonst führt: { $concept }, mit { $mean } im Mittel und { $share } in diesem Foto
+        [none] hier fehlt, was bei { $class } sonst führt: { $concept }{ $mean_told ->
+            [yes] , mit nichts in diesem Foto
+           *[no] , mit { $mean } im Mittel und nichts in diesem Foto
         }
-       *[against] { $share_told ->
-            [yes] hier ist ins Gegenteil verkehrt, was bei { $class } sonst führt: { $concept }
-           *[no] hier ist ins Gegenteil verkehrt, was bei { $class } sonst führt: { $concept }, mit { $mean } dafür im Mittel und { $share } dagegen in diesem Foto
+        [for] hier fehlt fast ganz, was bei { $class } sonst führt: { $concept }{ $share_told ->
+            [yes] { $mean_told ->
+                [yes] {""}
+               *[no] , mit { $mean } im Mittel
+            }
+           *[no] { $mean_told ->
+                [yes] , mit { $share } in diesem Foto
+               *[no] , mit { $mean } im Mittel und { $share } in diesem Foto
+            }
+        }
+       *[against] hier ist ins Gegenteil verkehrt, was bei { $class } sonst führt: { $concept }{ $share_told ->
+            [yes] { $mean_told ->
+                [yes] {""}
+               *[no] , mit { $mean } dafür im Mittel
+            }
+           *[no] { $mean_told ->
+                [yes] , mit { $share } dagegen in diesem Foto
+               *[no] , mit { $mean } dafür im Mittel und { $share } dagegen in diesem Foto
+            }
         }
     }
 contrast =

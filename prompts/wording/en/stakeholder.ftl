@@ -45,36 +45,63 @@ negative_score = the score for { $class } is negative, so that what follows says
 
 mark_leads = a mark counts most, and not the object
 lead =
-    { $score ->
-        [negative] { $side ->
-            [for] the largest share of the relevance, { $share }, has the sign of the score and goes to { $spot }
-           *[against] the largest share of the relevance, { $share }, has the opposite sign and goes to { $spot }
-        }
-       *[positive] { $side ->
-            [for] the largest share of the relevance, { $share }, goes to { $spot }
-           *[against] the largest share of the relevance, { $share }, speaks against { $class }: { $spot }
+    { $share_told ->
+        [yes] { lead-told }
+       *[no] { $score ->
+            [negative] { $side ->
+                [for] the largest share of the relevance, { $share }, has the sign of the score and goes to { $spot }
+               *[against] the largest share of the relevance, { $share }, has the opposite sign and goes to { $spot }
+            }
+           *[positive] { $side ->
+                [for] the largest share of the relevance, { $share }, goes to { $spot }
+               *[against] the largest share of the relevance, { $share }, speaks against { $class }: { $spot }
+            }
         }
     }
     .other =
-    { $score ->
-        [negative] { $side ->
-            [for] no share of the relevance is larger than the { $share } of { $spot }, which has the sign of the score
-           *[against] no share of the relevance is larger than the { $share } of { $spot }, which has the opposite sign
-        }
-       *[positive] { $side ->
-            [for] { $share } of the relevance, more than to any other concept, goes to { $spot }
-           *[against] { $share } of the relevance, the largest share of all, speaks against { $class }: { $spot }
+    { $share_told ->
+        [yes] { lead-told }
+       *[no] { $score ->
+            [negative] { $side ->
+                [for] no share of the relevance is larger than the { $share } of { $spot }, which has the sign of the score
+               *[against] no share of the relevance is larger than the { $share } of { $spot }, which has the opposite sign
+            }
+           *[positive] { $side ->
+                [for] { $share } of the relevance, more than to any other concept, goes to { $spot }
+               *[against] { $share } of the relevance, the largest share of all, speaks against { $class }: { $spot }
+            }
         }
     }
     .third =
+    { $share_told ->
+        [yes] { lead-told }
+       *[no] { $score ->
+            [negative] { $side ->
+                [for] foremost in relevance, with the sign of the score and { $share }, is { $spot }
+               *[against] foremost in relevance, with the opposite sign and { $share }, is { $spot }
+            }
+           *[positive] { $side ->
+                [for] first comes { $spot }, with { $share } of the relevance
+               *[against] first comes something that speaks against { $class }: { $spot }, with { $share } of the relevance
+            }
+        }
+    }
+# The same after another sentence told the share.
+lead-told =
     { $score ->
         [negative] { $side ->
-            [for] foremost in relevance, with the sign of the score and { $share }, is { $spot }
-           *[against] foremost in relevance, with the opposite sign and { $share }, is { $spot }
+            [for] no share of the relevance is larger than that of { $concept }, which has the sign of the score
+           *[against] no share of the relevance is larger than that of { $concept }, which has the opposite sign
         }
        *[positive] { $side ->
-            [for] first comes { $spot }, with { $share } of the relevance
-           *[against] first comes something that speaks against { $class }: { $spot }, with { $share } of the relevance
+            [for] { $again ->
+                [yes] no other share of the relevance is as large
+               *[no] the largest share of the relevance is that of { $spot }
+            }
+           *[against] { $again ->
+                [yes] this is the largest share of all, and it speaks against { $class }
+               *[no] the largest share of all, that of { $spot }, speaks against { $class }
+            }
         }
     }
 dominance =
@@ -204,14 +231,29 @@ other_class =
     }
 absent =
     { $here ->
-        [none] missing here is what usually leads for { $class }: { $concept }, with { $mean } on average and nothing in this photo
-        [for] { $share_told ->
-            [yes] nearly missing here is what usually leads for { $class }: { $concept }
-           *[no] nearly missing here is what usually leads for { $class }: { $concept }, with { $mean } on average and { $share } in this photo
+        [none] missing here is what usually leads for { $class }: { $concept }{ $mean_told ->
+            [yes] , with nothing in this photo
+           *[no] , with { $mean } on average and nothing in this photo
         }
-       *[against] { $share_told ->
-            [yes] turned around here is what usually leads for { $class }: { $concept }
-           *[no] turned around here is what usually leads for { $class }: { $concept }, with { $mean } for it on average and { $share } against it in this photo
+        [for] nearly missing here is what usually leads for { $class }: { $concept }{ $share_told ->
+            [yes] { $mean_told ->
+                [yes] {""}
+               *[no] , with { $mean } on average
+            }
+           *[no] { $mean_told ->
+                [yes] , with { $share } in this photo
+               *[no] , with { $mean } on average and { $share } in this photo
+            }
+        }
+       *[against] turned around here is what usually leads for { $class }: { $concept }{ $share_told ->
+            [yes] { $mean_told ->
+                [yes] {""}
+               *[no] , with { $mean } for it on average
+            }
+           *[no] { $mean_told ->
+                [yes] , with { $share } against it in this photo
+               *[no] , with { $mean } for it on average and { $share } against it in this photo
+            }
         }
     }
 contrast =
