@@ -84,3 +84,14 @@ def test_a_disk_that_is_full_while_mining(tmp_path):
     told_in_one_line(done, "No space left on device")
     shutil.rmtree(tmp_path / "small")
     assert run("mine", "--config", "small.toml", cwd=tmp_path).returncode == 0
+
+
+def test_what_torch_reads_while_it_is_loaded_is_set_before():
+    code = (
+        "import os, sys; from precompute.__main__ import ENVIRONMENT, prepare_environment; prepare_environment(); "
+        "assert 'torch' not in sys.modules; print({name: os.environ[name] for name in ENVIRONMENT})"
+    )
+    for given, expected in (({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7")):
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert f"'GOMP_SPINCOUNT': '{expected}'" in done.stdout

@@ -38,8 +38,9 @@ from . import winograd
 EPSILON = 1e-6
 """Of the stabiliser and of the Epsilon rule."""
 
-MIN_CHANNELS_TO_TRANSFORM, MIN_PIXELS_TO_TRANSFORM = 128, 512
-"""Below these a direct convolution is faster than Winograd's algorithm, whose transforms cost memory traffic."""
+MIN_PAIRS_TO_TRANSFORM, MIN_PIXELS_TO_TRANSFORM = 128 * 128, 512
+"""Pairs of channels, and pixels, below which a direct convolution is faster than Winograd's algorithm, whose transforms
+cost memory traffic."""
 
 PIECE_ELEMENTS = 2**23
 """Elements of a convolution's larger map, of all images whose backward pass runs at once; bounds the memory."""
@@ -688,14 +689,14 @@ class _Weights:
         return self.bias.clamp(min=0) + EPSILON
 
     @cached_property
-    def for_total(self) -> torch.Tensor:
-        """W+ transformed for Winograd's convolution."""
-        return winograd.transform_weight(self.positive)
+    def taps(self) -> torch.Tensor:
+        """As Winograd's convolution takes them."""
+        return winograd.arrange(self._given)
 
-    @cached_property
-    def for_spread(self) -> torch.Tensor:
-        """W+ transformed for its transposed convolution."""
-        return winograd.transform_transposed(self.positive)
+    @property
+    def positive_taps(self) -> torch.Tensor:
+        """W+ as Winograd's convolution takes it, made anew each time: it is quick, and would stay in memory."""
+        return self.taps.clamp(min=0)
 
 
 class Convolution(Rule):
@@ -765,14 +766,17 @@ class Convolution(Rule):
             and values.device.type == "cpu"
             and (self.kernel, self.stride, self.dilation, self.groups) == ((3, 3), (1, 1), (1, 1), 1)
             and max(self.padding) <= 2
-            and min(self.shape[:2]) >= MIN_CHANNELS_TO_TRANSFORM
+            and self.shape[0] * self.shape[1] >= MIN_PAIRS_TO_TRANSFORM
             and len(values) * values.shape[2] * values.shape[3] >= MIN_PIXELS_TO_TRANSFORM
             and winograd.fills_tiles(values.shape[2:])
         )
 
     def forward(self, values: Mapping[str, torch.Tensor], n: int) -> torch.Tensor:
         """Compute W * x + b."""
-        return self.convolve(values[self.first], self.weights.weight, self.weights.bias)
+        given = values[self.first]
+        if self.pays_to_transform(given):
+            return winograd.convolve(given, self.weights.taps, self.padding, bias=self.weights.bias)
+        return self.convolve(given, self.weights.weight, self.weights.bias)
 
     @property
     def takes_windows(self) -> bool:
@@ -806,7 +810,9 @@ class Convolution(Rule):
         """Compute the stabilised modified forward pass, z+ + z-."""
         if self.input_nonnegative:
             if self.pays_to_transform(values):
-                total = winograd.convolve(values, self.weights.for_total, self.padding).add_(self._bias_map)
+                total = winograd.convolve(
+                    values, self.weights.positive_taps, self.padding, bias=self.weights.stabilised_bias
+                )
                 # rounding must not bring a sum of terms >= 0 below what stabilised it
                 return total.clamp_(min=EPSILON)
             return self.convolve(values, self.weights.positive, self.weights.stabilised_bias)
@@ -850,13 +856,9 @@ class Convolution(Rule):
     def _spread_positive(self, share: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """Convolve transposed with W+."""
         if self.pays_to_transform(share):
-            return winograd.convolve(share, self.weights.for_spread, (2 - self.padding[0], 2 - self.padding[1]))
+            padding = 2 - self.padding[0], 2 - self.padding[1]
+            return winograd.convolve(share, self.weights.positive_taps, padding, transposed=True)
         return self.spread(share, self.weights.positive, size)
-
-    @property
-    def _bias_map(self) -> torch.Tensor:
-        mapped: torch.Tensor = self.weights.stabilised_bias.view(1, -1, 1, 1)
-        return mapped
 
     # --- Flat ---------------------------------------------------------------------------------------------------
 
