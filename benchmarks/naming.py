@@ -48,9 +48,9 @@ class DrawnEvidence(Sequence[ConceptEvidence]):
     def __getitem__(self, index: int) -> ConceptEvidence:  # type: ignore[override]
         if not 0 <= index < self._n_concepts:
             raise IndexError(index)
-        concept, chance = Concept("features.28", index), random.Random(index)
+        concept, rng = Concept("features.28", index), random.Random(index)
         relmax, actmax = (
-            tuple(_reference(concept, ranking, rank, chance) for rank in range(8)) for ranking in ("relmax", "actmax")
+            tuple(_reference(concept, ranking, rank, rng) for rank in range(8)) for ranking in ("relmax", "actmax")
         )
         return ConceptEvidence(concept, relmax, actmax)
 
@@ -60,9 +60,9 @@ def _picture(number: int) -> bytes:
     return drawn_webp(str(number))
 
 
-def _reference(concept: Concept, ranking: Ranking, rank: int, chance: random.Random) -> Reference:
-    full, crop, masked = (_picture(chance.randrange(N_PICTURES)) for _ in range(3))
-    top, left = chance.randrange(16), chance.randrange(16)
+def _reference(concept: Concept, ranking: Ranking, rank: int, rng: random.Random) -> Reference:
+    full, crop, masked = (_picture(rng.randrange(N_PICTURES)) for _ in range(3))
+    top, left = rng.randrange(16), rng.randrange(16)
     return Reference(
         concept, ranking, rank, rank, 0, 1.0, Box(top, left, top + 16, left + 16), full=full, crop=crop, masked=masked
     )

@@ -100,7 +100,7 @@ def _equal(left: np.ndarray, right: np.ndarray) -> bool:
 def contest(command: str, made: str, base: Path, n_kills: int, settings: Sequence[str], before: Path | None) -> bool:
     """Kill and resume a command `n_kills` times; returns whether all went well."""
     with tempfile.TemporaryDirectory() as root:
-        folder, chance = Path(root) / "killed", random.Random(f"{command} {n_kills}")
+        folder, rng = Path(root) / "killed", random.Random(f"{command} {n_kills}")
         if before:
             shutil.copytree(before, base)
         whole = finish(command, base, settings)
@@ -108,7 +108,7 @@ def contest(command: str, made: str, base: Path, n_kills: int, settings: Sequenc
         while n_running < n_kills and n_late <= n_kills:
             if before:
                 shutil.copytree(before, folder)
-            moment = chance.uniform(0, whole)
+            moment = rng.uniform(0, whole)
             running, gone = kill_after(command, folder, settings, moment)
             n_running, n_late, n_survived = n_running + running, n_late + (not running), n_survived + (not gone)
             if running:
@@ -164,7 +164,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 def contest_of_runs(n_kills: int) -> bool:
     """Kill whole runs, each stage in turn, and run again; returns whether all went well."""
     with tempfile.TemporaryDirectory() as root:
-        base, folder, chance = Path(root) / "whole" / "a", Path(root) / "killed" / "a", random.Random(n_kills)
+        base, folder, rng = Path(root) / "whole" / "a", Path(root) / "killed" / "a", random.Random(n_kills)
         base.mkdir(parents=True)
         make_small_atlas(base, n_per_class=4)
         shutil.copytree(base, Path(root) / "inputs")
@@ -182,7 +182,7 @@ def contest_of_runs(n_kills: int) -> bool:
             shutil.copytree(Path(root) / "inputs", folder)
             process = start_run(folder)
             wait_for(folder / STAGES[stage], process)
-            time.sleep(chance.uniform(0, durations[stage]))
+            time.sleep(rng.uniform(0, durations[stage]))
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 killed[stage] += 1

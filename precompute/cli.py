@@ -280,7 +280,7 @@ def _verify(arguments: argparse.Namespace) -> None:
         folder = _workspace(config, arguments).folder
     findings = check_folder(folder)
     for finding in findings:
-        print(f"fault     {finding.text}: {finding.remedy}")  # noqa: T201
+        print(f"fault     {finding.text}: {finding.hint}")  # noqa: T201
     if findings:
         how_many = "a fault" if len(findings) == 1 else f"{len(findings)} faults"
         raise AtlasError(f"{folder} has {how_many}, listed above. `atlas run` with the same config mends all of it")

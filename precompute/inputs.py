@@ -23,7 +23,7 @@ from precompute.network.layers import Layer, find_layers, name_values, select_la
 from precompute.network.model import LoadedModel, load_model
 from precompute.network.preprocessing import take_preprocessing
 from precompute.provenance import config_digest
-from precompute.records import EMPTY, LayerInfo
+from precompute.records import MISSING, LayerInfo
 from precompute.relevance.assignment import Assignment, assign
 from precompute.relevance.choice import choose_device, make_engine, read_graph
 from precompute.relevance.cut import find_cut
@@ -162,7 +162,7 @@ class Inputs:
                 f"the model {self.model.name} has {n_classes} classes, but the data set names {len(names)}. Set "
                 "dataset.classes to the model's own class list (a TSV or JSON file, or 'imagenet'), in its order"
             )
-        largest = int(self.dataset.labels.max(initial=EMPTY))
+        largest = int(self.dataset.labels.max(initial=MISSING))
         if largest >= n_classes:
             raise DataError(
                 f"the data set has label {largest}, but the model {self.model.name} has {n_classes} classes"
@@ -185,8 +185,8 @@ class Inputs:
     def mining_digest(self) -> str:
         """SHA-256 of everything that the mined tables depend on."""
         sections = config_digest(self.config, "dataset", "preprocessing", "model", "relevance", "mining")
-        foundation = (self.dataset.digest, self.model.weights_digest, self.class_names, GraphEngine.name)
-        return digest_of([FORMAT_VERSION, MINING_VERSION, sections, *foundation])
+        sources = (self.dataset.digest, self.model.weights_digest, self.class_names, GraphEngine.name)
+        return digest_of([FORMAT_VERSION, MINING_VERSION, sections, *sources])
 
     @cached_property
     def references_digest(self) -> str:

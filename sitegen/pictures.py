@@ -21,7 +21,7 @@ from precompute.printing import palette
 from precompute.records import RANKINGS, Box, Ranking, Reference
 from sitegen.links import Links
 
-TILE = 112
+PHOTO_TILE = 112
 HEAT_TILE = 56
 THUMB = 80
 THUMB_COLUMNS = 16
@@ -168,7 +168,7 @@ class PictureStore:
         """Lay out one kind of picture: a column for each rank, a row for each ranking."""
         if not any(blobs) or (kind != "heatmap" and not self.include_images):
             return [None] * len(blobs)
-        side = HEAT_TILE if kind == "heatmap" else TILE
+        side = HEAT_TILE if kind == "heatmap" else PHOTO_TILE
         rankings = [name for name in RANKINGS if any(reference.ranking == name for reference in references)]
         columns, rows = max(reference.rank for reference in references) + 1, len(rankings)
         slots = [(reference.rank, rankings.index(reference.ranking)) for reference in references]

@@ -15,12 +15,12 @@ INPUT_SIZE = 32
 
 def drawn_webp(seed: str, size: int = 32) -> bytes:
     """Draw a small random picture."""
-    chance = random.Random(seed)
-    picture = Image.new("RGB", (size, size), tuple(chance.choices(range(256), k=3)))
+    rng = random.Random(seed)
+    picture = Image.new("RGB", (size, size), tuple(rng.choices(range(256), k=3)))
     pen = ImageDraw.Draw(picture)
     for _ in range(3):
-        left, top = chance.randrange(size - 6), chance.randrange(size - 6)
-        pen.ellipse((left, top, left + 6, top + 6), fill=tuple(chance.choices(range(256), k=3)))
+        left, top = rng.randrange(size - 6), rng.randrange(size - 6)
+        pen.ellipse((left, top, left + 6, top + 6), fill=tuple(rng.choices(range(256), k=3)))
     encoded = io.BytesIO()
     picture.save(encoded, "WEBP", quality=70, method=0)
     return encoded.getvalue()

@@ -26,7 +26,7 @@ from precompute.records import (
 
 CLASSES = ("tree", "house", "tench, Tinca tinca", "rocket", "<b>owl</b>")
 NAMES = ("round badge", "trunk", "open sky", "wavy lines across roof", "a fin", "Trunk", "<i>leaf</i>")
-KINDS = ("part", "object", "mark", "scene", "texture")
+NAME_KINDS = ("part", "object", "mark", "scene", "texture")
 AUTHORS = ("offline", "llm:model", "person:reader", "llm:claude")
 
 
@@ -102,7 +102,7 @@ def _name(rng: np.random.Generator, key: str, makers: list[str]) -> ConceptName:
         name,
         "",
         author,
-        str(rng.choice(KINDS)),
+        str(rng.choice(NAME_KINDS)),
         float(rng.choice([0.4, 0.95])),
         second_name=second,
         failure=failure,

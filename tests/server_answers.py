@@ -89,22 +89,22 @@ def plausible_answer(body: dict[str, Any]) -> Any:
         return plausible_sentences(texts(body))
     if task_of(body) == "own_words_check":
         return {"reasoning": "", "says_more": False, "what": ""}
-    chance = random.Random(sha256(pictures(body)))
+    rng = random.Random(sha256(pictures(body)))
     if task_of(body) == "scoring":
         numbers = sorted({int(n) for n in re.findall(r"\btiles? (?:0 to )?(\d+)", "\n".join(texts(body)))} or {0})
-        return {"tiles": [{"number": n, "probability": chance.random()} for n in range(max(numbers) + 1)]}
+        return {"tiles": [{"number": n, "probability": rng.random()} for n in range(max(numbers) + 1)]}
     if task_of(body) == "telling_apart":
         asked = "\n".join(texts(body))
         name, n_rows = re.search(r'The name: "(.*)"\. The sheet has (\d+) rows', asked).groups()
         return {"differences": "None.", "names": [{"row": row, "name": name} for row in range(int(n_rows))]}
-    word, noun = chance.choice(_WORDS), chance.choice(_NOUNS)
+    word, noun = rng.choice(_WORDS), rng.choice(_NOUNS)
     return {
         "name": f"{word} {noun}",
         "description": f"A {word} {noun} fills most of the crops.",
-        "kind": chance.choice(("object", "part", "texture", "colour", "scene")),
+        "kind": rng.choice(("object", "part", "texture", "colour", "scene")),
         "common": f"Every crop shows a {word} {noun}.",
         "outliers": [],
-        "confidence": round(chance.random(), 2),
+        "confidence": round(rng.random(), 2),
         "second_name": "",
     }
 
@@ -112,9 +112,9 @@ def plausible_answer(body: dict[str, Any]) -> Any:
 def plausible_plan(asked: list[str]) -> Any:
     """Plan as a model that reads the codes alone: what must be told, and some of the rest, in any order."""
     facts = re.findall(r"^- ([a-z]{3})( \(must be told\))?: ", "\n".join(asked), re.MULTILINE)
-    chance = random.Random(sha256(asked))
-    chosen = [code for code, must in facts if must or chance.random() < 0.3]
-    sentences = [{"facts": [code], "relation": chance.choice(("also", "but", "same"))} for code in chosen]
+    rng = random.Random(sha256(asked))
+    chosen = [code for code, must in facts if must or rng.random() < 0.3]
+    sentences = [{"facts": [code], "relation": rng.choice(("also", "but", "same"))} for code in chosen]
     middle = len(sentences) // 2
     return {
         "reasoning": "First what must be told.",

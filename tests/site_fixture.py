@@ -1,4 +1,4 @@
-"""A synthetic atlas for the tests of the site: drawn pictures, seeded numbers, hostile text on demand."""
+"""A synthetic atlas for the tests of the site: drawn pictures, seeded numbers, untrusted text on demand."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ from precompute.records import (
 )
 
 SIDE = 128
-TILE = 112
-HOSTILE = (
+PHOTO_TILE = 112
+UNTRUSTED = (
     """</script><script>alert("x")</script>' onmouseover=alert(1) {{ 7*7 }} & <img src=x onerror=alert(2)>\u2028"""
 )
 CLASSES = ("house", "sailing boat", "tree", "fish", "bird", "flower", "car", "tent")
@@ -91,12 +91,12 @@ def encode(image: Image.Image, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def hostile_or(text: str, hostile: bool) -> str:
+def untrusted_or(text: str, untrusted: bool) -> str:
     """Return the text, with an attack appended on demand."""
-    return f"{text} {HOSTILE}" if hostile else text
+    return f"{text} {UNTRUSTED}" if untrusted else text
 
 
-def make_atlas(layers: dict[str, int], n_samples: int, *, hostile: bool, seed: int = 0) -> Atlas:
+def make_atlas(layers: dict[str, int], n_samples: int, *, untrusted: bool, seed: int = 0) -> Atlas:
     """Make tables of seeded numbers; the last channel of every layer is silent."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n_samples) % len(CLASSES)
@@ -116,22 +116,22 @@ def make_atlas(layers: dict[str, int], n_samples: int, *, hostile: bool, seed: i
         )
     return Atlas(
         name="synthetic",
-        class_names=(*(hostile_or(name, hostile) for name in CLASSES), "no samples of this"),
+        class_names=(*(untrusted_or(name, untrusted) for name in CLASSES), "no samples of this"),
         class_counts=np.append(np.bincount(labels, minlength=len(CLASSES)), 0).astype(np.int64),
         samples=SampleTable(
-            name=tuple(hostile_or(f"{CLASSES[k]}/{i:05d}.png", hostile) for i, k in enumerate(labels.tolist())),
+            name=tuple(untrusted_or(f"{CLASSES[k]}/{i:05d}.png", untrusted) for i, k in enumerate(labels.tolist())),
             label=labels.astype(np.int64),
             prediction=labels.astype(np.int64),
             target=labels.astype(np.int64),
             probability=rng.uniform(0.5, 1.0, n_samples),
-            skipped={3: hostile_or("not an image", hostile)},
+            skipped={3: untrusted_or("not an image", untrusted)},
         ),
         relevance_edges=np.linspace(-0.5, 0.5, 257),
         activation_edges=np.linspace(-16, 16, 257),
         layers=tables,
         provenance={
             "config": {"preprocessing": {"crop": SIDE}},
-            "engine": hostile_or("zennit", hostile),
+            "engine": untrusted_or("zennit", untrusted),
             "seed": seed,
             "weights": {"sha256": "ab" * 32},
         },
@@ -158,13 +158,13 @@ def _histograms(scores: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 def make_references(atlas: Atlas, per_ranking: int = 8, n_pictures: int = 60) -> Iterator[Reference]:
     """Cut reference images from a pool of drawn scenes; boxes at the border are not square."""
     scenes = [picture(seed) for seed in range(n_pictures)]
-    full = [encode(scene.resize((TILE, TILE)), "WEBP") for scene in scenes]
+    full = [encode(scene.resize((PHOTO_TILE, PHOTO_TILE)), "WEBP") for scene in scenes]
     boxes = [Box(0, 0, SIDE, SIDE), Box(20, 30, 90, 100), Box(0, 48, 50, 128), Box(64, 0, 128, 44)]
     cuts = {}
     for scene_index, scene in enumerate(scenes):
         for box in boxes:
             crop = scene.crop((box.left, box.top, box.right, box.bottom))
-            crop.thumbnail((TILE, TILE))
+            crop.thumbnail((PHOTO_TILE, PHOTO_TILE))
             grey = heat(scene_index, *crop.size)
             dimmed = Image.composite(crop, crop.point(lambda v: v // 4), grey.point(lambda v: 255 if v > 150 else 0))
             cuts[scene_index, box] = tuple(encode(*item) for item in ((crop, "WEBP"), (dimmed, "WEBP"), (grey, "PNG")))
@@ -184,7 +184,7 @@ def make_references(atlas: Atlas, per_ranking: int = 8, n_pictures: int = 60) ->
                     )  # fmt: skip
 
 
-def make_names(atlas: Atlas, *, hostile: bool) -> list[ConceptName]:
+def make_names(atlas: Atlas, *, untrusted: bool) -> list[ConceptName]:
     """Name every concept but the last of a layer; one by a model and mixed, one a mark, one failed."""
     names = []
     for layer, tables in atlas.layers.items():
@@ -194,25 +194,27 @@ def make_names(atlas: Atlas, *, hostile: bool) -> list[ConceptName]:
             names.append(
                 ConceptName(
                     concept=key,
-                    name=hostile_or(f"{part} of {CLASSES[channel % len(CLASSES)]}", hostile),
-                    description=hostile_or(f"Pictures in which a {part} is seen, mostly low in the image.", hostile),
+                    name=untrusted_or(f"{part} of {CLASSES[channel % len(CLASSES)]}", untrusted),
+                    description=untrusted_or(
+                        f"Pictures in which a {part} is seen, mostly low in the image.", untrusted
+                    ),
                     author=("offline", "llm:tiny-vision", "person:Anna Berg")[channel % 3 if channel < 9 else 0],
                     kind="mark" if channel == 1 else "part",
                     confidence=0.35 + 0.05 * (channel % 9),
-                    second_name=hostile_or("spokes", hostile) if channel % 7 == 2 else "",
-                    common=hostile_or("Round dark shapes.", hostile),
+                    second_name=untrusted_or("spokes", untrusted) if channel % 7 == 2 else "",
+                    common=untrusted_or("Round dark shapes.", untrusted),
                     outliers=(2,) if channel % 5 == 0 else (),
-                    evidence=(hostile_or("6 of 8 labels are the same", hostile), "the crops are mostly brown"),
+                    evidence=(untrusted_or("6 of 8 labels are the same", untrusted), "the crops are mostly brown"),
                     date="2026-01-02",
                 )
             )
         names[-1] = ConceptName(
-            names[-1].concept, "", "", "llm:tiny-vision", failure=hostile_or("the reply was cut off", hostile)
+            names[-1].concept, "", "", "llm:tiny-vision", failure=untrusted_or("the reply was cut off", untrusted)
         )
     return names
 
 
-def make_explanation(atlas: Atlas, number: int, *, hostile: bool) -> Explanation:
+def make_explanation(atlas: Atlas, number: int, *, untrusted: bool) -> Explanation:
     """Explain one photo for two classes in the last two layers."""
     rng = np.random.default_rng(number)
     classes = [number % len(CLASSES), (number + 3) % len(CLASSES)]
@@ -225,20 +227,22 @@ def make_explanation(atlas: Atlas, number: int, *, hostile: bool) -> Explanation
             probability=probability,
             logit=9.8765 - 4 * order,
             layers=tuple(
-                _layer_explanation(atlas, layer, rng, f"t{order}-{position}", _cut(position, order, hostile=hostile))
+                _layer_explanation(
+                    atlas, layer, rng, f"t{order}-{position}", _cut(position, order, untrusted=untrusted)
+                )
                 for position, layer in enumerate(layers)
             ),
             heatmap=f"t{order}-heatmap.png",
             heatmap_scale=0.1,
             overlay=f"t{order}-overlay.webp",
-            narratives=_narratives(atlas, layers[0], hostile=hostile),
+            narratives=_narratives(atlas, layers[0], untrusted=untrusted),
         )
         for order, (index, probability) in enumerate(zip(classes, probabilities, strict=True))
     )
     predictions = [(classes[0], probabilities[0]), (classes[1], probabilities[1]), ((number + 5) % 8, 0.0003)]
     return Explanation(
         id=f"photo-{number:02d}-abcdef",
-        photo_name=hostile_or(f"photo {number}.jpg", hostile),
+        photo_name=untrusted_or(f"photo {number}.jpg", untrusted),
         photo_digest="cd" * 32,
         photo="photo.webp",
         width=SIDE,
@@ -249,11 +253,11 @@ def make_explanation(atlas: Atlas, number: int, *, hostile: bool) -> Explanation
     )
 
 
-def _cut(position: int, order: int, *, hostile: bool) -> CutSplit | None:
+def _cut(position: int, order: int, *, untrusted: bool) -> CutSplit | None:
     """Split the logit at a layer: the first has two others beside it or carries the whole; none for the second."""
     if position:
         return None
-    names = ("features.15", hostile_or("add_1", hostile))
+    names = ("features.15", untrusted_or("add_1", untrusted))
     beside = tuple(CutPart(name, 1.25 - 2 * number, 7.5) for number, name in enumerate(names)) if order == 0 else ()
     return CutSplit(8.4321 + 15 * (order == 0), beside, 0.4567, -0.0123)
 
@@ -286,10 +290,10 @@ def _layer_explanation(
     )
 
 
-def _narratives(atlas: Atlas, layer: str, *, hostile: bool) -> tuple[Narrative, ...]:
-    name = Piece("concept", hostile_or(f"{PARTS[0]} of {CLASSES[0]}", hostile), concept=f"{layer}:0")
+def _narratives(atlas: Atlas, layer: str, *, untrusted: bool) -> tuple[Narrative, ...]:
+    name = Piece("concept", untrusted_or(f"{PARTS[0]} of {CLASSES[0]}", untrusted), concept=f"{layer}:0")
     share = Piece("number", "12.3\u00a0%", quantity=Quantity("share", (f"{layer}:0",), 0.1234))
-    target = Piece("class", hostile_or(CLASSES[0], hostile), class_index=0)
+    target = Piece("class", untrusted_or(CLASSES[0], untrusted), class_index=0)
     plain = Statement(
         (Piece("text", "It looked first at the "), name, Piece("text", ", low in the picture.")), ("lead:C1",)
     )
@@ -300,9 +304,9 @@ def _narratives(atlas: Atlas, layer: str, *, hostile: bool) -> tuple[Narrative, 
         (Piece("text", f"In {layer}, "), name, Piece("text", " leads with a positive share.")), ("lead:C1",)
     )
     table = NarrativeTable((Piece("text", "Concepts"),), ("Concept", "Share"), (((name,), (share,)),))
-    refusal = Refusal(hostile_or("there is no fact 'xyz'", hostile), hostile_or('{"text": "42 %"}', hostile), 0)
+    refusal = Refusal(untrusted_or("there is no fact 'xyz'", untrusted), untrusted_or('{"text": "42 %"}', untrusted), 0)
     free = Statement(
-        (Piece("text", hostile_or("What weighs most is ", hostile)), name, Piece("text", ".")), ("lead:C1",)
+        (Piece("text", untrusted_or("What weighs most is ", untrusted)), name, Piece("text", ".")), ("lead:C1",)
     )
     own = OwnWords("llm:tiny-vision", "llm:tiny-vision", (free,), (plain,), (refusal,))
     return (
@@ -329,14 +333,14 @@ def write_explanation(folder: Path, explanation: Explanation, seed: int) -> None
     write_json(folder / f"{explanation.id}.json", explanation)
 
 
-def make_truth(atlas: Atlas, *, hostile: bool) -> TruthReport:
+def make_truth(atlas: Atlas, *, untrusted: bool) -> TruthReport:
     """Make truth scores for every layer and concept."""
     last = next(reversed(atlas.layers))
     return TruthReport(
         layers=tuple(LayerTruth(name, 24, 15, 0.81, 0.22, 0.57, 0.13, 0.66) for name in atlas.layers),
         concepts={
             f"{name}:{channel}": ConceptTruth(
-                hostile_or(PARTS[channel % 12], hostile), 0.61, 0.14, 0.75, channel % 2 == 0
+                untrusted_or(PARTS[channel % 12], untrusted), 0.61, 0.14, 0.75, channel % 2 == 0
             )
             for name, tables in atlas.layers.items()
             for channel in range(tables.info.n_channels - 1)
@@ -347,7 +351,7 @@ def make_truth(atlas: Atlas, *, hostile: bool) -> TruthReport:
             f"{last}:1",
             0,
             0.1834,
-            hostile_or("Most boats carry a small mark in a corner.", hostile),
+            untrusted_or("Most boats carry a small mark in a corner.", untrusted),
             used=True,
         ),
     )
@@ -359,21 +363,21 @@ def write_synthetic(
     layers: dict[str, int] | None = None,
     n_samples: int = 64,
     n_explanations: int = 3,
-    hostile: bool = False,
+    untrusted: bool = False,
     optional: bool = True,
 ) -> Atlas:
     """Write a whole atlas folder; without `optional` only ``atlas.h5``."""
     folder.mkdir(parents=True, exist_ok=True)
-    atlas = make_atlas(layers or {"features.7": 9, "features.14": 12}, n_samples, hostile=hostile)
+    atlas = make_atlas(layers or {"features.7": 9, "features.14": 12}, n_samples, untrusted=untrusted)
     write_atlas(folder / "atlas.h5", atlas)
     if not optional:
         return atlas
     write_references(folder / "references.h5", make_references(atlas), {})
-    names = make_names(atlas, hostile=hostile)
+    names = make_names(atlas, untrusted=untrusted)
     write_jsonl(folder / "names.jsonl", names)
     scores = [ConceptScore(name.concept, 0.82, 0.71, 0.31, 0.3, 0.4, 0.44, 0.9, 12, 24, "offline") for name in names]
     write_jsonl(folder / "scores.jsonl", scores)
     for number in range(n_explanations):
-        write_explanation(folder / "explanations", make_explanation(atlas, number, hostile=hostile), number)
-    write_json(folder / "truth.json", make_truth(atlas, hostile=hostile))
+        write_explanation(folder / "explanations", make_explanation(atlas, number, untrusted=untrusted), number)
+    write_json(folder / "truth.json", make_truth(atlas, untrusted=untrusted))
     return atlas

@@ -128,8 +128,8 @@ def _echoing(place, text):
 
 def mutated_replies(n, seed=0):
     """Make bodies of completions that are wrong somewhere: bytes, JSON values, texts and numbers."""
-    chance = random.Random(seed)
-    hostile = [
+    rng = random.Random(seed)
+    untrusted = [
         None, True, -1, 10**400, 1e15, 10**15, 1e308, "", " ", "\u2800", "\u3164", "\ud800", "\udfff x", "\u202e",
         "\ufeff", [], {}, [[]], {"a": {}}, "x" * 70_000, "<b>", "\x00", "\x1b[2J", "9" * 400, 0.5, -0.0, ["a"], [0],
     ]  # fmt: skip
@@ -138,28 +138,26 @@ def mutated_replies(n, seed=0):
         usage = {"prompt_tokens": 900, "completion_tokens": 40}
         kind = number % 6
         if kind == 0:
-            reply[chance.choice(list(reply))] = chance.choice(hostile)
+            reply[rng.choice(list(reply))] = rng.choice(untrusted)
         elif kind == 1:
-            usage[chance.choice(list(usage))] = chance.choice(hostile)
+            usage[rng.choice(list(usage))] = rng.choice(untrusted)
         elif kind == 2:
-            del reply[chance.choice(list(reply))]
+            del reply[rng.choice(list(reply))]
         text = json.dumps(reply)
         if kind == 3:
-            where = chance.randrange(len(text))
-            text = (
-                text[:where] + chance.choice(["\ufeff", "\ud800", "\u200b", "\x00", "}", '"', "\u2028"]) + text[where:]
-            )
+            where = rng.randrange(len(text))
+            text = text[:where] + rng.choice(["\ufeff", "\ud800", "\u200b", "\x00", "}", '"', "\u2028"]) + text[where:]
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         body = {"choices": [choice], "usage": usage}
         if kind == 4:
-            target = chance.choice([message, choice, body])
-            target[chance.choice(list(target))] = chance.choice(hostile)
+            target = rng.choice([message, choice, body])
+            target[rng.choice(list(target))] = rng.choice(untrusted)
         content = json.dumps(body).encode()
         if kind == 5:
             content = bytearray(content)
-            for _ in range(chance.randrange(1, 4)):
-                content[chance.randrange(len(content))] = chance.randrange(256)
+            for _ in range(rng.randrange(1, 4)):
+                content[rng.randrange(len(content))] = rng.randrange(256)
             content = bytes(content)
         yield (b"\xef\xbb\xbf" if number % 10 == 9 else b"") + content
 

@@ -18,7 +18,7 @@ from precompute.config import load_config
 from precompute.errors import DataError
 from precompute.images import dataset as datasets
 from precompute.images.classes import load_classes
-from precompute.records import EMPTY
+from precompute.records import MISSING
 from tests.photo_files import configure, encode, fill, open_here, picture
 
 DATA = Path(__file__).parents[1] / "data"
@@ -69,7 +69,7 @@ def test_a_limit_spreads_evenly(tmp_path):
     assert len(open_here(tmp_path, "dataset.limit=50")) == 20
 
 
-def test_hostile_names_and_links_back_work(tmp_path):
+def test_untrusted_names_and_links_back_work(tmp_path):
     root = tmp_path / "images"
     names = ["a b/<script>alert(1)<.png", "ü/\n.png", "ü/'\"&.png"]
     fill(root, names)
@@ -114,7 +114,7 @@ def test_what_cannot_be_opened_is_one_clear_error(tmp_path, names, folders, over
 def test_images_without_labels(tmp_path):
     fill(tmp_path / "images", ["1.png", "deep/er/2.png"])
     found = open_here(tmp_path, "dataset.kind=unlabelled")
-    assert found.labels.tolist() == [EMPTY, EMPTY]
+    assert found.labels.tolist() == [MISSING, MISSING]
     assert found.class_names == ()
     assert len(open_here(tmp_path, "dataset.kind=unlabelled", "dataset.classes=imagenet").class_names) == 1000
 

@@ -235,7 +235,7 @@ def test_the_digest_follows_the_numbers_and_nothing_else():
     ]
     assert {digest(variant) for variant in same} == {digest()}
     digests = [digest()] + [digest(variant) for variant in other]
-    digests += [digest(photo_digest="ac"), digest(layers=LAYERS[:1]), digest(foundation="w")]
+    digests += [digest(photo_digest="ac"), digest(layers=LAYERS[:1]), digest(mining_digest="w")]
     assert len(set(digests)) == len(digests)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from precompute.narratives.facts import KINDS, derive_facts
+from precompute.narratives.facts import FACT_KINDS, derive_facts
 from tests.random_predictions import CLASSES, RandomPrediction, random_prediction
 
 N_TABLES = 400
@@ -358,7 +358,7 @@ def derived(predictions):
     return [derive_facts(given.table()) for given in predictions]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FACT_KINDS)
 def test_a_fact_exists_exactly_where_its_condition_holds(kind, predictions, derived):
     n_present = n_absent = 0
     for given, facts in zip(predictions, derived, strict=True):
@@ -417,5 +417,5 @@ def test_where_an_image_can_have_several_labels_nothing_is_said_that_needs_exclu
 
 def test_the_documentation_tells_each_condition_as_the_code_does():
     text = (Path(__file__).parents[1] / "docs/wording.md").read_text(encoding="utf-8")
-    for kind in KINDS.values():
+    for kind in FACT_KINDS.values():
         assert f"| `{kind.name}` | {kind.condition} | {kind.meaning} |" in text

@@ -33,7 +33,7 @@ def picture(colour=(200, 30, 30), size=64):
     return encoded.getvalue()
 
 
-def make_client(server, folder, *, environment=None, dry_run=False, asking=0, **changes):
+def make_client(server, folder, *, environment=None, dry_run=False, repeat=0, **changes):
     config = LlmConfig(base_url=server.base_url, model="test", timeout=1.0, max_retries=3)
     return LlmClient(
         replace(config, **changes),
@@ -41,7 +41,7 @@ def make_client(server, folder, *, environment=None, dry_run=False, asking=0, **
         environment=environment or {},
         backoff=0.01,
         dry_run=dry_run,
-        asking=asking,
+        repeat=repeat,
     )
 
 
@@ -109,7 +109,7 @@ def test_complete_but_unusable_reply_is_refused_and_not_asked_for_again(tmp_path
             with pytest.raises(ReplyError, match=reason):
                 ask_one(make_client(server, tmp_path))
         assert server.n_calls == 1
-        assert ask_one(make_client(server, tmp_path, asking=1))
+        assert ask_one(make_client(server, tmp_path, repeat=1))
 
 
 def test_fault_that_stays_is_a_reply_error_and_not_kept(tmp_path):

@@ -41,7 +41,7 @@ def folder(made, tmp_path):
 
 
 def faults(folder):
-    return [(finding.text, finding.remedy) for finding in check_folder(folder)]
+    return [(finding.text, finding.hint) for finding in check_folder(folder)]
 
 
 def test_a_whole_folder_has_no_fault(folder, capsys):
@@ -55,9 +55,9 @@ def test_damage_names_the_line(folder):
     lines = (folder / "names.jsonl").read_text(encoding="utf-8").split("\n")
     lines[4] = lines[4].replace('"confidence": 0', '"confidence": 1')
     (folder / "names.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    ((text, remedy),) = faults(folder)
+    ((text, hint),) = faults(folder)
     assert text.startswith("names.jsonl is damaged in line 5: ")
-    assert remedy == "`atlas name` makes it again"
+    assert hint == "`atlas name` makes it again"
 
 
 def test_lines_that_are_gone_are_counted(folder):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from precompute.mining.top_samples import from_table, merge, to_table, top_of_batch
-from precompute.records import EMPTY
+from precompute.records import MISSING
 
 
 def full_sort(score, neuron, k):
@@ -34,10 +34,10 @@ def test_any_batching_equals_a_full_sort_with_ties(batch_size):
 def test_fewer_samples_than_k_are_filled_up_and_merge_again():
     top = top_of_batch(torch.tensor([[1.0], [2.0]]), torch.tensor([[5], [6]]), torch.tensor([10, 11]), 4)
     table = to_table(top, 4)
-    assert table.sample_index[:, 0].tolist() == [11, 10, EMPTY, EMPTY]
+    assert table.sample_index[:, 0].tolist() == [11, 10, MISSING, MISSING]
     assert table.score[:, 0].tolist() == [2, 1, 0, 0]
     later = top_of_batch(torch.tensor([[2.0]]), torch.tensor([[7]]), torch.tensor([12]), 4)
-    assert to_table(merge(from_table(table), later, 4), 4).sample_index[:, 0].tolist() == [11, 12, 10, EMPTY]
+    assert to_table(merge(from_table(table), later, 4), 4).sample_index[:, 0].tolist() == [11, 12, 10, MISSING]
 
 
 def test_negative_scores_rank_above_the_filling():

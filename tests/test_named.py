@@ -9,7 +9,7 @@ import pytest
 from precompute.atlas.folder import Workspace, read_names
 from precompute.config import ReferencesConfig
 from precompute.printing.spreadsheet import csv_text, guarded, unguarded
-from precompute.records import EMPTY, ConceptName, RankingTable
+from precompute.records import MISSING, ConceptName, RankingTable
 from precompute.records.named import Author, choose_names, says_one_of
 from precompute.stages.references import plan_references
 from precompute.world.truth import words_for
@@ -117,7 +117,7 @@ def test_what_a_name_says_counts_both_names(first, second, part, right):
 
 def test_silent_entries_are_told_by_the_ranking_table():
     """A sample with a score of zero or below shows nothing of the channel; nor does an empty place."""
-    samples = np.array([[0, 1, 2], [3, 4, EMPTY]])
+    samples = np.array([[0, 1, 2], [3, 4, MISSING]])
     table = RankingTable(samples, np.array([[1.0, -0.5, 0.0], [0.5, -0.7, 0.0]]), samples.copy())
     assert table.telling(8).tolist() == [[True, False, False], [True, False, False]]
     assert table.telling(1).tolist() == [[True, False, False]]
@@ -125,7 +125,7 @@ def test_silent_entries_are_told_by_the_ranking_table():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_reference_images_and_pages_leave_out_the_same_entries(sign):
-    atlas = make_atlas({"features.7": 4, "features.14": 5}, 30, hostile=False)
+    atlas = make_atlas({"features.7": 4, "features.14": 5}, 30, untrusted=False)
     for tables in atlas.layers.values():
         tables.actmax.score[:] = sign * (np.abs(tables.actmax.score) + 1)
     planned = {(w.concept, w.ranking) for found in plan_references(atlas, ReferencesConfig()).values() for w in found}
@@ -172,5 +172,5 @@ def test_numbers_are_not_guarded():
 
 def test_concepts_come_in_forward_order():
     layers = {"features.10": 2, "features.2": 3, "classifier": 1}
-    keys = [concept.key for concept in make_atlas(layers, 20, hostile=False).concepts()]
+    keys = [concept.key for concept in make_atlas(layers, 20, untrusted=False).concepts()]
     assert keys == ["features.10:0", "features.10:1", "features.2:0", "features.2:1", "features.2:2", "classifier:0"]

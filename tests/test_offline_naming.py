@@ -228,7 +228,7 @@ def test_twice_the_same_and_independent_of_the_other_concepts():
     assert {named.date for named in both} == {"2026-01-01"}
 
 
-def test_long_and_hostile_labels_keep_the_limits():
+def test_long_and_untrusted_labels_keep_the_limits():
     labels = ["<script>alert('x')</script> " + "long " * 40] * 8
     counts = {labels[0]: 8, "cat": 90}
     named = name(evidence(MIXED, labels), counts)

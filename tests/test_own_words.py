@@ -119,7 +119,7 @@ def test_a_check_that_cannot_be_read_lets_nothing_through(server):  # noqa: F811
     assert "could not be checked" in found.refused[0].reason
 
 
-def test_hostile_replies_leave_no_sentence(server):  # noqa: F811
+def test_untrusted_replies_leave_no_sentence(server):  # noqa: F811
     for fault in ("megabyte", "wrong_schema", "refusal"):
         server.script.extend([fault, fault])
         found = run_with(server, lambda client: write_own_words(commission(5), client, client))

@@ -21,9 +21,9 @@ from precompute.narratives.wording import find_wording
 from tests.random_predictions import random_prediction
 from tests.server import TestServer
 
-HOSTILE = [
+UNTRUSTED = [
     json.loads(line)
-    for line in (Path(__file__).parent / "replies/hostile_plans.jsonl").read_text(encoding="utf-8").splitlines()
+    for line in (Path(__file__).parent / "replies/untrusted_plans.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 
 
@@ -58,24 +58,24 @@ def told(narrative):
     return {fact for statement in narrative.statements for fact in statement.facts}
 
 
-def test_there_are_hostile_plans_of_every_kind():
-    assert len(HOSTILE) >= 300
-    assert Counter(item["expect"] for item in HOSTILE)["worded"] > 80
+def test_there_are_untrusted_plans_of_every_kind():
+    assert len(UNTRUSTED) >= 300
+    assert Counter(item["expect"] for item in UNTRUSTED)["worded"] > 80
 
 
 @pytest.mark.parametrize("seed", [1, 12])
-def test_no_hostile_plan_prints_a_character_of_its_own(seed):
+def test_no_untrusted_plan_prints_a_character_of_its_own(seed):
     asked = commission(seed)
-    for item in HOSTILE:
+    for item in UNTRUSTED:
         reply = fitted(item["reply"], asked)
         if item["expect"] == "refused":
             with pytest.raises(ReplyError):
                 asked.read(reply)
             continue
         plan = asked.read(reply)
-        narrative = asked.narrate(plan, "llm:hostile")
+        narrative = asked.narrate(plan, "llm:untrusted")
         silent = asked.read(json.dumps({**json.loads(reply), "reasoning": ""}))
-        assert narrative == asked.narrate(silent, "llm:hostile"), item["why"]
+        assert narrative == asked.narrate(silent, "llm:untrusted"), item["why"]
         assert must_tell(asked) <= told(narrative), item["why"]
         assert all(paragraph.statements or paragraph.table for paragraph in narrative.paragraphs)
 

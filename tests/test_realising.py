@@ -15,7 +15,7 @@ from benchmarks.narrative_numbers import Values, faults_of
 from precompute.atlas.json_records import to_json
 from precompute.errors import ConfigError
 from precompute.narratives.audiences import AUDIENCES, find_audience
-from precompute.narratives.facts import KINDS, derive_facts
+from precompute.narratives.facts import FACT_KINDS, derive_facts
 from precompute.narratives.plan import RELATIONS, Plan, Sentence, built_in_plan, settle
 from precompute.narratives.realiser import Teller, narrate
 from precompute.narratives.wording import Slots, Wording, find_wording, languages, message_folder
@@ -223,7 +223,7 @@ def test_every_language_words_every_kind():
             assert all(wording.has(kind) for kind in audience.kinds)
             assert all(wording.has(f"{kind}-item") for kind in audience.grouped)
     assert {"en", "de"} <= set(languages())
-    assert {kind for audience in AUDIENCES.values() for kind in audience.kinds} <= set(KINDS)
+    assert {kind for audience in AUDIENCES.values() for kind in audience.kinds} <= set(FACT_KINDS)
 
 
 def test_a_relation_that_does_not_hold_is_dropped():

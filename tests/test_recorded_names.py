@@ -39,7 +39,7 @@ class Other:
 @pytest.fixture
 def atlas():
     """An atlas of three concepts, whose samples are called like the world's."""
-    return make_atlas({"features.28": 3}, 30, hostile=False)
+    return make_atlas({"features.28": 3}, 30, untrusted=False)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from precompute.naming.scoring import (
     score_names,
     shuffled_partners,
 )
-from precompute.records import EMPTY, Concept, ConceptName, LayerInfo, LayerTables, RankingTable
+from precompute.records import MISSING, Concept, ConceptName, LayerInfo, LayerTables, RankingTable
 from tests.drawn_references import drawn_reference
 from tests.server import TestServer
 from tests.server_answers import texts
@@ -104,7 +104,7 @@ def test_positives_were_not_seen_by_naming():
 
 def make_tables(n_channels=6, k=4):
     sample_index = np.arange(k * n_channels).reshape(n_channels, k).T.copy()
-    sample_index[-1, 0] = EMPTY
+    sample_index[-1, 0] = MISSING
     table = RankingTable(sample_index, np.ones((k, n_channels)), np.zeros((k, n_channels), dtype=np.int64))
     classes = np.eye(n_channels)[:3].repeat(1, axis=0)
     classes[:, 1] = classes[:, 0] + 0.1  # channel 1 is the most similar to channel 0

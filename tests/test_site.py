@@ -24,7 +24,7 @@ from sitegen.links import Links
 from sitegen.render import Renderer, script_json
 
 from . import site_fixture
-from .site_fixture import HOSTILE
+from .site_fixture import UNTRUSTED
 
 TITLE = "A world in parts"
 
@@ -48,10 +48,10 @@ def site(source, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def hostile_site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hostile")
-    site_fixture.write_synthetic(folder / "atlas", hostile=True, n_explanations=2)
-    build_site(folder / "site", folder / "atlas", SiteOptions(f"Title {HOSTILE}", f"Words {HOSTILE}"))
+def untrusted_site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("untrusted")
+    site_fixture.write_synthetic(folder / "atlas", untrusted=True, n_explanations=2)
+    build_site(folder / "site", folder / "atlas", SiteOptions(f"Title {UNTRUSTED}", f"Words {UNTRUSTED}"))
     return folder / "site"
 
 
@@ -189,12 +189,12 @@ def test_a_picture_that_is_missing_is_told_and_left_out(tmp_path):
     assert 'class="photo"' not in (tmp_path / "site/explanations/photo-00-abcdef.html").read_text()
 
 
-# --- hostile text --------------------------------------------------------------------------------------------------
+# --- untrusted text --------------------------------------------------------------------------------------------------
 
 
-def test_hostile_text_is_escaped_in_every_page(site, hostile_site):
+def test_untrusted_text_is_escaped_in_every_page(site, untrusted_site):
     harmless_pages = html_files(site[0])
-    for name, path in html_files(hostile_site).items():
+    for name, path in html_files(untrusted_site).items():
         text = path.read_text(encoding="utf-8")
         page = Page(text)
         assert "<script>alert" not in text, name
@@ -202,26 +202,26 @@ def test_hostile_text_is_escaped_in_every_page(site, hostile_site):
         assert page.handlers == [], name
         assert page.tags.count("script") == read_page(harmless_pages[name]).tags.count("script"), name
         assert not any("alert(" in script for script in page.scripts), name
-    shown = read_page(hostile_site / "concepts/features-14-c0.html").text
+    shown = read_page(untrusted_site / "concepts/features-14-c0.html").text
     assert '<script>alert("x")</script>' in shown
     assert "{{ 7*7 }}" in shown
 
 
-def test_addresses_hold_no_names(hostile_site):
-    assert all(re.fullmatch(r"[A-Za-z0-9_./-]+", name) for name in files_of(hostile_site))
+def test_addresses_hold_no_names(untrusted_site):
+    assert all(re.fullmatch(r"[A-Za-z0-9_./-]+", name) for name in files_of(untrusted_site))
 
 
-def test_hostile_text_cannot_leave_the_search_index(hostile_site):
-    text = (hostile_site / "assets/search-index.js").read_text(encoding="utf-8")
+def test_untrusted_text_cannot_leave_the_search_index(untrusted_site):
+    text = (untrusted_site / "assets/search-index.js").read_text(encoding="utf-8")
     assert "<" not in text
     assert "\u2028" not in text
     rows = json.loads(text.removeprefix("window.atlasIndex=").removesuffix(";\n"))
-    assert any(HOSTILE in row[2] for row in rows)
+    assert any(UNTRUSTED in row[2] for row in rows)
     assert {row[0] for row in rows} == {"c", "k", "e"}
 
 
 def test_script_json_survives_a_round_trip():
-    assert json.loads(script_json([HOSTILE, "<!--", "\u2029"])) == [HOSTILE, "<!--", "\u2029"]
+    assert json.loads(script_json([UNTRUSTED, "<!--", "\u2029"])) == [UNTRUSTED, "<!--", "\u2029"]
 
 
 def test_the_table_holds_every_concept(site):
@@ -451,8 +451,8 @@ def test_a_tile_shows_its_reference(site, source):
     assert len(cuts) == len(references) == 16
     for (_, column, row, width, height, address), reference in zip(cuts, references, strict=True):
         sheet = Image.open((site[0] / "concepts" / address).resolve()).convert("RGB")
-        left, top = int(column) * pictures.TILE, int(row) * pictures.TILE
-        size = (round(pictures.TILE * float(width or 1)), round(pictures.TILE * float(height or 1)))
+        left, top = int(column) * pictures.PHOTO_TILE, int(row) * pictures.PHOTO_TILE
+        size = (round(pictures.PHOTO_TILE * float(width or 1)), round(pictures.PHOTO_TILE * float(height or 1)))
         tile = sheet.crop((left, top, left + size[0], top + size[1]))
         expected = Image.open(io.BytesIO(reference.crop)).convert("RGB").resize(size)
         difference = np.abs(np.asarray(tile, float) - np.asarray(expected, float)).mean()

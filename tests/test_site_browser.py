@@ -12,7 +12,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
 
-KINDS = (
+PAGES = (
     "index.html",
     "explanations/index.html",
     "explanations/photo-01-abcdef.html",
@@ -30,10 +30,10 @@ KINDS = (
 )
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "hostile"])
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "untrusted"])
 def site(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
-    site_fixture.write_synthetic(folder / "atlas", hostile=request.param)
+    site_fixture.write_synthetic(folder / "atlas", untrusted=request.param)
     build_site(folder / "site", folder / "atlas", SiteOptions("A world in parts", "What a network sees."))
     return folder / "site"
 
@@ -74,8 +74,8 @@ def watched(browser):
 
 def test_every_kind_of_page_opens_without_a_fault(site, watched):
     open_page, faults = watched
-    for number, kind in enumerate(KINDS * 2):
-        width, scheme = ((1280, "light"), (390, "dark"))[number // len(KINDS)]
+    for number, kind in enumerate(PAGES * 2):
+        width, scheme = ((1280, "light"), (390, "dark"))[number // len(PAGES)]
         page = open_page(site / kind, width=width, scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, kind
         page.close()

@@ -21,7 +21,7 @@ DIRECTIVES = {"default-src", "script-src", "style-src", "img-src", "base-uri", "
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("policy")
-    site_fixture.write_synthetic(folder / "atlas", hostile=True)
+    site_fixture.write_synthetic(folder / "atlas", untrusted=True)
     build_site(folder / "site", folder / "atlas", SiteOptions("A world", "What a network sees."))
     return folder / "site"
 
@@ -55,7 +55,7 @@ def test_what_stands_in_a_page_is_named_by_its_digest_and_nothing_else_is(site):
         assert set(rules["script-src"].split()) == {"'self'", *map(source_of, inline_scripts(text))}
 
 
-def test_styles_become_rules_and_hostile_text_stays_what_it_was():
+def test_styles_become_rules_and_untrusted_text_stays_what_it_was():
     moved = move_styles(
         '<i style="width:40%"></i><b style="--n:1;--c:2"></b><u style="width:40%">style=&#34;x&#34;</u>'
     )

@@ -197,7 +197,7 @@ def test_a_file_that_another_program_writes_is_told_as_that_and_opens_once_it_is
 
 
 @pytest.mark.parametrize(
-    ("number", "remedy"),
+    ("number", "hint"),
     [
         (errno.ENOLCK, "HDF5_USE_FILE_LOCKING=FALSE"),
         (errno.EACCES, "check the permissions"),
@@ -207,7 +207,7 @@ def test_a_file_that_another_program_writes_is_told_as_that_and_opens_once_it_is
         (errno.ENOMEM, "Run the same command again"),
     ],
 )
-def test_what_the_system_refuses_is_told_in_its_words_and_blames_no_file(tmp_path, monkeypatch, number, remedy):
+def test_what_the_system_refuses_is_told_in_its_words_and_blames_no_file(tmp_path, monkeypatch, number, hint):
     path = tmp_path / "atlas.h5"
     write_atlas(path, make_atlas())
 
@@ -218,7 +218,7 @@ def test_what_the_system_refuses_is_told_in_its_words_and_blames_no_file(tmp_pat
     with pytest.raises(StoreError) as told:
         read_atlas(path)
     assert os.strerror(number) in str(told.value)
-    assert remedy in str(told.value)
+    assert hint in str(told.value)
     assert "damaged" not in str(told.value)
 
 

@@ -54,14 +54,14 @@ _BLOBS = ("full", "crop", "masked", "heatmap")
 
 
 @contextmanager
-def reading(path: Path, kind: str, remedy: str = "") -> Iterator[h5py.File]:
+def reading(path: Path, kind: str, hint: str = "") -> Iterator[h5py.File]:
     """Open a stored file for reading after checking its kind and version.
 
     Parameters
     ----------
     path : Path
     kind : str
-    remedy : str
+    hint : str
         What to do where the file cannot be used, if not what this module knows.
 
     Raises
@@ -69,23 +69,23 @@ def reading(path: Path, kind: str, remedy: str = "") -> Iterator[h5py.File]:
     StoreError
         Missing, not HDF5, truncated, of another kind or of another format version.
     """
-    file = _open(path, kind, remedy)
-    with file, _as_store_error(path, remedy):
+    file = _open(path, kind, hint)
+    with file, _as_store_error(path, hint):
         yield file
 
 
-def _open(path: Path, kind: str, remedy: str = "") -> h5py.File:
+def _open(path: Path, kind: str, hint: str = "") -> h5py.File:
     try:
         is_there = path.exists()
     except OSError as error:  # a folder above may not be entered
         raise unreadable(path, error) from error
     if not is_there:
-        raise StoreError(f"there is no {path}. {remedy or 'Run `atlas run` with the same config to make it.'}")
-    with _as_store_error(path, remedy):
+        raise StoreError(f"there is no {path}. {hint or 'Run `atlas run` with the same config to make it.'}")
+    with _as_store_error(path, hint):
         file = h5py.File(path, "r")
         try:
-            _check_header(file, path, kind, remedy)
-            _check_parts(file, path, remedy)
+            _check_header(file, path, kind, hint)
+            _check_parts(file, path, hint)
         except BaseException:
             file.close()
             raise
@@ -93,34 +93,34 @@ def _open(path: Path, kind: str, remedy: str = "") -> h5py.File:
 
 
 @contextmanager
-def _as_store_error(path: Path, remedy: str = "") -> Iterator[None]:
+def _as_store_error(path: Path, hint: str = "") -> Iterator[None]:
     """Turn whatever reading a file ends in into one message: what the system refuses is no damage."""
     try:
         yield
     except OSError as error:
-        raise (_damaged(path, remedy) if error.errno is None else unreadable(path, error)) from error
+        raise (_damaged(path, hint) if error.errno is None else unreadable(path, error)) from error
     except (LookupError, ValueError, TypeError, RuntimeError) as error:
-        raise _damaged(path, remedy) from error
+        raise _damaged(path, hint) from error
 
 
-def _damaged(path: Path, remedy: str) -> StoreError:
-    remedy = remedy or _MAKE_AGAIN
-    return StoreError(f"{path} is truncated or damaged: it cannot be read as the file it should be. {remedy}")
+def _damaged(path: Path, hint: str) -> StoreError:
+    hint = hint or _MAKE_AGAIN
+    return StoreError(f"{path} is truncated or damaged: it cannot be read as the file it should be. {hint}")
 
 
-def _check_header(file: h5py.File, path: Path, kind: str, remedy: str) -> None:
+def _check_header(file: h5py.File, path: Path, kind: str, hint: str) -> None:
     found_kind = file.attrs.get("kind", "something else")
     if found_kind != kind:
         raise StoreError(
-            f"{path} is not a {kind} file: found {found_kind!r}. {remedy or 'Choose another output folder.'}"
+            f"{path} is not a {kind} file: found {found_kind!r}. {hint or 'Choose another output folder.'}"
         )
     found = int(file.attrs.get("format_version", 0))
     if found != FORMAT_VERSION:
-        remedy = remedy or (
+        hint = hint or (
             f"Move the folder {path.parent} away, or choose another with --output, and run `atlas run` to make it "
             "again; or use the program version that made it."
         )
-        raise StoreError(f"{path} has format version {found}, this program reads version {FORMAT_VERSION}. {remedy}")
+        raise StoreError(f"{path} has format version {found}, this program reads version {FORMAT_VERSION}. {hint}")
 
 
 @contextmanager
@@ -230,7 +230,7 @@ _WHOLE: set[tuple[Path, int, int, int, int]] = set()
 """Files that were found whole, by what changes with their content, so that each is read through once."""
 
 
-def _check_parts(file: h5py.File, path: Path, remedy: str) -> None:
+def _check_parts(file: h5py.File, path: Path, hint: str) -> None:
     """Refuse a file of which a part is not what was written."""
     status = path.stat()
     identity = (path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -238,8 +238,8 @@ def _check_parts(file: h5py.File, path: Path, remedy: str) -> None:
         return
     damaged = _damaged_parts(file)
     if damaged:
-        remedy = remedy or _MAKE_AGAIN
-        raise StoreError(f"{path} is damaged in {', '.join(damaged[:3])}: it is not what was written. {remedy}")
+        hint = hint or _MAKE_AGAIN
+        raise StoreError(f"{path} is damaged in {', '.join(damaged[:3])}: it is not what was written. {hint}")
     _WHOLE.add(identity)
 
 
@@ -286,15 +286,15 @@ def write_atlas(path: Path, atlas: Atlas) -> None:
             _write_layer(layers.create_group(f"{index:04d}"), tables)
 
 
-def read_atlas(path: Path, remedy: str = "") -> Atlas:
-    """Read ``atlas.h5`` (or one shard of it); `remedy` as in `reading`.
+def read_atlas(path: Path, hint: str = "") -> Atlas:
+    """Read ``atlas.h5`` (or one shard of it); `hint` as in `reading`.
 
     Raises
     ------
     StoreError
         Missing, truncated, of another kind or version.
     """
-    with reading(path, ATLAS_KIND, remedy) as file:
+    with reading(path, ATLAS_KIND, hint) as file:
         layers = [_read_layer(file["layers"][key]) for key in sorted(file["layers"])]
         return Atlas(
             name=str(file.attrs["name"]),

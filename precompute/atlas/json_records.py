@@ -49,14 +49,14 @@ def write_json(path: Path, record: FileRecord) -> None:
     write_text(path, to_json({"kind": kind, "format_version": version, **plain}, indent=1) + "\n")
 
 
-def read_json(path: Path, kind: type[R], remedy: str = "Delete it and run the same command again.") -> R:
+def read_json(path: Path, kind: type[R], hint: str = "Delete it and run the same command again.") -> R:
     """Read a JSON file as a record of the given type.
 
     Parameters
     ----------
     path : Path
     kind : type
-    remedy : str
+    hint : str
         What to do where the file cannot be used.
 
     Raises
@@ -67,7 +67,7 @@ def read_json(path: Path, kind: type[R], remedy: str = "Delete it and run the sa
     try:
         read = adapter(with_header(kind)).validate_json(_read(path))
     except ValidationError as error:
-        raise StoreError(f"{path} {_fault(error, kind)}. {remedy}") from error
+        raise StoreError(f"{path} {_fault(error, kind)}. {hint}") from error
     return kind(**{field.name: getattr(read, field.name) for field in dataclasses.fields(kind)})  # type: ignore[arg-type]
 
 
@@ -76,7 +76,7 @@ def write_jsonl(path: Path, records: Sequence[object]) -> None:
     write_text(path, "".join(to_json(record) + "\n" for record in records))
 
 
-def read_jsonl(path: Path, kind: type[T], remedy: str = "Delete the line and run the same command again.") -> list[T]:
+def read_jsonl(path: Path, kind: type[T], hint: str = "Delete the line and run the same command again.") -> list[T]:
     """Read JSON lines; a missing file is an empty list.
 
     Raises
@@ -91,7 +91,7 @@ def read_jsonl(path: Path, kind: type[T], remedy: str = "Delete the line and run
         try:
             records.append(adapter(kind).validate_json(line))
         except ValidationError as error:
-            raise StoreError(f"{path}, line {number}, is damaged: {_first(error)}. {remedy}") from error
+            raise StoreError(f"{path}, line {number}, is damaged: {_first(error)}. {hint}") from error
     return records
 
 

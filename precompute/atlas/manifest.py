@@ -149,13 +149,11 @@ class Manifest:
         StoreError
             There is no manifest, or it is damaged.
         """
-        remedy = "Run `atlas run` with the same config: it keeps what it can prove whole and makes the rest again."
+        hint = "Run `atlas run` with the same config: it keeps what it can prove whole and makes the rest again."
         if not self.path.exists():
-            raise StoreError(
-                f"there is no {self.path}, so nothing tells whether the files beside it are whole. {remedy}"
-            )
-        if not read_json(self.path, Contents, remedy).is_whole:
-            raise StoreError(f"{self.path} is damaged: it is not as it was written. {remedy}")
+            raise StoreError(f"there is no {self.path}, so nothing tells whether the files beside it are whole. {hint}")
+        if not read_json(self.path, Contents, hint).is_whole:
+            raise StoreError(f"{self.path} is damaged: it is not as it was written. {hint}")
         return self.products
 
     def finish(
@@ -288,7 +286,7 @@ class Finding:
 
     product: str
     text: str
-    remedy: str
+    hint: str
 
 
 def check_folder(folder: Path) -> list[Finding]:
@@ -303,12 +301,12 @@ def check_folder(folder: Path) -> list[Finding]:
     findings = []
     products = manifest.require()
     for name, product in products.items():
-        remedy = f"`{product.command}` makes it again"
+        hint = f"`{product.command}` makes it again"
         if name.startswith(OUTDATED):
-            remedy = "delete it, nothing reads it"
+            hint = "delete it, nothing reads it"
         faults = manifest.damage(name)
         faults += [f"{name} was made from other {other} than there are now" for other in manifest.stale(name)]
-        findings += [Finding(name, fault, remedy) for fault in faults]
+        findings += [Finding(name, fault, hint) for fault in faults]
     known = {file for product in products.values() for file in product.files}
     shown = [folder / name for name in SHOWN]
     for path in [*shown, *sorted((folder / "explanations").glob("*.json"))]:
@@ -329,7 +327,7 @@ def require_sound(folder: Path) -> Mapping[str, Product]:
     """
     findings = [finding for finding in check_folder(folder) if not finding.product.startswith(OUTDATED)]
     if findings:
-        shown = "; ".join(f"{finding.text} ({finding.remedy})" for finding in findings[:5])
+        shown = "; ".join(f"{finding.text} ({finding.hint})" for finding in findings[:5])
         more = f"; {len(findings) - 5} more (`atlas verify` lists all)" if len(findings) > 5 else ""
         raise StoreError(f"{folder} is not sound: {shown}{more}. `atlas run` with the same config mends all of it")
     return Manifest(folder).products

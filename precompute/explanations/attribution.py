@@ -97,7 +97,7 @@ def explain_photo(  # noqa: PLR0913 - what is known of the photo and of the mode
     photo_name: str,
     photo_digest: str,
     label: str,
-    foundation: str = "",
+    mining_digest: str = "",
 ) -> tuple[Explanation, dict[str, bytes]]:
     """Explain every likely class of one photo, without the words.
 
@@ -117,8 +117,8 @@ def explain_photo(  # noqa: PLR0913 - what is known of the photo and of the mode
         SHA-256 of the file.
     label : str
         Class name of the ground truth; empty where unknown.
-    foundation : str
-        Digest of the weights, for `Explanation.digest`.
+    mining_digest : str
+        SHA-256 of everything that the mined tables depend on; a part of `Explanation.digest`.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def explain_photo(  # noqa: PLR0913 - what is known of the photo and of the mode
         ),
         targets=targets,
         task=config.model.task,
-        digest=explanation_digest(photo_digest, config, engine.name, layers, class_names, foundation),
+        digest=explanation_digest(photo_digest, config, engine.name, layers, class_names, mining_digest),
     )
     return explanation, pictures
 
@@ -188,7 +188,7 @@ def explanation_digest(
     engine_name: str,
     layers: Sequence[LayerInfo],
     class_names: Sequence[str],
-    foundation: str = "",
+    mining_digest: str = "",
 ) -> str:
     """Compute the SHA-256 of everything that the numbers of an explanation depend on.
 
@@ -200,8 +200,8 @@ def explanation_digest(
     engine_name : str
     layers : sequence of LayerInfo
     class_names : sequence of str
-    foundation : str
-        Digest of the weights.
+    mining_digest : str
+        SHA-256 of everything that the mined tables depend on, weights and data among it.
     """
     sections = ("preprocessing", "model", "relevance", "explaining")
     content = {
@@ -210,7 +210,7 @@ def explanation_digest(
         "engine": engine_name,
         "layers": [asdict(layer) for layer in layers],
         "classes": list(class_names),
-        "foundation": foundation,
+        "foundation": mining_digest,  # the word stays, as every explanation made so far has it in its digest
     }
     return digest_of(content)
 

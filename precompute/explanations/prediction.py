@@ -24,7 +24,7 @@ from .usual import Accuracy, UsualShares
 
 @dataclass(frozen=True)
 class ClassRef:
-    """A class by index and name; the name is hostile until escaped."""
+    """A class by index and name; the name is untrusted until escaped."""
 
     index: int
     name: str

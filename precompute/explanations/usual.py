@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.records import EMPTY, Atlas, FloatArray, IntArray
+from precompute.records import MISSING, Atlas, FloatArray, IntArray
 
 SURENESS_BANDS = (0.0, 0.5, 0.8, 0.95)
 """Lower ends of the ranges of probability in which right predictions are counted."""
@@ -74,5 +74,5 @@ def accuracy_at(atlas: Atlas, probability: float) -> Accuracy:
     below = min((band for band in SURENESS_BANDS if band > probability), default=1.0)
     samples = atlas.samples
     inside = (samples.probability >= least) & ((samples.probability < below) | (below == 1.0))
-    usable = inside & (samples.label != EMPTY) & (samples.prediction != EMPTY)
+    usable = inside & (samples.label != MISSING) & (samples.prediction != MISSING)
     return Accuracy(least, below, int((usable & (samples.label == samples.prediction)).sum()), int(usable.sum()))

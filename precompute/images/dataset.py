@@ -54,12 +54,12 @@ class Dataset(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Path of each sample relative to the root, with forward slashes. Hostile until escaped."""
+        """Path of each sample relative to the root, with forward slashes. Untrusted until escaped."""
         ...
 
     @property
     def labels(self) -> IntArray:
-        """(n_samples,) int64 class indices of the model; `EMPTY` where there is none."""
+        """(n_samples,) int64 class indices of the model; `MISSING` where there is none."""
         ...
 
     @property
@@ -80,7 +80,7 @@ class Dataset(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of how the data set was read, a line each. Hostile until escaped."""
+        """What a user should know of how the data set was read, a line each. Untrusted until escaped."""
         ...
 
     @property

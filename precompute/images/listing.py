@@ -21,7 +21,7 @@ import PIL.Image
 from precompute.atlas.evenly import spread_evenly
 from precompute.atlas.ownership import is_made, read_manifest
 from precompute.errors import DataError
-from precompute.records import EMPTY, IntArray
+from precompute.records import MISSING, IntArray
 
 from .archives import Member, Place, list_archive
 from .classes import ClassList, IdKind, find_classes, is_index
@@ -402,7 +402,7 @@ def _with_grey(found: SampleSet) -> SampleSet:
 
 def no_labels(n_samples: int) -> IntArray:
     """Make the (n_samples,) labels of samples that have none."""
-    return np.full(n_samples, EMPTY, dtype=np.int64)
+    return np.full(n_samples, MISSING, dtype=np.int64)
 
 
 def _list_archive(path: Path, cache: Path, max_ratio: float, *, strip: bool = True) -> Listing:

@@ -66,7 +66,7 @@ class LlmClient:
         Of the jitter between retries.
     dry_run : bool
         Refuse every call; `estimate` still works.
-    asking : int
+    repeat : int
         Raise it to ask again what has a kept reply (for concepts recorded as failed).
     environment : mapping
         Where the key is looked up.
@@ -88,7 +88,7 @@ class LlmClient:
         *,
         seed: int = 0,
         dry_run: bool = False,
-        asking: int = 0,
+        repeat: int = 0,
         environment: Mapping[str, str] = os.environ,
         backoff: float = 0.5,
     ) -> None:
@@ -101,7 +101,7 @@ class LlmClient:
         self._key = environment.get(config.key_variable, "").strip()
         self.guard = Guard(self._key)
         self._environment = environment
-        self._seed, self._dry_run, self._asking, self._backoff = seed, dry_run, asking, backoff
+        self._seed, self._dry_run, self._repeat, self._backoff = seed, dry_run, repeat, backoff
         self._mode: StructuredOutput = "json_schema" if config.structured_output == "auto" else config.structured_output
         self._mode_works = config.structured_output != "auto"
         self._spell_out = False
@@ -151,7 +151,7 @@ class LlmClient:
 
     def digest(self, request: Request) -> str:
         """Digest by which the reply to a request is kept."""
-        return request.digest(self.model, self.base_url, self._asking)
+        return request.digest(self.model, self.base_url, self._repeat)
 
     def kept(self, digest: str) -> Reply | None:
         """Return the complete reply of an earlier call, None where there is none."""
@@ -243,7 +243,7 @@ class LlmClient:
 
     async def submit_batch(self, content: bytes) -> str:
         """Upload a file of requests and submit it as a batch; returns the batch's id."""
-        with self._patient() as http:
+        with self._retrying() as http:
             file = await http.files.create(file=("requests.jsonl", content), purpose="batch")
             batch = await http.batches.create(
                 input_file_id=_identifier(getattr(file, "id", None)),
@@ -254,7 +254,7 @@ class LlmClient:
 
     async def batch_status(self, batch_id: str) -> tuple[str, tuple[str, ...]]:
         """Return a batch's status and the ids of its result files."""
-        with self._patient() as http:
+        with self._retrying() as http:
             batch = await http.batches.retrieve(batch_id)
         files = (getattr(batch, name, None) for name in ("output_file_id", "error_file_id"))
         status = _identifier(getattr(batch, "status", None))
@@ -262,11 +262,11 @@ class LlmClient:
 
     async def download(self, file_id: str) -> bytes:
         """Return the content of a result file."""
-        with self._patient() as http:
+        with self._retrying() as http:
             return (await http.files.content(file_id)).content
 
     @contextmanager
-    def _patient(self) -> Iterator[openai.AsyncOpenAI]:
+    def _retrying(self) -> Iterator[openai.AsyncOpenAI]:
         """Give connections that retry by themselves; what openai raises becomes an error that ends the run."""
         try:
             yield self.session().http.with_options(max_retries=self.config.max_retries)

@@ -58,16 +58,16 @@ class Request:
     schema: Mapping[str, Any] = field(default_factory=dict)
     max_output_tokens: int = 4096
 
-    def digest(self, model: str, base_url: str, asking: int = 0) -> str:
+    def digest(self, model: str, base_url: str, repeat: int = 0) -> str:
         """Compute the SHA-256 of everything that the reply depends on.
 
-        `asking` tells apart deliberate repetitions of the same request.
+        `repeat` tells apart deliberate repetitions of the same request.
         """
         parts = {
             "format": 1,
             "model": model,
             "base_url": base_url,
-            "asking": asking,
+            "asking": repeat,  # the word stays: another would ask, and pay, for every kept reply again
             "task": self.task,
             "system": self.system,
             "user": self.user,

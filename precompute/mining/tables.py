@@ -18,7 +18,7 @@ from precompute.config import Task
 from precompute.errors import ModelError, StoreError
 from precompute.network.heads import compute_probabilities
 from precompute.records import (
-    EMPTY,
+    MISSING,
     RANKINGS,
     Atlas,
     FloatArray,
@@ -136,8 +136,8 @@ class ShardAccumulator:
         self._tables, self._start, self._device = tables, start, device
         self._names, self._labels = tuple(names), labels
         self._layers = {info.name: _LayerAccumulator(info, tables, device) for info in tables.layers}
-        self._prediction = np.full(stop - start, EMPTY, dtype=np.int64)
-        self._target = np.full(stop - start, EMPTY, dtype=np.int64)
+        self._prediction = np.full(stop - start, MISSING, dtype=np.int64)
+        self._target = np.full(stop - start, MISSING, dtype=np.int64)
         self._probability = np.full(stop - start, np.nan)
         self._skipped: dict[int, str] = {}
         self._unread: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -190,7 +190,7 @@ class ShardAccumulator:
             As `add`.
         """
         self._read()
-        used = self._target[self._target != EMPTY]
+        used = self._target[self._target != MISSING]
         return Atlas(
             name=name,
             class_names=self._tables.class_names,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from precompute.records import EMPTY, RankingTable
+from precompute.records import MISSING, RankingTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,15 +70,15 @@ def to_table(top: TopSamples, k: int) -> RankingTable:
         return np.ascontiguousarray(np.pad(stored, ((0, missing), (0, 0)), constant_values=filling))
 
     return RankingTable(
-        sample_index=column(top.sample_index, np.int64, EMPTY),
+        sample_index=column(top.sample_index, np.int64, MISSING),
         score=column(top.score, np.float64, 0),
-        neuron=column(top.neuron, np.int64, EMPTY),
+        neuron=column(top.neuron, np.int64, MISSING),
     )
 
 
 def from_table(table: RankingTable) -> TopSamples:
     """Turn a stored table back into a ranking, for merging."""
-    n_samples = int((table.sample_index[:, :1] != EMPTY).sum()) if table.sample_index.size else 0
+    n_samples = int((table.sample_index[:, :1] != MISSING).sum()) if table.sample_index.size else 0
     columns = (
         torch.from_numpy(values[:n_samples].T.copy()) for values in (table.score, table.sample_index, table.neuron)
     )

@@ -133,7 +133,7 @@ def stripe_direction(stripes: complex) -> str:
     return DIRECTIONS[round(angle / (np.pi / 4)) % 4]
 
 
-def spread(centres: FloatArray) -> FloatArray:
+def distances_to_median(centres: FloatArray) -> FloatArray:
     """Compute the (n,) distances of (n, 2) centres to their median, in the same unit."""
     return np.asarray(np.linalg.norm(centres - np.median(centres, axis=0), axis=1))
 

@@ -25,7 +25,7 @@ from .rules import MAX_DESCRIPTION, checked_names
 
 COLUMNS = ("concept", "name", "second_name", "description", "kind", "confidence", "author", "date", "failure", "base")
 EDITABLE = ("name", "second_name", "description", "kind")
-KINDS = get_args(NameKind)
+NAME_KINDS = get_args(NameKind)
 
 _BASE = re.compile(r"[a-f][0-9a-f]{11}")
 
@@ -246,8 +246,8 @@ def _checked_description(path: Path, line: _Line, concept: str, said: str) -> st
 def _check_cells(path: Path, line: _Line, concept: str, said: Mapping[str, str]) -> None:
     if not said["name"]:
         raise _error(path, line.number, f"an empty name for {concept}", "a name; delete the row to leave it")
-    if said["kind"] not in KINDS:
-        raise _error(path, line.number, f"the kind {said['kind'][:30]!r}", f"one of {', '.join(KINDS)}")
+    if said["kind"] not in NAME_KINDS:
+        raise _error(path, line.number, f"the kind {said['kind'][:30]!r}", f"one of {', '.join(NAME_KINDS)}")
 
 
 def _error(path: Path, number: int, found: str, expected: str) -> DataError:

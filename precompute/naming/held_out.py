@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from precompute.atlas.evenly import spread_evenly
-from precompute.records import EMPTY, Concept, FloatArray, LayerTables, Reference
+from precompute.records import MISSING, Concept, FloatArray, LayerTables, Reference
 
 MAX_SEEN = 8
 
@@ -51,7 +51,7 @@ def held_out_half(references: Sequence[Reference], max_seen: int = MAX_SEEN) -> 
     return tuple(ordered[len(seen_half(ordered, max_seen)) :])
 
 
-def _spread(references: Sequence[Reference], n: int) -> tuple[Reference, ...]:
+def _pick_evenly(references: Sequence[Reference], n: int) -> tuple[Reference, ...]:
     """Pick up to `n` references, spread evenly over their order."""
     return tuple(references[place] for place in spread_evenly(len(references), n))
 
@@ -73,7 +73,7 @@ def choose_positives(
     taken = {r.sample_index for r in later}
     quantiles = [r for r in held_out_half(actmax, max_seen) if r.sample_index not in seen | taken]
     n_quantiles = min(len(quantiles), max(n // 2, n - len(later)))
-    return _spread(later, n - n_quantiles) + _spread(quantiles, n_quantiles)
+    return _pick_evenly(later, n - n_quantiles) + _pick_evenly(quantiles, n_quantiles)
 
 
 def similar_channels(tables: LayerTables) -> FloatArray:
@@ -117,7 +117,7 @@ def choose_negatives(
     n_hard : int
     """
     own = set(tables.relmax.sample_index[:, concept.channel].tolist())
-    taken = (own | set(tables.actmax.sample_index[:, concept.channel].tolist())) - {EMPTY}
+    taken = (own | set(tables.actmax.sample_index[:, concept.channel].tolist())) - {MISSING}
     others = [channel for channel in sorted(references) if channel != concept.channel]
     nearest = sorted(others, key=lambda channel: (-similarity[concept.channel, channel], channel))
     hard = _one_of_each(nearest, references, taken, n // 2)

@@ -14,7 +14,7 @@ from precompute.images.places import place_words
 from precompute.printing import numbers
 from precompute.records import BoolArray, FloatArray
 
-from .appearance import COLOURS, Appearance, spread, stripe_direction
+from .appearance import COLOURS, Appearance, distances_to_median, stripe_direction
 
 MARK_REFERENCES = 4
 MARK_AREA = 0.12
@@ -87,7 +87,7 @@ def find_mark(appearances: Sequence[Appearance], label_rate: float) -> Trait | N
         return None
     centres = np.array([(appearance.row, appearance.column) for appearance in appearances])
     row, column = (float(value) for value in np.median(centres, axis=0))
-    near = spread(centres) <= MARK_SPREAD
+    near = distances_to_median(centres) <= MARK_SPREAD
     if (
         label_rate < MARK_LABEL_RATE
         and near.mean() >= MARK_RATE
@@ -96,7 +96,7 @@ def find_mark(appearances: Sequence[Appearance], label_rate: float) -> Trait | N
         return _mark(f"at {place_words(row, column, area)}", near, area)
     # Folded along both middles, the four corners are one place.
     folded = np.abs(centres - 0.5)
-    near = spread(folded) <= MARK_SPREAD
+    near = distances_to_median(folded) <= MARK_SPREAD
     if near.mean() >= MARK_RATE and np.median(folded, axis=0).min() >= MARK_CORNER:
         return _mark("in a corner", near, area)
     return None

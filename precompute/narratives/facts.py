@@ -76,18 +76,18 @@ class Kind:
     derive: Deriver
 
 
-KINDS: dict[str, Kind] = {}
+FACT_KINDS: dict[str, Kind] = {}
 """Every kind by name, in the order in which facts are listed."""
 
 
 def derive_facts(table: PredictionTable) -> tuple[Fact, ...]:
-    """Derive everything that is true of one prediction; the order is that of `KINDS`, then of layers and ranks."""
-    return tuple(fact for kind in KINDS.values() for fact in kind.derive(table))
+    """Derive everything that is true of one prediction; the order is that of `FACT_KINDS`, then of layers and ranks."""
+    return tuple(fact for kind in FACT_KINDS.values() for fact in kind.derive(table))
 
 
 def _kind(name: str, topic: Topic, condition: str, meaning: str) -> Callable[[Deriver], Deriver]:
     def register(derive: Deriver) -> Deriver:
-        KINDS[name] = Kind(name, topic, condition, meaning, derive)
+        FACT_KINDS[name] = Kind(name, topic, condition, meaning, derive)
         return derive
 
     return register

@@ -15,7 +15,7 @@ from precompute.explanations.prediction import PredictionTable
 from precompute.records import Fact
 
 from .audiences import Audience
-from .facts import KINDS
+from .facts import FACT_KINDS
 
 Relation = Literal["also", "but", "same"]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
@@ -105,7 +105,7 @@ def built_in_plan(facts: Sequence[Fact], table: PredictionTable, audience: Audie
 
 def _paragraph_of(fact: Fact, audience: Audience) -> tuple[str, str]:
     """Tell the part of a text, and where there are tables the layer, to which a fact belongs."""
-    topic = KINDS[fact.kind].topic
+    topic = FACT_KINDS[fact.kind].topic
     if topic == "limits" or fact.kind in ("accuracy", "other_layers"):
         return "limits", ""
     layer = fact.layer if audience.has_tables else ""

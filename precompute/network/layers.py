@@ -22,7 +22,7 @@ from .folding import LINEAR
 from .graph import Call, Graph, Node
 from .receptive_field import Reach, trace
 
-KINDS = {"conv2d": "Conv2d", "linear": "Linear"}
+LAYER_KINDS = {"conv2d": "Conv2d", "linear": "Linear"}
 """What a convolution and a linear layer are called, whatever class computes them."""
 
 
@@ -85,7 +85,7 @@ def find_layers(graph: Graph) -> dict[str, Layer]:
 
 def name_values(layers: Mapping[str, Layer]) -> dict[str, str]:
     """Name each value for people: after its convolution or linear layer, else after the outermost module it leaves."""
-    weighted = set(KINDS.values())
+    weighted = set(LAYER_KINDS.values())
     best: dict[str, tuple[tuple[bool, bool, int], str]] = {}
     for layer in layers.values():
         is_operation = layer.name.rpartition(".")[2].partition("@")[0] == layer.kind
@@ -180,11 +180,11 @@ def select_layers(layers: Sequence[NamedLayer], patterns: Sequence[str]) -> tupl
     ModelError
         A pattern matches nothing, or there is no convolution to select.
     """
-    weighted = [layer.name for layer in layers if layer.kind in KINDS.values()]
+    weighted = [layer.name for layer in layers if layer.kind in LAYER_KINDS.values()]
     if patterns:
         selected = match_layers([layer.name for layer in layers], patterns, weighted)
     else:
-        selected = {layer.name for layer in layers if layer.kind == KINDS["conv2d"]}
+        selected = {layer.name for layer in layers if layer.kind == LAYER_KINDS["conv2d"]}
     if not selected:
         raise ModelError(f"the model has no two-dimensional convolution to select; its layers: {', '.join(weighted)}")
     return tuple(layer for layer in layers if layer.name in selected)
@@ -241,7 +241,7 @@ def _weighted(graph: Graph, times: Mapping[str, set[int]]) -> list[Entry]:
             if not alone:
                 name = f"{name}.{nodes[0].operation}".lstrip(".") + (f"@{place}" if len(origins) > 1 else "")
             ordered = sorted(nodes, key=lambda node: not node.merged)
-            found.append((name, KINDS[nodes[0].operation], tuple(node.name for node in ordered)))
+            found.append((name, LAYER_KINDS[nodes[0].operation], tuple(node.name for node in ordered)))
     return found
 
 

@@ -18,7 +18,7 @@ from .explained import (
     TargetExplanation,
 )
 from .mined import (
-    EMPTY,
+    MISSING,
     RANKINGS,
     Atlas,
     BoolArray,
@@ -50,7 +50,7 @@ from .scored import (
 )
 
 __all__ = [
-    "EMPTY",
+    "MISSING",
     "RANKINGS",
     "Atlas",
     "Author",

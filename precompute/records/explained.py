@@ -181,7 +181,7 @@ class TargetExplanation:
     ----------
     class_index : int
     class_name : str
-        Hostile until escaped.
+        Untrusted until escaped.
     probability, logit : float
     layers : tuple of LayerExplanation
         The first is the main one, on which the narratives rest.
@@ -223,7 +223,7 @@ class Explanation:
     id : str
         Stable key: slug of the file name and the start of the digest of its bytes; letters, digits, "-" only.
     photo_name : str
-        Hostile until escaped.
+        Untrusted until escaped.
     photo_digest : str
         SHA-256 of the file.
     photo : str

@@ -21,7 +21,7 @@ RANKINGS: tuple[Ranking, ...] = ("relmax", "actmax")
 
 Scores = Literal["cut", "layer", "raw"]
 
-EMPTY = -1
+MISSING = -1
 """Fills `sample_index` and `neuron` where a ranking has fewer entries than its length."""
 
 
@@ -120,11 +120,11 @@ class RankingTable:
     Attributes
     ----------
     sample_index : (k, n_channels) int64
-        Position in the data set; `EMPTY` beyond the last entry.
+        Position in the data set; `MISSING` beyond the last entry.
     score : (k, n_channels) float64
         Relevance or activation score; 0 beyond the last entry.
     neuron : (k, n_channels) int64
-        Flat arg-max neuron h * width + w; `EMPTY` beyond the last entry.
+        Flat arg-max neuron h * width + w; `MISSING` beyond the last entry.
     """
 
     sample_index: IntArray
@@ -141,7 +141,7 @@ class RankingTable:
         -------
         (min(n, k), n_channels) bool
         """
-        return np.asarray((self.sample_index[:n] != EMPTY) & (self.score[:n] > 0))
+        return np.asarray((self.sample_index[:n] != MISSING) & (self.score[:n] > 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,9 +178,9 @@ class SampleTable:
     Attributes
     ----------
     name : tuple of str
-        Path relative to the data set's root, with forward slashes. Hostile until escaped.
+        Path relative to the data set's root, with forward slashes. Untrusted until escaped.
     label, prediction, target : (n_samples,) int64
-        Class indices; `EMPTY` where there is none (no label; skipped).
+        Class indices; `MISSING` where there is none (no label; skipped).
     probability : (n_samples,) float64
         Softmax of the prediction; nan where skipped.
     skipped : dict of int to str
@@ -203,7 +203,7 @@ class Atlas:
     ----------
     name : str
     class_names : tuple of str
-        By class index. Hostile until escaped.
+        By class index. Untrusted until escaped.
     class_counts : (n_classes,) int64
         Samples mined whose target is the class.
     samples : SampleTable

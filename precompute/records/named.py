@@ -29,7 +29,7 @@ class Author:
         ``program``: a namer of a user's own. ``recorded``: a language model, at an earlier time; its names ship with
         the project.
     label : str
-        The model, the person or the user's namer; empty for the offline namer. Hostile until escaped.
+        The model, the person or the user's namer; empty for the offline namer. Untrusted until escaped.
     """
 
     kind: AuthorKind
@@ -91,7 +91,7 @@ class ConceptName:
     concept : str
         Key ``layer:channel``.
     name, description : str
-        Hostile until escaped; empty where `failure` is set.
+        Untrusted until escaped; empty where `failure` is set.
     author : str
         ``offline``, ``program:<namer>``, ``llm:<model>`` or ``person:<who>``; read it by `by`.
     kind : str

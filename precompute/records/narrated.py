@@ -43,7 +43,7 @@ class Fact:
     id : str
         Unique within its target: kind and subject, for example ``supports:C2``.
     kind : str
-        One of `precompute.narratives.facts.KINDS`.
+        One of `precompute.narratives.facts.FACT_KINDS`.
     layer : str
         The layer it speaks of; empty where it speaks of the whole prediction.
     concepts : tuple of str
@@ -79,7 +79,7 @@ class Piece:
     ----------
     kind : {"text", "concept", "class", "layer", "number"}
     text : str
-        As printed. Of a concept, a class or a layer it is hostile until escaped.
+        As printed. Of a concept, a class or a layer it is untrusted until escaped.
     concept : str
         Key; empty unless it is the name of a concept.
     class_index : int or None
@@ -111,7 +111,7 @@ class Statement:
 
     @property
     def text(self) -> str:
-        """The sentence as a reader sees it. Hostile until escaped."""
+        """The sentence as a reader sees it. Untrusted until escaped."""
         return "".join(piece.text for piece in self.pieces)
 
     @property
@@ -167,8 +167,8 @@ class OwnWords:
     author, checker : str
         ``llm:<model>``: who wrote the sentences, and who compared each of them with its facts.
     statements : tuple of Statement
-        The sentences that passed. Their text is the model's and hostile until escaped; numbers, names, classes, layers
-        and places in it are pieces that the program put in.
+        The sentences that passed. Their text is the model's and untrusted until escaped; numbers, names, classes,
+        layers and places in it are pieces that the program put in.
     facts : tuple of Statement
         The program's own wording of each fact that a sentence names.
     refused : tuple of Refusal

@@ -30,7 +30,7 @@ from precompute.network.factories import AS_BUILT
 from precompute.network.heads import compute_probabilities
 from precompute.printing.numbers import count, percent, plural, significant
 from precompute.progress import Reporter
-from precompute.records import EMPTY, Box
+from precompute.records import MISSING, Box
 from precompute.relevance.proof import check_conservation, measure_conservation
 from precompute.relevance.protocol import ReferenceRequest
 
@@ -61,7 +61,7 @@ class Trial:
     Attributes
     ----------
     indices, labels : (n,) int64
-        Sample indices and their classes; `EMPTY` where there is no label.
+        Sample indices and their classes; `MISSING` where there is no label.
     images : (n, 3, height, width) uint8
     logits : (n, n_classes) float64
     skipped : dict of int to str
@@ -82,7 +82,7 @@ class Trial:
     @property
     def known(self) -> torch.Tensor:
         """(n,) bool: there is a label."""
-        return self.labels != EMPTY
+        return self.labels != MISSING
 
     @property
     def n_right(self) -> int:
@@ -173,7 +173,7 @@ class Check:
 
     def _look_at_data(self) -> Iterator[Finding]:
         dataset = self._inputs.dataset
-        labels = dataset.labels[dataset.labels != EMPTY]
+        labels = dataset.labels[dataset.labels != MISSING]
         kind = self._config.dataset.kind
         yield Finding("ok", f"{plural(len(dataset), 'image')} ({kind} {self._config.dataset.root!r})")
         for note in dataset.notes:
@@ -298,7 +298,7 @@ class Check:
         probabilities = compute_probabilities(trial.logits, self._inputs.model.task)
         for place in spread_evenly(len(trial.indices), N_SHOWN):
             label, prediction = int(trial.labels[place]), int(trial.predictions[place])
-            is_known = label != EMPTY
+            is_known = label != MISSING
             said = f"taken for {names[prediction]!r} ({percent(float(probabilities[place, prediction]))})"
             name = self._inputs.dataset.names[int(trial.indices[place])]
             yield Finding("ok", f"{name!r}: {f'label {label} {names[label]!r}' if is_known else 'no label'}, {said}")

@@ -12,7 +12,7 @@ from typing import Literal, overload
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.naming.held_out import held_out_half, seen_half
 from precompute.naming.namer import ConceptEvidence
-from precompute.records import EMPTY, RANKINGS, Atlas, Concept, Reference
+from precompute.records import MISSING, RANKINGS, Atlas, Concept, Reference
 
 Half = Literal["all", "seen", "held out"]
 
@@ -59,4 +59,4 @@ class StoredEvidence(Sequence[ConceptEvidence]):
     def _labels(self, references: Iterable[Reference]) -> dict[int, str]:
         samples = {reference.sample_index for reference in references}
         targets = {index: int(self._atlas.samples.target[index]) for index in samples}
-        return {index: self._atlas.class_names[target] for index, target in targets.items() if target != EMPTY}
+        return {index: self._atlas.class_names[target] for index, target in targets.items() if target != MISSING}

@@ -39,7 +39,7 @@ from precompute.narratives.own_words import Writer, prompt_digests, write_own_wo
 from precompute.narratives.planner import PROMPT, Commission, plan_and_narrate
 from precompute.narratives.wording import Wording, find_wording, languages
 from precompute.progress import Reporter
-from precompute.records import EMPTY, Atlas, ConceptName, Explanation, Narrative, TargetExplanation
+from precompute.records import MISSING, Atlas, ConceptName, Explanation, Narrative, TargetExplanation
 
 from .cost_preview import NOT_ENABLED, announce, sampled
 from .step import Step
@@ -47,14 +47,14 @@ from .step import Step
 
 @dataclass(frozen=True)
 class ChosenPhoto:
-    """A photo to explain: a sample of the data set, or a file from outside (`sample_index` is `EMPTY`).
+    """A photo to explain: a sample of the data set, or a file from outside (`sample_index` is `MISSING`).
 
     One of a folder (`may_be_skipped`) that cannot be used does not end a run.
     """
 
     name: str
     label: str
-    sample_index: int = EMPTY
+    sample_index: int = MISSING
     path: Path = Path()
     may_be_skipped: bool = False
 
@@ -253,7 +253,7 @@ class ExplanationStage:
             photo_name=photo.name,
             photo_digest=digest,
             label=photo.label,
-            foundation=self._inputs.mining_digest,
+            mining_digest=self._inputs.mining_digest,
         )
         for name, content in pictures.items():
             write_bytes(folder / name, content)
@@ -403,10 +403,10 @@ class ExplanationStage:
         except DataError as error:
             self._reporter.say(f"skipped   {dataset.names[index]!r}, not explained: {error}")
             return
-        yield ChosenPhoto(dataset.names[index], self._inputs.class_names[label] if label != EMPTY else "", index)
+        yield ChosenPhoto(dataset.names[index], self._inputs.class_names[label] if label != MISSING else "", index)
 
     def _load(self, photo: ChosenPhoto) -> tuple[PIL.Image.Image, str]:
-        if photo.sample_index == EMPTY:
+        if photo.sample_index == MISSING:
             image = load_photo(photo.path, self._config, self._inputs.dataset.grey)
             return image, digest_file(photo.path)
         image = self._inputs.dataset.load(photo.sample_index)
@@ -437,12 +437,12 @@ def _from_paths(paths: Iterable[Path]) -> Iterator[ChosenPhoto]:
         if not is_there:
             raise DataError(f"there is no photo or folder {printable(str(path))}: check the name")
         if not is_folder:
-            yield ChosenPhoto(printable(path.name), "", EMPTY, path)
+            yield ChosenPhoto(printable(path.name), "", MISSING, path)
             continue
         listing = list_folder(path)
         if not listing.samples:
             others = listing.describe_others() or "nothing"
             raise DataError(f"the folder {printable(str(path))} holds no photo; it holds {others}")
         yield from (
-            ChosenPhoto(printable(sample.name), "", EMPTY, path / sample.name, True) for sample in listing.samples
+            ChosenPhoto(printable(sample.name), "", MISSING, path / sample.name, True) for sample in listing.samples
         )

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from precompute.records import (
-    EMPTY,
+    MISSING,
     Concept,
     ConceptAttribution,
     ConceptName,
@@ -47,7 +47,7 @@ class ConceptCard:
     address : str
         Empty where the concept has no page: it is of a layer that was not mined.
     name : str
-        The concept name, ``mixed: A / B``, or layer and channel where there is none. Hostile until escaped.
+        The concept name, ``mixed: A / B``, or layer and channel where there is none. Untrusted until escaped.
     named, mixed : bool
     kind : str
     reliability : str
@@ -207,7 +207,7 @@ class Catalogue:
         )
 
     def card_name(self, concept: Concept) -> str:
-        """Return the name on the card of a concept without drawing its picture; hostile until escaped."""
+        """Return the name on the card of a concept without drawing its picture; untrusted until escaped."""
         name = self.source.names.get(concept.key)
         return name.title if name is not None and name.is_named else f"channel {concept.channel}"
 
@@ -218,10 +218,10 @@ class Catalogue:
         return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
 
     def best_class(self, concept: Concept) -> int:
-        """Return the class to which a concept matters most on average; `EMPTY` where to none."""
+        """Return the class to which a concept matters most on average; `MISSING` where to none."""
         means = self.class_means[concept.layer][:, concept.channel]
-        best = int(means.argmax()) if len(means) else EMPTY
-        return best if best != EMPTY and means[best] > 0 else EMPTY
+        best = int(means.argmax()) if len(means) else MISSING
+        return best if best != MISSING and means[best] > 0 else MISSING
 
     def mean_of(self, concept: Concept, class_index: int) -> float:
         """Return a concept's mean relevance score for a class."""
@@ -233,9 +233,9 @@ class Catalogue:
         return self.class_address(names.index(class_name)) if class_name in names else ""
 
     def class_name(self, class_index: int) -> str:
-        """Return the name of a class; hostile until escaped."""
+        """Return the name of a class; untrusted until escaped."""
         names = self.atlas.class_names
-        if class_index == EMPTY:
+        if class_index == MISSING:
             return "no label"
         return names[class_index] if 0 <= class_index < len(names) else f"class {class_index}"
 
@@ -246,12 +246,12 @@ class Catalogue:
         return self.links.class_page(class_index) if has_page else ""
 
     def sample_name(self, sample_index: int) -> str:
-        """Return the file name of a sample; hostile until escaped."""
+        """Return the file name of a sample; untrusted until escaped."""
         names = self.atlas.samples.name
         return names[sample_index] if 0 <= sample_index < len(names) else f"sample {sample_index}"
 
     def sample_label(self, sample_index: int) -> str:
-        """Return the label of a sample as a class name; hostile until escaped."""
+        """Return the label of a sample as a class name; untrusted until escaped."""
         labels = self.atlas.samples.label
         return self.class_name(int(labels[sample_index])) if 0 <= sample_index < len(labels) else ""
 

@@ -1,6 +1,6 @@
 """The data behind the pages, for machines: JSON for each page, a CSV of all concepts, the search index.
 
-Owns their columns and keys, and what keeps hostile text harmless in a spreadsheet or a script. Must not know HTML.
+Owns their columns and keys, and what keeps untrusted text harmless in a spreadsheet or a script. Must not know HTML.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from precompute.printing.spreadsheet import csv_text
-from precompute.records import EMPTY, RANKINGS, Concept, ConceptName, LayerTables, Ranking
+from precompute.records import MISSING, RANKINGS, Concept, ConceptName, LayerTables, Ranking
 from precompute.records.reliability import reliability_words
 from sitegen.render import script_json
 
@@ -56,7 +56,7 @@ def _ranking_data(catalogue: Catalogue, tables: LayerTables, channel: int, ranki
     return [
         {"rank": rank, "sample_index": index, "sample": catalogue.sample_name(index), "score": score, "neuron": neuron}
         for rank, (index, score, neuron) in enumerate(zip(*(c.tolist() for c in columns), strict=True))
-        if index != EMPTY
+        if index != MISSING
     ]
 
 
@@ -93,7 +93,7 @@ def _csv_row(catalogue: Catalogue, concept: Concept) -> list[Any]:
         *(_name_cells(name) if name else _six()),
         *((score.auprc, score.f1) if score and not score.failure else ("", "")),
         *((truth.part, "" if truth.mass is None else truth.mass) if truth else ("", "")),
-        *((catalogue.class_name(best), catalogue.mean_of(concept, best)) if best != EMPTY else ("", "")),
+        *((catalogue.class_name(best), catalogue.mean_of(concept, best)) if best != MISSING else ("", "")),
         catalogue.links.concept(concept),
     ]
 
@@ -110,7 +110,7 @@ def _search_words(catalogue: Catalogue, concept: Concept) -> str:
     name, truth = catalogue.name(concept.key), catalogue.truth(concept.key)
     best = catalogue.best_class(concept)
     found = (name.kind if name and name.is_named else "", truth.part if truth else "", catalogue.class_name(best))
-    return " ".join(word for word in (*found[:2], found[2] if best != EMPTY else "") if word)
+    return " ".join(word for word in (*found[:2], found[2] if best != MISSING else "") if word)
 
 
 def search_index(catalogue: Catalogue) -> str:

@@ -35,7 +35,7 @@ class Page:
     address : str
         From the root of the site, with forward slashes; from `sitegen.links`.
     title : str
-        Hostile until escaped.
+        Untrusted until escaped.
     template : str
         In ``sitegen/templates``; empty for a handwritten page, which has no context either.
     context : callable
