@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations, prune
+from torchvision.models.resnet import BasicBlock
 
 from precompute.config import RelevanceConfig
 from precompute.errors import ModelError, UnsupportedModel
@@ -137,8 +138,19 @@ def pooled_every_way(net, x):
     return F.adaptive_max_pool2d(F.gelu(x), 1) + F.adaptive_avg_pool2d(F.silu(x), 1)
 
 
+class Doubled(BasicBlock):
+    """A residual block by its class, and twice that by its forward."""
+
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
 EXPLAINED = {
     "plain": lambda: make(plain),
+    "a block of another forward": lambda: make(
+        lambda net, x: net.conv2(net.block(net.conv1(x).relu())), block=Doubled(6, 6)
+    ),
+    "dropout of channels": lambda: make(lambda net, x: plain(net, net.drop(x)), drop=nn.Dropout1d()),
     "hooks": lambda: hooked(make(plain)),
     "gate": lambda: make(gated, down=nn.Conv2d(6, 6, 1)),
     "spatial attention": lambda: make(spatial_attention, look=nn.Conv2d(2, 1, 7, padding=3)),

@@ -95,6 +95,17 @@ def read_jsonl(path: Path, kind: type[T], hint: str = "Delete the line and run t
     return records
 
 
+def find_fault(record: object) -> str:
+    """Say why a record would be refused when it is read back, for what comes from a user's own code; empty if not."""
+    try:
+        adapter(type(record)).validate_json(to_json(record))
+    except ValidationError as error:
+        return _first(error)
+    except ValueError as error:  # no JSON can say it: NaN, a NumPy number
+        return str(error)
+    return ""
+
+
 def lines_of(content: bytes) -> list[bytes]:
     """Cut the content of a JSON Lines file into its lines."""
     # not splitlines(): text of a language model may hold U+2028 and its like, which JSON leaves as they are

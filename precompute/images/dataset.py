@@ -22,6 +22,7 @@ import torch
 import torch.utils.data
 
 from precompute.atlas.digests import digest_of
+from precompute.atlas.evenly import spread_evenly
 from precompute.config import Config, resolve_path
 from precompute.errors import DataError
 from precompute.extensions import call_factory, keep_importable
@@ -409,7 +410,79 @@ def _open_own(config: Config, cache: Path) -> Dataset:
         wanted = [name for name in vars(Dataset) if not name.startswith("_") or name == "__len__"]
         missing = ", ".join(name for name in wanted if not hasattr(made, name))
         raise DataError(f"{kind} returned {type(made).__name__}, which is no Dataset: it lacks {missing}")
-    return made
+    counts = {"len()": len(made), "names": len(made.names), "labels": len(made.labels)}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{n} by {what}" for what, n in counts.items())
+        raise DataError(f"{kind} returned a data set whose samples are {told}; expected the same number three times")
+    return _as_configured(made, config)
+
+
+def _as_configured(made: Dataset, config: Config) -> Dataset:
+    """Hold a data set of a user's own to ``dataset.limit`` and ``dataset.classes``, whether its factory reads them."""
+    kind, limit, given = config.dataset.kind, config.dataset.limit, tuple(made.class_names)
+    classes = _classes_of(config)
+    names = given if classes is None else classes.names
+    if given and names != given:
+        differ = next((pair for pair in zip(given, names, strict=False) if pair[0] != pair[1]), None)
+        found = f"{differ[0]!r} instead of {differ[1]!r}" if differ else f"{len(given)} instead of {len(names)}"
+        raise DataError(
+            f"{kind} names the classes itself, and not as dataset.classes = {config.dataset.classes!r} does: {found}. "
+            "Leave dataset.classes empty, or let the factory read it (or return no class_names)"
+        )
+    chosen = spread_evenly(len(made), limit or len(made))
+    if len(chosen) == len(made) and names == given:
+        return made
+    labels = made.labels[np.asarray(chosen, dtype=np.int64)]
+    digest = digest_of([made.digest, chosen, names])
+    return ChosenSamples(made, tuple(chosen), tuple(made.names[index] for index in chosen), labels, names, digest)
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenSamples:
+    """Some samples of another data set, and the names of its classes.
+
+    Attributes
+    ----------
+    whole : Dataset
+    chosen : tuple of int
+        Increasing indices into `whole`.
+    names, labels, class_names, digest
+        As in `Dataset`, of the samples chosen.
+    """
+
+    whole: Dataset
+    chosen: tuple[int, ...]
+    names: tuple[str, ...]
+    labels: IntArray
+    class_names: tuple[str, ...]
+    digest: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Dataset`."""
+        return self.whole.notes
+
+    @property
+    def grey(self) -> GreyRange | None:
+        """See `Dataset`."""
+        return self.whole.grey
+
+    @property
+    def cache(self) -> Path:
+        """See `Dataset`."""
+        return self.whole.cache
+
+    def __len__(self) -> int:
+        """Count the samples chosen."""
+        return len(self.chosen)
+
+    def stamp(self, index: int) -> int:
+        """See `Dataset`."""
+        return self.whole.stamp(self.chosen[index])
+
+    def load(self, index: int) -> PIL.Image.Image:
+        """See `Dataset`."""
+        return self.whole.load(self.chosen[index])
 
 
 _OPENERS: dict[str, Callable[[Config, Path], Dataset]] = {

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from precompute.errors import AtlasError, NamerError
+from precompute.atlas.json_records import find_fault
+from precompute.errors import AtlasError, NamerError, ReplyError
 from precompute.extensions import describe_failure
+from precompute.llm.text import clean_line
 from precompute.records import ConceptName
 
 from .namer import ConceptEvidence, Namer
+from .rules import MAX_DESCRIPTION, MAX_NAME, LongNameError, checked_measurement, checked_names
 
 NO_NAME = "the namer said nothing of it"
 
@@ -42,12 +45,14 @@ class OwnNamer:
         self._address, self._namer, self._date = address, namer, date
 
     def name(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
-        """Name each concept once; one of which the namer says nothing gets that as its reason.
+        """Name each concept once.
+
+        One of which the namer says nothing, or gives a name that breaks the rules, gets that as its reason.
 
         Raises
         ------
         NamerError
-            It gave something else than names of these concepts, or two for one.
+            It gave something else than names of these concepts, two for one, or a field of a wrong type or range.
         """
         waiting = {item.concept.key for item in evidence}
         for name in self._given(evidence):
@@ -58,10 +63,36 @@ class OwnNamer:
                     f"{self._address} gave a name for {name.concept!r}, which was not asked for or has one already"
                 )
             waiting.remove(name.concept)
-            yield replace(name, author=self.author, date=self._date, recorded=False)
+            yield self._checked(replace(name, author=self.author, date=self._date, recorded=False))
         for item in evidence:
             if item.concept.key in waiting:
                 yield ConceptName(item.concept.key, "", "", self.author, failure=NO_NAME, date=self._date)
+
+    def _checked(self, name: ConceptName) -> ConceptName:
+        """Hold a name to `rules`, as a language model's: pages and narratives rely on them."""
+        if fault := find_fault(name):
+            raise NamerError(f"{self._address} gave a wrong name for {name.concept}: {fault}")
+        if not name.is_named:
+            return replace(name, name="", second_name="", failure=clean_line(name.failure)[:MAX_DESCRIPTION] or NO_NAME)
+        try:
+            return replace(
+                name,
+                **self._names_of(name),
+                description=checked_measurement(name.description, "description"),
+                common=checked_measurement(name.common, "common"),
+                evidence=tuple(checked_measurement(text, "evidence") for text in name.evidence),
+            )
+        except ReplyError as error:
+            failure = f"the namer said {clean_line(name.title)[:MAX_NAME]!r}: {error}"
+            return ConceptName(name.concept, "", "", self.author, failure=failure, date=self._date)
+
+    @staticmethod
+    def _names_of(name: ConceptName) -> dict[str, str]:
+        try:
+            first, second = checked_names(name.name, name.second_name)
+        except LongNameError as error:
+            first, second = error.names  # right but long: kept, as where a language model gives no shorter one
+        return {"name": first, "second_name": second}
 
     def _given(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
         try:

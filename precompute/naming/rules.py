@@ -1,6 +1,7 @@
 """What a name may be, whoever gives it: a few words about what is seen, and nothing that reads as a measurement.
 
-Owns the rules for names that language models reply and that people type. Must not know replies, tables or files.
+Owns the rules for names that language models reply, that people type and that a user's own program gives. Must not
+know replies, tables or files.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 
 from precompute.errors import ReplyError
-from precompute.llm.text import checked_line
+from precompute.llm.text import checked_line, clean_line
 
 MAX_WORDS = 5
 MAX_WORDS_KEPT = 8
@@ -51,6 +52,20 @@ def checked_names(name: str, second_name: str) -> tuple[str, str]:
             which = "name" if long == first else "second_name"
             raise LongNameError(f"{which} has {n_words} words; at most {MAX_WORDS} are allowed", (first, second))
     return first, second
+
+
+def checked_measurement(text: str, field_name: str) -> str:
+    """Return what a program says of its measurements as a clean line; unlike a guesser's words it may hold numbers.
+
+    Raises
+    ------
+    ReplyError
+        It is too long.
+    """
+    line = clean_line(text)
+    if len(line) > MAX_DESCRIPTION:
+        raise ReplyError(f"{field_name} is {len(line)} characters long; at most {MAX_DESCRIPTION} are allowed")
+    return line
 
 
 def _checked_name(text: str, field_name: str) -> str:

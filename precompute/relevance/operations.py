@@ -290,7 +290,7 @@ class Pass(Rule):
 
 
 class Transposed(Rule):
-    """Moves or adds up values without weighing them: relevance takes the way back of the plain gradient."""
+    """Moves values: each output is one of the inputs, or a constant. Relevance takes the way back of the gradient."""
 
     fresh = False
     source = "[zennit] plain gradient of operations that move values"
@@ -329,7 +329,7 @@ class Transposed(Rule):
 class Rectifier(Pass):
     """ReLU."""
 
-    operations = ("relu",)
+    operations: ClassVar[tuple[str, ...]] = ("relu",)
     source = "[zennit] Pass for activations; [AttnLRP] eq. 9"
 
     @classmethod
@@ -346,7 +346,7 @@ class Rectifier(Pass):
 class Activation(Pass):
     """Activations that keep 0 and the sign."""
 
-    operations = (
+    operations: ClassVar[tuple[str, ...]] = (
         *("leaky_relu", "elu", "selu", "celu", "silu", "gelu", "hardswish", "mish", "tanh", "softsign"),
         *("prelu", "rrelu", "softshrink", "hardshrink", "tanhshrink", "hardswish_", "_prelu_kernel"),
     )
@@ -356,7 +356,7 @@ class Activation(Pass):
 class Clamp(Pass):
     """Clamp, ReLU6: between limits that hold 0."""
 
-    operations = ("clamp",)
+    operations: ClassVar[tuple[str, ...]] = ("clamp",)
     source = "[zennit] Pass for activations"
 
     @classmethod
@@ -383,7 +383,7 @@ class Clamp(Pass):
 class FrozenNorm(Pass):
     """A batch norm at evaluation that no convolution or linear layer takes up."""
 
-    operations = ("batch_norm",)
+    operations: ClassVar[tuple[str, ...]] = ("batch_norm",)
     source = "[zennit] Pass for BatchNorm"
 
     @classmethod
@@ -400,14 +400,14 @@ class FrozenNorm(Pass):
 class Negation(Pass):
     """The sign turned: a linear map, of which Epsilon makes the identity."""
 
-    operations = ("neg", "rsub")
+    operations: ClassVar[tuple[str, ...]] = ("neg", "rsub")
     source = "[Montavon] Epsilon of a scale"
 
 
 class Addition(Rule):
     """A sum of signals shares relevance in proportion; a constant added takes none."""
 
-    operations = ("add", "sub")
+    operations: ClassVar[tuple[str, ...]] = ("add", "sub")
     source = "[zennit] Sum with Norm; [Bach] eq. 58"
 
     @classmethod
@@ -480,7 +480,7 @@ class Addition(Rule):
 class Product(Pass):
     """A product: constants pass relevance, and of a gate and a signal the signal takes all."""
 
-    operations = ("mul",)
+    operations: ClassVar[tuple[str, ...]] = ("mul",)
     source = "[Arras] signal takes all; × constant: identity, as LXT's layer_norm weight"
 
     @classmethod
@@ -512,7 +512,7 @@ class Product(Pass):
 class Quotient(Pass):
     """A quotient: relevance passes to what is divided; the divisor is a constant, or is held constant as in norms."""
 
-    operations = ("div",)
+    operations: ClassVar[tuple[str, ...]] = ("div",)
     source = "[Ali] the divisor of a norm is detached; local response norms the same"
 
     @classmethod
@@ -542,7 +542,7 @@ class Norm(Rule):
     The output is y = g * (x - mean) + b with g = weight / sigma. R_in = x * C^T(g * R / stab(y)), C the centring.
     """
 
-    operations = ("layer_norm", "group_norm", "instance_norm")
+    operations: ClassVar[tuple[str, ...]] = ("layer_norm", "group_norm", "instance_norm")
     source = "[Ali] eq. 10 and [AttnLRP] prop. 3.4; per group the same"
 
     @classmethod
@@ -610,7 +610,7 @@ class Norm(Rule):
 class Linear(Rule):
     """A linear layer: Epsilon, or Flat where the image reaches it first."""
 
-    operations = ("linear",)
+    operations: ClassVar[tuple[str, ...]] = ("linear",)
     source = "[Bach] eq. 58, Epsilon 1e-6 as [zennit]; [Lapuschkin] Flat"
 
     @classmethod
@@ -705,7 +705,7 @@ class Convolution(Rule):
     ZPlus keeps the half for negative inputs only where the input may be negative: elsewhere it is exactly zero.
     """
 
-    operations = ("conv2d",)
+    operations: ClassVar[tuple[str, ...]] = ("conv2d",)
     source = "[Montavon] z+ and, for inputs of both signs, [zennit] ZPlus; [Lapuschkin] Flat"
 
     @classmethod
@@ -902,7 +902,7 @@ def _pair(value: Any) -> Pair:  # noqa: ANN401 - a number or numbers
 class MaxPooling(Rule):
     """Max pooling: the winner takes all, the same winner as in the plain gradient."""
 
-    operations = ("max_pool2d",)
+    operations: ClassVar[tuple[str, ...]] = ("max_pool2d",)
     source = "[zennit] plain gradient: the winner takes all"
     filling = float("-inf")
 
@@ -971,7 +971,7 @@ class MaxPooling(Rule):
 class Maximum(Rule):
     """A maximum over whole axes, such as a global max pooling: the winner takes all, the first among equals."""
 
-    operations = ("amax", "max", "adaptive_max_pool2d")
+    operations: ClassVar[tuple[str, ...]] = ("amax", "max", "adaptive_max_pool2d")
     source = "[zennit] plain gradient: the winner takes all"
 
     @classmethod
@@ -1020,7 +1020,7 @@ class Maximum(Rule):
 class LargerOfTwo(Rule):
     """The larger or the smaller of two signals at each position: the winner takes all, the first among equals."""
 
-    operations = ("maximum", "minimum")
+    operations: ClassVar[tuple[str, ...]] = ("maximum", "minimum")
     source = "[zennit] plain gradient: the winner takes all, as in max pooling"
 
     @classmethod
@@ -1053,7 +1053,7 @@ class LargerOfTwo(Rule):
 class Proportional(Transposed):
     """Averages and sums: each output's relevance is shared out in proportion to its inputs."""
 
-    operations = (
+    operations: ClassVar[tuple[str, ...]] = (
         *("avg_pool2d", "adaptive_avg_pool2d", "mean", "sum", "upsample_bilinear2d", "upsample_bicubic2d"),
         *("_upsample_bilinear2d_aa",),
     )
@@ -1147,7 +1147,15 @@ class Proportional(Transposed):
 class Reshape(Transposed):
     """The same values in another shape."""
 
-    operations = ("view", "flatten", "unflatten", "squeeze", "unsqueeze", "_reshape_alias", "squeeze_")
+    operations: ClassVar[tuple[str, ...]] = (
+        "view",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "_reshape_alias",
+        "squeeze_",
+    )
 
     def backward(self, kept: Kept, relevance: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Give relevance its old shape again."""
@@ -1166,7 +1174,7 @@ class Reshape(Transposed):
 class Concatenation(Transposed):
     """Values side by side."""
 
-    operations = ("cat",)
+    operations: ClassVar[tuple[str, ...]] = ("cat",)
     fresh = True
     keeps_something = False
 
@@ -1204,7 +1212,7 @@ class Concatenation(Transposed):
 class Slice(Transposed):
     """Some of the values."""
 
-    operations = ("slice", "select", "narrow")
+    operations: ClassVar[tuple[str, ...]] = ("slice", "select", "narrow")
     keeps_something = False
 
     @classmethod
@@ -1238,13 +1246,13 @@ class Slice(Transposed):
 class Permutation(Transposed):
     """Axes in another order."""
 
-    operations = ("permute", "transpose", "t", "movedim", "swapaxes", "numpy_T", "mT")
+    operations: ClassVar[tuple[str, ...]] = ("permute", "transpose", "t", "movedim", "swapaxes", "numpy_T", "mT")
 
 
 class Movement(Transposed):
     """Other ways to move or copy values."""
 
-    operations = (
+    operations: ClassVar[tuple[str, ...]] = (
         *("pad", "reflection_pad2d", "replication_pad2d", "circular_pad2d", "zero_pad2d", "_pad_circular"),
         *("expand", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
         *("roll", "flip", "index_select", "index", "repeat", "repeat_interleave", "upsample_nearest2d"),

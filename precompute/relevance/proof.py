@@ -6,7 +6,7 @@ Must not know data sets or files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from precompute.network.graph import Graph
 
 from .assignment import assign
 from .channel_scores import start_relevance
+from .operations import Kept, Rule
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-3, "tf32": 2e-2, "bf16": 1e-1}
 """Largest difference of a logit, over the largest absolute logit of the batch, by precision."""
@@ -92,12 +93,17 @@ class Conservation:
     residual : float
         Relevance that is neither handed on nor taken by a stabiliser, over the sum of absolute relevance handed to
         the operation; the largest over the images.
+    overclaimed : float
+        Relevance that the rule says is taken up where nothing can take it, in the same unit. The rule's own word is
+        not enough: with biases off a constant can take only what lies on outputs that do not follow the input, and
+        nothing takes less than nothing or more than all.
     """
 
     value: str
     operation: str
     where: str
     residual: float
+    overclaimed: float = 0.0
 
 
 CONSERVED = 1e-9
@@ -149,18 +155,54 @@ def measure_conservation(
                 continue
             given = flow.pop(node.name)
             absorbed = rule.absorb(kept[node.name], given)
-            scale = given.abs().flatten(1).sum(1)
+            scale = given.abs().flatten(1).sum(1).clamp(min=1e-300)
+            overclaimed = float((_overclaimed(rule, values, kept[node.name], given) / scale).max())
             left = given.flatten(1).sum(1) - absorbed.constant - absorbed.stabiliser
             for source, part in zip(rule.signals, rule.backward(kept[node.name], given.clone()), strict=True):
                 left = left - part.flatten(1).sum(1)
                 flow[source] = flow[source] + part if source in flow else part
-            residual = float((left.abs() / scale.clamp(min=1e-300)).max())
-            found.append(Conservation(node.name, node.operation, node.where, residual))
+            residual = float((left.abs() / scale).max())
+            found.append(Conservation(node.name, node.operation, node.where, residual, overclaimed))
         return found[::-1]
+
+
+def _overclaimed(rule: Rule, values: Mapping[str, torch.Tensor], kept: Kept, relevance: torch.Tensor) -> torch.Tensor:
+    """Compute how far what a rule says it takes of |relevance| lies outside of what can be taken, (n,) float64 >= 0."""
+    size = relevance.abs()
+    claim = rule.absorb(kept, size.clone())
+    all_of_it = size.flatten(1).sum(1)
+    on_constants = torch.zeros_like(all_of_it)
+    if claim.constant.any():
+        on_constants = (size * ~_follows(rule, values, len(relevance))).flatten(1).sum(1)
+    limits = (
+        (claim.constant, on_constants),
+        (claim.stabiliser, all_of_it),
+        (claim.constant + claim.stabiliser, all_of_it),
+    )
+    outside = [torch.maximum(-taken, taken - most).clamp(min=0) for taken, most in limits]
+    return torch.stack(outside).nan_to_num(nan=torch.inf).amax(0)
+
+
+def _follows(rule: Rule, values: Mapping[str, torch.Tensor], n: int) -> torch.Tensor:
+    """Tell for each output, (n, ...) bool, whether it changes with the inputs that take relevance."""
+    generator = torch.Generator().manual_seed(0)
+    moved = dict(values)
+    for name in rule.signals:
+        value = values[name]
+        moved[name] = value + torch.randn(value.shape, generator=generator, dtype=value.dtype)
+    return rule.forward(values, n) != rule.forward(moved, n)
 
 
 def check_conservation(measured: Sequence[Conservation], name: str = "the model") -> float:
     """Return the largest residual; raises UnsupportedModel, naming the operation, where it is too large."""
+    boldest = max(measured, key=lambda one: one.overclaimed)
+    if not boldest.overclaimed <= CONSERVED:
+        raise UnsupportedModel(
+            f"{name} cannot be explained: the rule of {boldest.operation!r} in {boldest.where} says that "
+            f"{boldest.overclaimed:.2g} of the relevance handed to it is taken up where nothing can take it, allowed "
+            f"{CONSERVED:.0e}. Derive a rule from Pass where relevance passes unchanged, from Transposed only where "
+            "each output is one of the inputs moved, and from Proportional where values are weighed or added up"
+        )
     worst = max(measured, key=lambda one: one.residual)
     if not worst.residual <= CONSERVED:
         raise UnsupportedModel(
