@@ -28,6 +28,8 @@ from precompute.naming.scoring import (
     shuffled_partners,
 )
 from precompute.records import MISSING, Concept, ConceptName, LayerInfo, LayerTables, RankingTable
+from precompute.records.named import ConceptScore
+from precompute.stages.scores import describe_scores
 from tests.drawn_references import drawn_reference
 from tests.server import TestServer
 from tests.server_answers import texts
@@ -240,3 +242,11 @@ def test_scoring_prompt_is_well_formed():
     assert "wheel" in user
     assert "0 to 3" in user
     assert system
+
+
+def test_of_no_scores_no_mean_is_told():
+    lost = [ConceptScore(f"a:{n}", failure="the concept has no name" if n else "no room") for n in range(3)]
+    assert describe_scores(lost) == "none of 3 concepts (2 of them: the concept has no name)"
+    assert describe_scores([]) == "none of 0 concepts"
+    found = describe_scores([*lost, ConceptScore("a:3", auprc=0.5, shuffled_auprc=0.25)])
+    assert found == "1 names, mean AUPRC 0.50 (with another concept's name 0.25)"

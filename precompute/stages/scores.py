@@ -5,6 +5,7 @@ Owns which references make a trial, who judges, and what is scored already. Must
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -96,11 +97,7 @@ class ScoreStage:
             scores = self._score_all(atlas, reader, namer, names)
         write_jsonl(self._workspace.scores, scores)
         step.begin(self._workspace.scores)  # whole; done once enough of it has come
-        scored = [score for score in scores if not score.failure]
-        mean = sum(score.auprc for score in scored) / max(len(scored), 1)
-        shuffled = sum(score.shuffled_auprc for score in scored) / max(len(scored), 1)
-        found = f"mean AUPRC {numbers.fixed(mean)} (with another concept's name {numbers.fixed(shuffled)})"
-        self._reporter.say(f"scored    {self._workspace.scores}: {len(scored)} names, {found}")
+        self._reporter.say(f"scored    {self._workspace.scores}: {describe_scores(scores)}")
         self._require_enough(scores)
         step.finish(self._workspace.scores)
 
@@ -190,6 +187,18 @@ class ScoreStage:
             return LlmJudge(self._client)
         assert isinstance(self._dataset, HasPartMasks), "can_score was asked before"
         return PartsJudge(self._dataset.part_masks, self._dataset.part_words)
+
+
+def describe_scores(scores: Sequence[ConceptScore]) -> str:
+    """Say how many names were scored and how well they did; of none there is no mean, but a reason."""
+    scored = [score for score in scores if not score.failure]
+    if not scored:
+        reasons = Counter(score.failure for score in scores).most_common(1)
+        return f"none of {len(scores)} concepts" + "".join(f" ({n} of them: {reason})" for reason, n in reasons)
+    mean = sum(score.auprc for score in scored) / len(scored)
+    shuffled = sum(score.shuffled_auprc for score in scored) / len(scored)
+    found = f"mean AUPRC {numbers.fixed(mean)} (with another concept's name {numbers.fixed(shuffled)})"
+    return f"{len(scored)} names, {found}"
 
 
 def _by_layer(reader: ReferenceReader) -> dict[str, list[Concept]]:
