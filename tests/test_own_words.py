@@ -1,5 +1,6 @@
 """Sentences in a model's own words: what they may hold, and that each is checked before anybody reads it."""
 
+import asyncio
 import json
 
 import pytest
@@ -117,6 +118,19 @@ def test_a_check_that_cannot_be_read_lets_nothing_through(server):  # noqa: F811
     found = run_with(server, lambda client: write_own_words(asked, client, client))
     assert found.statements == ()
     assert "could not be checked" in found.refused[0].reason
+
+
+def test_a_model_is_known_by_its_name_alone():
+    """Texts are published: where the model lies on its server's disk is nobody's business."""
+
+    class Silent:
+        model = "/srv/home/anna/models/llama-vision"
+
+        async def answer(self, request):
+            raise ReplyError("nothing to say")
+
+    found = asyncio.run(write_own_words(commission(5), Silent(), Silent()))
+    assert (found.author, found.checker) == ("llm:llama-vision", "llm:llama-vision")
 
 
 def test_untrusted_replies_leave_no_sentence(server):  # noqa: F811

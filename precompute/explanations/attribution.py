@@ -37,6 +37,7 @@ from precompute.records import (
     SubConcept,
     TargetExplanation,
 )
+from precompute.relevance.channel_scores import share_of
 from precompute.relevance.choice import input_dtype
 from precompute.relevance.cut import Split
 from precompute.relevance.protocol import ConditionalAttribution, Engine, LayerAttribution
@@ -228,9 +229,8 @@ def select_targets(probabilities: FloatArray, min_probability: float, max_target
 
 
 def compute_shares(relevance: FloatArray, whole: float | None = None) -> FloatArray:
-    """Divide signed channel relevances by `whole`, by default their own absolute sum; all 0 where that is 0."""
-    total = np.abs(relevance).sum() if whole is None else whole
-    return np.asarray(relevance / total) if total > 0 else np.zeros_like(relevance)
+    """Divide signed channel relevances by `whole`, by default their own absolute sum, as mining does."""
+    return share_of(relevance, float(np.abs(relevance).sum()) if whole is None else whole)
 
 
 def select_concepts(shares: FloatArray, n_concepts: int) -> tuple[int, ...]:

@@ -1,16 +1,13 @@
 """Prompt files: front matter, a system part and a user part, read strictly.
 
-Owns the format of ``prompts/**/*.md.j2``. A file starts with TOML between two lines of ``+++``: ``version`` (int),
-``variables`` (names that the text uses, all of them) and, where no model in the code states it, ``schema`` (the JSON
-schema of the reply, as JSON text). The body is a Jinja template; a line ``=== user ===`` parts the system message from
-the user message. Must not know tasks, models or what a reply means.
+Owns the format of ``prompts/**/*.md.j2``. A file starts with TOML between two lines of ``+++``: ``version`` (int) and
+``variables`` (names that the text uses, all of them). The body is a Jinja template; a line ``=== user ===`` parts the
+system message from the user message. Must not know tasks, models or what a reply means; its form is a model in code.
 """
 
 from __future__ import annotations
 
-import json
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -26,7 +23,6 @@ _ENVIRONMENT = jinja2.Environment(  # prompts are plain text, not pages: nothing
     undefined=jinja2.StrictUndefined, keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True
 )
 _KEYS = {"version", "variables"}
-_OPTIONAL = {"schema"}
 USER_LINE = "=== user ==="
 
 
@@ -41,8 +37,6 @@ class Prompt:
     version : int
     variables : tuple of str
         What `render` needs.
-    schema : mapping
-        JSON schema of the reply; empty where a model in the code states it.
     system_template, user_template : str
     digest : str
         SHA-256 of the file.
@@ -51,7 +45,6 @@ class Prompt:
     name: str
     version: int
     variables: tuple[str, ...]
-    schema: Mapping[str, Any]
     system_template: str
     user_template: str
     digest: str
@@ -95,22 +88,16 @@ def load_prompt(name: str, folder: Traversable | None = None) -> Prompt:
         raise ConfigError(f"prompt {name}: no line {USER_LINE!r} between the system and the user message")
     _check_variables(name, head, body)
     digest = digest_bytes(text.encode())
-    return Prompt(name, head["version"], tuple(head["variables"]), head["schema"], system, user, digest)
+    return Prompt(name, head["version"], tuple(head["variables"]), system, user, digest)
 
 
 def _parts(name: str, text: str) -> tuple[dict[str, Any], str]:
     start, front, body = [*text.split("+++\n", 2), "", ""][:3]
     try:
         head = tomllib.loads(front)
-        head["schema"] = json.loads(head.get("schema", "{}"))
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise ConfigError(f"prompt {name}: the front matter between '+++' lines is not right: {error}") from error
-    if (
-        start
-        or set(head) - _OPTIONAL != _KEYS
-        or not isinstance(head["version"], int)
-        or not isinstance(head["variables"], list)
-    ):
+    if start or set(head) != _KEYS or not isinstance(head["version"], int) or not isinstance(head["variables"], list):
         raise ConfigError(f"prompt {name}: front matter has to hold exactly {sorted(_KEYS)}, found {sorted(head)}")
     return head, body
 

@@ -7,9 +7,11 @@ know what replies mean.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from precompute.errors import ReplyError
 
@@ -21,22 +23,37 @@ _KEPT = ("type", "description", "enum", "const", "items", "properties", "anyOf")
 """What every server with structured output takes; limits stand in the descriptions and are checked here."""
 
 
-def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Render the JSON schema of a reply in the strict form: every field required, no other one, no references."""
+def strict_schema(model: type[BaseModel], choices: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """Render the JSON schema of a reply in the strict form: every field required, no other one, no references.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+    choices : mapping of str to str, optional
+        What a text that the model marks as `one_of` may be in this request: a language model can choose no other.
+    """
     full = model.model_json_schema()
-    return _strict(full, full.get("$defs", {}))
+    return _strict(full, full.get("$defs", {}), choices or {})
 
 
-def _strict(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def one_of(choice: str) -> FieldInfo:
+    """Mark a text, as ``Annotated[str, one_of("fact")]``, whose possible values are only known with the request."""
+    found: FieldInfo = Field(json_schema_extra={"choice": choice})
+    return found
+
+
+def _strict(node: dict[str, Any], definitions: dict[str, Any], choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     if "$ref" in node:
-        return _strict(definitions[node["$ref"].removeprefix("#/$defs/")], definitions)
+        return _strict(definitions[node["$ref"].removeprefix("#/$defs/")], definitions, choices)
     kept = {key: node[key] for key in _KEPT if key in node}
+    if "choice" in node:
+        kept["enum"] = list(choices[node["choice"]])
     if "items" in kept:
-        kept["items"] = _strict(kept["items"], definitions)
+        kept["items"] = _strict(kept["items"], definitions, choices)
     if "anyOf" in kept:
-        kept["anyOf"] = [_strict(choice, definitions) for choice in kept["anyOf"]]
+        kept["anyOf"] = [_strict(choice, definitions, choices) for choice in kept["anyOf"]]
     if "properties" in kept:
-        kept["properties"] = {name: _strict(part, definitions) for name, part in kept["properties"].items()}
+        kept["properties"] = {name: _strict(part, definitions, choices) for name, part in kept["properties"].items()}
         kept["required"] = list(kept["properties"])
         kept["additionalProperties"] = False
     return kept

@@ -10,19 +10,20 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from precompute.errors import ReplyError
 from precompute.llm.asking import ask_twice
 from precompute.llm.prompts import load_prompt
 from precompute.llm.request import LanguageModel, Request
+from precompute.llm.schema import read_reply, strict_schema
 from precompute.llm.text import clean_line
 from precompute.records import OwnWords, Refusal, Statement
+from precompute.records.named import Author
 
-from .planner import KEPT_REPLY, MAX_REASON, MAX_REPLY, Commission
+from .planner import KEPT_REPLY, MAX_REASON, MAX_REPLY, Commission, FactCode
 from .realiser import Teller
 from .wording import Slots
 
@@ -37,21 +38,21 @@ _VALUE = re.compile(r"\{([a-z]+)\.([a-z_]+)\}")
 
 class _SentenceReply(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    text: str
-    facts: list[str]
+    text: str = Field(description="One sentence, with the values of its facts as {code.value}.")
+    facts: list[FactCode] = Field(description="Every fact that the sentence says.")
 
 
 class _Reply(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    reasoning: str
+    reasoning: str = Field(description="Think here. Nobody will read it.")
     sentences: list[_SentenceReply]
 
 
 class _Check(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    reasoning: str
-    says_more: bool
-    what: str
+    reasoning: str = Field(description="Go through the sentence word by word.")
+    says_more: bool = Field(description="Whether the sentence says anything that the facts do not.")
+    what: str = Field(description="What it says beyond them, in a few words; empty otherwise.")
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,7 @@ class Writer:
             facts=facts,
             reason=reason[:MAX_REASON],
         )
-        schema = deepcopy(dict(prompt.schema))
-        schema["$defs"]["fact"]["enum"] = list(self._menu)
-        return Request(PROMPT, system, user, schema=schema)
+        return Request(PROMPT, system, user, schema=strict_schema(_Reply, {"fact": list(self._menu)}))
 
     def check_request(self, sentence: str, says: tuple[str, ...], reason: str = "") -> Request:
         """Make the request that compares one sentence with its facts."""
@@ -107,7 +106,7 @@ class Writer:
             facts=[json.dumps(fact, ensure_ascii=False) for fact in says],
             reason=reason[:MAX_REASON],
         )
-        return Request(CHECK_PROMPT, system, user, schema=prompt.schema)
+        return Request(CHECK_PROMPT, system, user, schema=strict_schema(_Check))
 
     def typical_requests(self) -> Iterator[Request]:
         """List the requests that a text will take, for an estimate: the writing, and the checks of likely sentences."""
@@ -126,11 +125,7 @@ class Writer:
         """
         if len(reply) > MAX_REPLY:
             raise ReplyError(f"the reply has {len(reply)} characters, at most {MAX_REPLY} are read")
-        try:
-            sentences = _Reply.model_validate_json(reply).sentences
-        except ValidationError as error:
-            detail = error.errors(include_url=False, include_input=False)[0]
-            raise ReplyError(f"the reply does not follow the schema: {detail['msg'][:200]}") from error
+        sentences = read_reply(reply, _Reply).sentences
         if not 0 < len(sentences) <= MAX_SENTENCES:
             raise ReplyError(f"the reply has {len(sentences)} sentences; 1 to {MAX_SENTENCES} are read")
         return [self._draft(sentence) for sentence in sentences]
@@ -200,8 +195,8 @@ async def write_own_words(commission: Commission, writer: LanguageModel, checker
         Refusal(verdict, draft.statement.text, 1) for draft, verdict in zip(drafts, verdicts, strict=True) if verdict
     ]
     return OwnWords(
-        author=f"llm:{writer.model}",
-        checker=f"llm:{checker.model}",
+        author=str(Author.of_model(writer.model)),
+        checker=str(Author.of_model(checker.model)),
         statements=tuple(draft.statement for draft in kept),
         facts=text.facts_of(kept),
         refused=tuple(refused),
@@ -216,14 +211,11 @@ def prompt_digests() -> tuple[str, ...]:
 
 async def _check(text: Writer, draft: Draft, checker: LanguageModel) -> str:
     """Return why a sentence is refused; empty where it says no more than its facts."""
-
-    def read(reply: str) -> _Check:
-        try:
-            return _Check.model_validate_json(reply)
-        except ValidationError as error:
-            raise ReplyError("the reply does not follow the schema") from error
-
-    answer = await ask_twice(checker, lambda reason: text.check_request(draft.statement.text, draft.says, reason), read)
+    answer = await ask_twice(
+        checker,
+        lambda reason: text.check_request(draft.statement.text, draft.says, reason),
+        lambda reply: read_reply(reply, _Check),
+    )
     if answer.value is None:
         return f"it could not be checked: {answer.failure}"[:MAX_REASON]
     return f"it says more than its facts: {answer.value.what}"[:MAX_REASON] if answer.value.says_more else ""

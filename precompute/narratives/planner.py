@@ -1,6 +1,6 @@
 """Letting a language model plan a text: it chooses among true facts and orders them; nothing that it types is printed.
 
-Owns the menu of facts, the schema of a plan, how a reply is read, and the fallback. Must not know HTTP, files or pages.
+Owns the menu of facts, the form of a plan, how a reply is read, and the fallback. Must not know HTTP, files or pages.
 """
 
 from __future__ import annotations
@@ -8,18 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from precompute.errors import ReplyError
 from precompute.explanations.prediction import PredictionTable
 from precompute.llm.asking import ask_twice
-from precompute.llm.prompts import Prompt, load_prompt
+from precompute.llm.prompts import load_prompt
 from precompute.llm.request import LanguageModel, Request
+from precompute.llm.schema import one_of, read_reply, strict_schema
 from precompute.records import Fact, Narrative, Refusal
 from precompute.records.named import Author
 
@@ -39,9 +38,13 @@ _CODE_LETTERS = "abcdefghijkmnpqrstuvwxyz"
 _CODE_LENGTH = 3
 
 
+FactCode = Annotated[str, one_of("fact")]
+"""A code on the menu of the request."""
+
+
 class _SentenceReply(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    facts: list[str]
+    facts: list[FactCode]
     relation: Relation
 
 
@@ -52,10 +55,10 @@ class _ParagraphReply(BaseModel):
 
 class _PlanReply(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    reasoning: str
+    reasoning: str = Field(description="Think here: what does this reader have to know first? Nobody will read it.")
     headline: _SentenceReply
     paragraphs: list[_ParagraphReply]
-    left_out: list[str]
+    left_out: list[FactCode] = Field(description="Facts that this text can do without.")
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,9 @@ class Commission:
             n_pictures=len(self.pictures),
             reason=reason[:MAX_REASON],
         )
-        return Request(PROMPT, system, user, images=self.pictures, schema=plan_schema(prompt, list(menu)))
+        return Request(
+            PROMPT, system, user, images=self.pictures, schema=strict_schema(_PlanReply, {"fact": list(menu)})
+        )
 
     def read(self, reply: str) -> Plan:
         """Read a reply as a plan over this table's facts.
@@ -124,12 +129,7 @@ class Commission:
         """
         if len(reply) > MAX_REPLY:
             raise ReplyError(f"the reply has {len(reply)} characters, at most {MAX_REPLY} are read")
-        try:
-            read = _PlanReply.model_validate_json(reply)
-        except ValidationError as error:
-            detail = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part)[:20] for part in detail["loc"]) or "its start"
-            raise ReplyError(f"the reply does not follow the schema at {where}: {detail['msg'][:200]}") from error
+        read = read_reply(reply, _PlanReply)
         menu = self.menu()
         sentences = [read.headline, *(sentence for paragraph in read.paragraphs for sentence in paragraph.sentences)]
         codes = [*(code for sentence in sentences for code in sentence.facts), *read.left_out]
@@ -184,13 +184,6 @@ async def plan_and_narrate(commission: Commission, model: LanguageModel) -> Narr
         Refusal(reason, replies[attempt][:KEPT_REPLY], attempt) for attempt, reason in enumerate(answer.reasons)
     )
     return replace(narrative, prompt_digest=load_prompt(PROMPT).digest, refusals=refusals)
-
-
-def plan_schema(prompt: Prompt, codes: Sequence[str]) -> Mapping[str, Any]:
-    """Narrow the schema of the prompt file to the facts of one table: a model can choose no other."""
-    schema: dict[str, Any] = deepcopy(dict(prompt.schema))
-    schema["$defs"]["fact"]["enum"] = list(codes)
-    return schema
 
 
 def _code(text: str) -> str:

@@ -14,14 +14,23 @@ from dataclasses import dataclass, field, replace
 from precompute.atlas.json_records import to_json
 from precompute.explanations.prediction import ConceptRow, LayerRow, PredictionTable
 from precompute.llm.text import clean_line
-from precompute.records.narrated import Cell, Fact, Narrative, NarrativeTable, Paragraph, Piece, Quantity, Statement
+from precompute.records.narrated import (
+    BUILT_IN,
+    Cell,
+    Fact,
+    Narrative,
+    NarrativeTable,
+    Paragraph,
+    Piece,
+    Quantity,
+    Statement,
+)
 from precompute.records.reliability import is_description, measured_band
 
 from .audiences import Audience
 from .plan import Plan, Sentence, SettledPlan, built_in_plan, list_together, settle
 from .wording import Argument, Slots, Wording, joined
 
-BUILT_IN = "built-in"
 _GROUP_MESSAGE = "{kind}-item"
 
 

@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .named import Author
+
+BUILT_IN = "built-in"
+"""The planner of a text that no language model planned."""
+
 Unit = Literal["share", "probability", "score", "activation", "count", "index"]
 """A share or a probability is a fraction of 1; a score is in units of the logit; an index is a place in a list."""
 
@@ -184,6 +189,10 @@ class OwnWords:
     refused: tuple[Refusal, ...] = ()
     prompt_digests: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse authors that are none."""
+        _ = Author.parse(self.author), Author.parse(self.checker)
+
 
 @dataclass(frozen=True)
 class Narrative:
@@ -222,6 +231,15 @@ class Narrative:
     prompt_digest: str = ""
     refusals: tuple[Refusal, ...] = ()
     own_words: OwnWords | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a planner that is none."""
+        _ = self.planned_by
+
+    @property
+    def planned_by(self) -> str:
+        """The language model that chose and ordered the facts; empty for the built-in plan. Untrusted until escaped."""
+        return "" if self.planner == BUILT_IN else Author.parse(self.planner).label
 
     @property
     def statements(self) -> tuple[Statement, ...]:

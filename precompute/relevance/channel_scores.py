@@ -1,16 +1,30 @@
 """From maps to channel scores: the one definition of a concept's score on a sample, used by every engine.
 
-Owns the reduction over space and the normalisation. Must not know files or engines.
+Owns the reduction over space, what a share is, and the type that sums are made in. Must not know files or engines.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-NORMALISATION_FLOOR = 1e-10
-"""Added to the sum of absolute channel scores, as zennit-crp 0.6.0 does it."""
+SHARE_FLOOR = 1e-10
+"""Added to what shares are shares of, as zennit-crp 0.6.0 does it: the shares of nothing are 0."""
+
+Values = TypeVar("Values", torch.Tensor, npt.NDArray[np.float64])
+
+
+def share_of(values: Values, whole: Values | float) -> Values:
+    """Divide relevance by the absolute relevance that it is a share of: the one division, mined or explained."""
+    return values / (whole + SHARE_FLOOR)
+
+
+def summing_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the type in which values of a type are summed and reported: float64 stays, all else is float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def reduce_channels(
@@ -33,7 +47,7 @@ def reduce_channels(
     neurons : (n, n_channels) int64
         Flat index h * width + w; the lowest among equals.
     """
-    precise = torch.float64 if maps.dtype == torch.float64 else torch.float32
+    precise = summing_dtype(maps.dtype)
     if maps.dim() == 4:
         largest, neurons = _largest(maps)
         scores = maps.sum(dim=(2, 3), dtype=precise) if max_target == "sum" else largest.to(precise)
@@ -44,7 +58,7 @@ def reduce_channels(
 
 def normalise(scores: torch.Tensor) -> torch.Tensor:
     """Divide (n, n_channels) scores by each row's sum of absolute scores."""
-    return scores / (scores.abs().sum(dim=-1, keepdim=True) + NORMALISATION_FLOOR)
+    return share_of(scores, scores.abs().sum(dim=-1, keepdim=True))
 
 
 def _largest(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,6 +19,7 @@ import torch
 from precompute.network.graph import Node
 from precompute.network.layers import Layer, to_maps
 
+from .channel_scores import summing_dtype
 from .operations import Kept, Rule
 
 Edge = tuple[str, str]
@@ -139,7 +140,7 @@ class Split:
 
 def sum_channels(values: torch.Tensor, axis: int | None) -> torch.Tensor:
     """Sum (n, ...) values over all but the batch and the channel axis: (n, n_channels), at least float32."""
-    precise = torch.float64 if values.dtype == torch.float64 else torch.float32
+    precise = summing_dtype(values.dtype)
     if values.dim() == 2:
         return values.to(precise)
     maps = to_maps(values, 1 if axis is None else axis)

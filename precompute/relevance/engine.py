@@ -26,7 +26,14 @@ from precompute.network.layers import Layer, describe_layers, find_channel_axes,
 from precompute.records import LayerInfo
 
 from .assignment import Assignment, assign
-from .channel_scores import NORMALISATION_FLOOR, choose_targets, normalise, reduce_channels, start_relevance
+from .channel_scores import (
+    choose_targets,
+    normalise,
+    reduce_channels,
+    share_of,
+    start_relevance,
+    summing_dtype,
+)
 from .cut import BesidePart, EdgeSums, Split, TakenSums, find_cut
 from .neuron_heatmaps import NeuronHeatmaps, NeuronRequest
 from .operations import Activation, Clamp, Kept, Rectifier, Rule
@@ -447,8 +454,8 @@ class GraphEngine:
                 self.network.backward(run, {output: (rows, start)}, keep, flow, returned=(), edges=edges)
             if scores == "cut":
                 for name, (sums, neurons) in relevance.found.items():
-                    whole = sums.abs().sum(dim=1) + edges.absolute(self.cuts[name]) + NORMALISATION_FLOOR
-                    relevance.found[name] = (sums / whole[:, None], neurons)
+                    whole = sums.abs().sum(dim=1) + edges.absolute(self.cuts[name])
+                    relevance.found[name] = (share_of(sums, whole[:, None]), neurons)
             layers = {name: LayerScores(*relevance.found[name], *activation.found[name]) for name in self.layer_names}
             return BatchScores(self._reported(logits), targets, layers)
 
@@ -675,7 +682,7 @@ class GraphEngine:
 
     @property
     def _reported_dtype(self) -> torch.dtype:
-        return torch.float32 if self._dtype == torch.bfloat16 else self._dtype
+        return summing_dtype(self._dtype)
 
     def _reported(self, values: torch.Tensor) -> torch.Tensor:
         return values.to(self._reported_dtype)

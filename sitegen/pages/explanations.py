@@ -20,6 +20,7 @@ from precompute.records import (
     Piece,
     TargetExplanation,
 )
+from precompute.records.named import Author
 from sitegen import links
 from sitegen.data.catalogue import Catalogue, explained_share_of
 
@@ -107,8 +108,8 @@ def _narrative(catalogue: Catalogue, narrative: Narrative, root: str) -> dict[st
     return {
         "audience": narrative.audience,
         "title": AUDIENCE_WORDS.get(narrative.audience, f"For {narrative.audience}"),
-        "planner": planner_words(narrative.planner),
-        "by_model": narrative.planner.startswith("llm"),
+        "planner": planner_words(narrative.planned_by),
+        "by_model": bool(narrative.planned_by),
         "language": narrative.language,
         "headline": print_pieces(catalogue, narrative.headline.pieces, root),
         "paragraphs": [paragraph(item) for item in narrative.paragraphs],
@@ -123,8 +124,8 @@ def _own_words(catalogue: Catalogue, own: OwnWords, root: str) -> dict[str, Any]
     """Gather what a model wrote itself: each sentence with the numbers of its facts in the list of facts."""
     numbers = {fact: number for number, item in enumerate(own.facts, start=1) for fact in item.facts}
     return {
-        "author": own.author.partition(":")[2],
-        "checker": own.checker.partition(":")[2],
+        "author": Author.parse(own.author).label,
+        "checker": Author.parse(own.checker).label,
         "sentences": [
             {
                 "text": print_pieces(catalogue, item.pieces, root),
@@ -137,11 +138,10 @@ def _own_words(catalogue: Catalogue, own: OwnWords, root: str) -> dict[str, Any]
     }
 
 
-def planner_words(planner: str) -> str:
-    """Say who chose what is told, and who worded it."""
-    kind, _, detail = planner.partition(":")
-    if kind == "llm":
-        return f"chosen and ordered by a language model ({detail}) among facts of the table, worded by the program"
+def planner_words(model: str) -> str:
+    """Say who chose what is told, and who worded it; `model` is empty for the built-in plan."""
+    if model:
+        return f"chosen and ordered by a language model ({model}) among facts of the table, worded by the program"
     return "chosen, ordered and worded by the program from the table, without a language model"
 
 

@@ -133,7 +133,7 @@ def names_by_language_model(catalogue: Catalogue) -> bool:
 def planned_by_language_model(catalogue: Catalogue) -> bool:
     """Tell whether a language model chose and ordered what any narrative tells."""
     return any(
-        narrative.planner.startswith("llm")
+        bool(narrative.planned_by)
         for explanation in catalogue.source.explanations
         for target in explanation.targets
         for narrative in target.narratives
