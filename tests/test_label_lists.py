@@ -17,6 +17,7 @@ from precompute.config import DatasetConfig
 from precompute.errors import DataError
 from precompute.images.classes import ClassList, find_classes, load_classes
 from precompute.images.label_lists import read_ground_truth
+from tests.many_examples import examples
 from tests.photo_files import fill, open_here
 
 FILES = [f"tile_{number}.png" for number in range(1, 7)]
@@ -339,7 +340,7 @@ def test_numeric_folders(tmp_path):
 KEPT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(classes=st.lists(KEPT.map(str.strip).filter(bool), min_size=2, max_size=5, unique=True), data=st.data())
 def test_a_table_that_is_written_by_a_program_is_read_as_it_was_meant(tmp_path, classes, data):
     """Whatever the class names are, and wherever the columns stand: the classes, or a refusal."""

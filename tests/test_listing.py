@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,14 +11,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from precompute.errors import DataError
+from precompute.errors import AtlasError, DataError
 from precompute.images import decoding
+from precompute.images.dataset import load_photo
 from precompute.images.decoding import GreyRange, decode_image
 from precompute.images.listing import is_image, list_folder
 from precompute.stages.explanations import _from_paths
 from tests.photo_files import configure, encode, fill, open_here, picture
-
-ROOT = Path(__file__).parents[1]
 
 
 def test_every_spelling_of_jpeg_is_one(tmp_path):
@@ -126,33 +123,18 @@ def test_a_file_too_large_for_any_image_is_not_read(tmp_path):
         found.load(0)
 
 
-def explain(tmp_path, *photos):
-    """Run `atlas explain` up to where photos are read, as a user would, on an atlas that is not there."""
-    script = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from precompute.config import load_config\n"
-        "from precompute.errors import AtlasError\n"
-        "from precompute.images.dataset import load_photo\n"
-        "from precompute.stages.explanations import _from_paths\n"
-        "config = load_config(Path(sys.argv[1]))\n"
-        "try:\n"
-        "    for photo in _from_paths([Path(name) for name in sys.argv[2:]]):\n"
-        "        load_photo(photo.path, config)\n"
-        "        photo.name.encode()\n"
-        "except AtlasError as error:\n"
-        "    print(str(error).encode())\n"
-    )
-    config = configure(tmp_path).path
-    return subprocess.run(
-        [sys.executable, "-c", script, config, *photos],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        timeout=120,
-        check=True,
-    ).stdout.decode()
+def explain(folder, photo):
+    """Read a photo to explain up to its pixels, as `atlas explain` does; returns the message, empty where it is one."""
+    try:
+        for found in _from_paths([Path(os.fsdecode(photo))]):
+            load_photo(found.path, configure(folder))
+            found.name.encode()
+    except AtlasError as error:
+        return str(error)
+    return ""
 
 
+@pytest.mark.timeout(30)  # a pipe or a device that is read never ends
 def test_what_is_no_photo_is_one_line(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     odd = os.fsencode(tmp_path) + b"/\xff\xfe.png"
@@ -168,7 +150,7 @@ def test_what_is_no_photo_is_one_line(tmp_path):
     ):
         found = explain(tmp_path, photo)
         assert told in found
-        assert found.count("\n") == 1
+        assert found.isprintable()
     assert explain(tmp_path, odd) == ""
 
 

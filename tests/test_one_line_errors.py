@@ -132,7 +132,8 @@ def test_an_interruption_in_the_first_moments_ends_in_one_line():
 
 def test_characters_that_the_terminal_lacks_do_not_end_a_run():
     for environment in ({"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}):
-        done = run("layers", "--set", "model.layers=['–\u0308ü']", **environment)
+        done = run("layers", "--config", "–\u0308ü.toml", **environment)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert done.stderr.startswith("atlas: ")
+        assert ".toml" in done.stderr

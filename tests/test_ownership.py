@@ -1,5 +1,6 @@
 """What lies in a folder that the program did not make is never removed or replaced."""
 
+import json
 import os
 import shutil
 import signal
@@ -44,15 +45,17 @@ NOBODY = 12345
 """A user id without a name."""
 
 
-def as_nobody(*arguments, cwd):
-    """Run a command as a user id without passwd entry and HOME."""
+def as_nobody(*commands, cwd):
+    """Run commands, one after the other in one process, as a user id without passwd entry and HOME."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv to run as another user")
+    program = "import json, sys; from precompute.cli import main"
+    program += "; sys.exit(max(main(arguments) for arguments in json.loads(sys.argv[1])))"
     command = [
         *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
         # the interpreter and the folder of the test may lie where that user cannot read
         *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
-        *(sys.executable, "-m", "precompute.cli", *arguments),
+        *(sys.executable, "-c", program, json.dumps(commands)),
     ]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
@@ -417,10 +420,10 @@ def test_an_atlas_that_may_only_be_read_gives_its_site_elsewhere(mined, tmp_path
     shutil.copytree(mined, tmp_path / "w")
     os.chown(tmp_path, NOBODY, NOBODY)
     before = everything(tmp_path / "w")
+    common = ("--config", "w/small.toml", "--output", "w/made/atlas", "--site")
+    done = as_nobody(*((command, *common, f"new/{command}") for command in ("site", "run")), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     for command in ("site", "run"):
-        arguments = ["--config", "w/small.toml", "--output", "w/made/atlas", "--site", f"new/{command}"]
-        done = as_nobody(command, *arguments, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
         assert (tmp_path / "new" / command / "index.html").exists()
     assert everything(tmp_path / "w") == before
 
@@ -442,6 +445,7 @@ def test_only_an_import_needs_a_name(mined, tmp_path, capsys):
 def test_a_user_id_without_passwd_entry_and_home_runs_everything(tmp_path):
     make_small_atlas(tmp_path, n_per_class=3)
     os.chown(tmp_path, NOBODY, NOBODY)
-    done = as_nobody("run", "--config", "small.toml", "--output", "out/atlas", "--site", "out/site", cwd=tmp_path)
+    run = ("run", "--config", "small.toml", "--output", "out/atlas", "--site", "out/site")
+    done = as_nobody(run, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/site/index.html").exists()

@@ -19,6 +19,7 @@ from precompute.narratives.facts import FACT_KINDS, derive_facts
 from precompute.narratives.plan import RELATIONS, Plan, Sentence, built_in_plan, settle
 from precompute.narratives.realiser import Teller, narrate
 from precompute.narratives.wording import Slots, Wording, find_wording, languages, message_folder
+from tests.many_examples import examples
 from tests.random_predictions import CLASSES, NAMES, random_prediction
 
 BOTH = [(audience, language) for audience in AUDIENCES for language in ("en", "de")]
@@ -86,7 +87,7 @@ MARK_BEFORE_LEAD = (377, "stakeholder", "en", Plan(Sentence(()), ((Sentence(("ma
 """The share of a mark is told before the lead, which is the same concept and is put in behind it."""
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120))
 @example(MARK_BEFORE_LEAD)
 @given(tables_and_plans())
 def test_whatever_is_planned_the_text_is_true_and_whole(drawn):

@@ -17,8 +17,6 @@ from tests import second_lrp
 DOUBLE = RelevanceConfig(precision="float64")
 SIDE = 12
 HOW = {
-    "deadline": None,
-    "derandomize": True,
     "suppress_health_check": list(HealthCheck),
     "phases": [Phase.explicit, Phase.generate],  # a network is read as it was drawn: making it smaller takes minutes
 }
