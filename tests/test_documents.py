@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -90,12 +91,14 @@ def test_the_picture_of_the_rooms_is_of_this_code():
 
 # --- the worked examples -------------------------------------------------------------------------------------------
 
+EXAMPLES = ("A page", "A data set format", "A relevance rule", "A namer", "An audience")
+
 
 def example(heading):
     """Return the files of one worked example: text by path."""
     text = ARCHITECTURE.read_text(encoding="utf-8")
     section = re.split(r"^###? ", text.split(f"\n### {heading}\n")[1], flags=re.MULTILINE)[0]
-    return dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)^```", section, re.DOTALL | re.MULTILINE))
+    return dict(re.findall(r"<!-- (?:file|into): (\S+) -->\n```\w+\n(.*?)^```", section, re.DOTALL | re.MULTILINE))
 
 
 def checkout(folder, files):
@@ -114,6 +117,39 @@ def run(folder, *arguments):
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_examples_pass_the_checks_of_style(tmp_path):
+    """Pasted as they stand, they must not fail `make lint`."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for heading in EXAMPLES:
+        files = {path: text for path, text in example(heading).items() if not (ROOT / path).exists()}
+        assert files
+        for path, text in files.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text, encoding="utf-8")
+    for package in ("precompute", "sitegen"):  # what ruff takes for the program's own
+        (tmp_path / package).mkdir(exist_ok=True)
+        shutil.copy(ROOT / package / "__init__.py", tmp_path / package)
+    for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "."]
+        done = subprocess.run(ruff, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_an_audience_is_added_as_the_guide_says(tmp_path):
+    files = example("An audience")
+    record = files.pop("precompute/narratives/audiences.py")
+    assert sorted(files) == ["prompts/wording/de/press.ftl", "prompts/wording/en/press.ftl"]
+    checkout(tmp_path, files)
+    for name in ("tests", "benchmarks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / "precompute/narratives/audiences.py"
+    before, after = path.read_text(encoding="utf-8").split("AUDIENCES = ")
+    path.write_text(f"{before}{record}\nAUDIENCES = {after.replace('EXPERT)', 'EXPERT, PRESS)', 1)}", encoding="utf-8")
+    told = run(tmp_path, "pytest", "tests/test_realising.py", "-q", "-k", "press or every_language")
+    assert "9 passed" in told
 
 
 def test_a_page_is_added_as_the_guide_says(tmp_path):
@@ -162,10 +198,11 @@ def test_a_factory_that_makes_no_data_set_is_told(tmp_path, capsys, text, expect
     assert "Traceback" not in message
 
 
-def test_a_relevance_rule_is_added_as_the_guide_says(tmp_path, monkeypatch):
+def test_a_relevance_rule_is_added_as_the_guide_says(tmp_path, monkeypatch, capsys):
     files = example("A relevance rule")
-    assert list(files) == ["data/cubes.py"]
-    (tmp_path / "cubes.py").write_text(files["data/cubes.py"], encoding="utf-8")
+    assert list(files) == ["data/cubes.py", "data/cubes.toml"]
+    for path, text in files.items():
+        (tmp_path / Path(path).name).write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     torch.manual_seed(0)
     cubes = importlib.import_module("cubes")
@@ -174,6 +211,12 @@ def test_a_relevance_rule_is_added_as_the_guide_says(tmp_path, monkeypatch):
     assert "bend" in [node.operation for node in graph.nodes]
     measured = measure_conservation(graph, torch.randn(2, 3, 12, 12, dtype=torch.float64))
     assert check_conservation(measured) < 1e-9
+    for name in "abcd":
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        pixels = np.random.default_rng(ord(name)).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / "photos" / name / "1.png")
+    assert main(["check", "--config", str(tmp_path / "cubes.toml")]) == 0
+    assert "bend, 1 time: loses" in capsys.readouterr().out.replace("\u00a0", " ")
     del TABLE["bend"]
     with pytest.raises(UnsupportedModel, match=r"\(cubes.py:\d+\) computes 'bend', for which there is no rule"):
         assign(graph)
