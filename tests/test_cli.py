@@ -96,6 +96,13 @@ def test_every_path_may_be_relative(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "made/site/index.html").resolve().as_uri() in capsys.readouterr().out
 
 
+def test_what_can_be_made_again_lies_in_the_output_folder_too(small, tmp_path):
+    arguments = ["--output", str(tmp_path / "elsewhere"), "--set", "mining.cache_images=true"]
+    assert main(["mine", "--config", str(small), *arguments]) == 0
+    assert list((tmp_path / "elsewhere/cache").glob("images-*.u8"))
+    assert not (tmp_path / "small").exists()
+
+
 def test_every_command_has_help(capsys):
     for name in _COMMANDS:
         with pytest.raises(SystemExit) as leaving:

@@ -9,7 +9,6 @@ from PIL import Image
 from precompute.images.pictures import (
     blur,
     decode_heatmap,
-    draw_frame,
     encode_heatmap,
     encode_webp,
     mask_box,
@@ -173,16 +172,6 @@ def test_an_overlay_is_coloured_for_and_against_and_grey_elsewhere(photo):
 def test_overlay_of_nothing_is_the_grey_photo(photo, value):
     picture = overlay(photo, np.full((64, 64), value)).astype(int)
     assert np.ptp(picture, axis=2).max() <= 1
-
-
-@pytest.mark.parametrize("box", [Box(10, 20, 30, 50), Box(0, 0, 64, 64), Box(63, 63, 64, 64), Box(5, 5, 6, 40)])
-def test_frame_stays_inside_its_box(photo, box):
-    framed = draw_frame(photo, box)
-    changed = (framed != photo).any(axis=2)
-    assert changed.any()
-    changed[box.top : box.bottom, box.left : box.right] = False
-    assert not changed.any()
-    assert (framed[box.top, box.left] == 255).all()
 
 
 def test_reference_shrinks_to_the_strong_part_of_the_receptive_field(photo):

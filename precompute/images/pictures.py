@@ -30,8 +30,6 @@ MINIMUM_SIDE = 16
 LOSSLESS_SIDE = 32
 """Up to this many pixels a side WebP is lossless: halved chroma would spoil crops that are shown enlarged."""
 
-FRAME_COLOUR = (255, 255, 255)
-
 
 class RenderedReference(NamedTuple):
     """The pictures of one reference image, as in `records.Reference`."""
@@ -229,22 +227,6 @@ def overlay(image: Rgb, heatmap: Heatmap, scale: float = 0.0) -> Rgb:
 
 def _smooth(heatmap: Heatmap) -> Heatmap:
     return blur(_finite(heatmap).astype(np.float32), kernel_size=7)
-
-
-def draw_frame(image: Rgb, box: Box, colour: tuple[int, int, int] = FRAME_COLOUR, width: int = 2) -> Rgb:
-    """Draw a frame just inside the box, with a dark line inside it so that it stands out on any ground."""
-    framed = image.copy()
-    box = _grown_box(box, 1, image.shape[0], image.shape[1])
-    for inset, paint in ((0, colour), (width, (20, 20, 20))):
-        thickness = width if inset == 0 else 1
-        top, left, bottom, right = box.top + inset, box.left + inset, box.bottom - inset, box.right - inset
-        if bottom - top < 1 or right - left < 1:
-            continue
-        framed[top : min(top + thickness, bottom), left:right] = paint
-        framed[max(bottom - thickness, top) : bottom, left:right] = paint
-        framed[top:bottom, left : min(left + thickness, right)] = paint
-        framed[top:bottom, max(right - thickness, left) : right] = paint
-    return framed
 
 
 def render_reference(
