@@ -1,8 +1,8 @@
-"""Training of the built-in world's network: ``python -m precompute.world_training``.
+"""Training of the built-in world's network: ``python -m precompute.world.training``.
 
 Owns the training set, the losses and the file of weights with what was measured. Must not know atlases.
 
-The classes are learned with the usual cross-entropy; `world_clarity` adds what makes channels detectors of parts.
+The classes are learned with the usual cross-entropy; `clarity` adds what makes channels detectors of parts.
 """
 
 from __future__ import annotations

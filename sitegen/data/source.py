@@ -1,7 +1,7 @@
 """Gathers everything that one atlas folder holds, before a single page is made.
 
-Owns which files the site reads and which of them may be absent. Must not know pages. Reads through
-`precompute.store` and `precompute.files` only.
+Owns which files the site reads and which of them may be absent. Must not know pages. Reads through `precompute.atlas`
+only.
 """
 
 from __future__ import annotations
