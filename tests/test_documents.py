@@ -119,22 +119,16 @@ def run(folder, *arguments):
     return done.stdout
 
 
-def test_the_examples_pass_the_checks_of_style(tmp_path):
-    """Pasted as they stand, they must not fail `make lint`."""
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for heading in EXAMPLES:
-        files = {path: text for path, text in example(heading).items() if not (ROOT / path).exists()}
-        assert files
-        for path, text in files.items():
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_text(text, encoding="utf-8")
-    for package in ("precompute", "sitegen"):  # what ruff takes for the program's own
-        (tmp_path / package).mkdir(exist_ok=True)
-        shutil.copy(ROOT / package / "__init__.py", tmp_path / package)
-    for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
-        ruff = [sys.executable, "-m", "ruff", *command, "."]
-        done = subprocess.run(ruff, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout
+@pytest.mark.parametrize("heading", EXAMPLES)
+def test_an_example_passes_the_checks_of_style(heading):
+    """Pasted as it stands, it must not fail `make lint`."""
+    files = {path: text for path, text in example(heading).items() if not (ROOT / path).exists()}
+    assert files
+    for path, text in files.items():
+        for command in (["check"], ["format", "--check"]) if path.endswith(".py") else ():
+            ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "--stdin-filename", path, "-"]
+            done = subprocess.run(ruff, cwd=ROOT, input=text, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_audience_is_added_as_the_guide_says(tmp_path):
@@ -149,7 +143,7 @@ def test_an_audience_is_added_as_the_guide_says(tmp_path):
     before, after = path.read_text(encoding="utf-8").split("AUDIENCES = ")
     path.write_text(f"{before}{record}\nAUDIENCES = {after.replace('EXPERT)', 'EXPERT, PRESS)', 1)}", encoding="utf-8")
     told = run(tmp_path, "pytest", "tests/test_realising.py", "-q", "-k", "press or every_language")
-    assert "11 passed" in told
+    assert "9 passed" in told
 
 
 def test_a_page_is_added_as_the_guide_says(tmp_path):

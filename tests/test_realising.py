@@ -64,7 +64,7 @@ def test_every_number_is_the_tables_and_stands_once(audience, language):
         _, _, narrative = word(seed, audience, language)
         assert faults(raw, narrative) == []
         n_numbers += sum(piece.kind == "number" for piece in text_pieces(narrative))
-    assert n_numbers > 300
+    assert n_numbers > 120  # two in each text, however short an audience wants it
 
 
 def fact_ids(seed, audience):

@@ -37,7 +37,6 @@ from precompute.records import (
     SubConcept,
     TargetExplanation,
 )
-from precompute.relevance.channel_scores import share_of
 from precompute.relevance.choice import input_dtype
 from precompute.relevance.cut import Split
 from precompute.relevance.protocol import ConditionalAttribution, Engine, LayerAttribution
@@ -229,8 +228,13 @@ def select_targets(probabilities: FloatArray, min_probability: float, max_target
 
 
 def compute_shares(relevance: FloatArray, whole: float | None = None) -> FloatArray:
-    """Divide signed channel relevances by `whole`, by default their own absolute sum, as mining does."""
-    return share_of(relevance, float(np.abs(relevance).sum()) if whole is None else whole)
+    """Divide signed channel relevances by `whole`, by default their own absolute sum; all 0 where that is 0.
+
+    Exact, so that what a page adds up adds up; mined scores have zennit-crp's floor under the division
+    (`relevance.channel_scores`), which is 1e-10 beside a logit.
+    """
+    total = np.abs(relevance).sum() if whole is None else whole
+    return np.asarray(relevance / total) if total > 0 else np.zeros_like(relevance)
 
 
 def select_concepts(shares: FloatArray, n_concepts: int) -> tuple[int, ...]:

@@ -75,9 +75,11 @@ class OwnNamer:
         if not name.is_named:
             return replace(name, name="", second_name="", failure=clean_line(name.failure)[:MAX_DESCRIPTION] or NO_NAME)
         try:
+            first, second = self._names_of(name)
             return replace(
                 name,
-                **self._names_of(name),
+                name=first,
+                second_name=second,
                 description=checked_measurement(name.description, "description"),
                 common=checked_measurement(name.common, "common"),
                 evidence=tuple(checked_measurement(text, "evidence") for text in name.evidence),
@@ -87,12 +89,11 @@ class OwnNamer:
             return ConceptName(name.concept, "", "", self.author, failure=failure, date=self._date)
 
     @staticmethod
-    def _names_of(name: ConceptName) -> dict[str, str]:
+    def _names_of(name: ConceptName) -> tuple[str, str]:
         try:
-            first, second = checked_names(name.name, name.second_name)
+            return checked_names(name.name, name.second_name)
         except LongNameError as error:
-            first, second = error.names  # right but long: kept, as where a language model gives no shorter one
-        return {"name": first, "second_name": second}
+            return error.names  # right but long: kept, as where a language model gives no shorter one
 
     def _given(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
         try:

@@ -5,20 +5,16 @@ Owns the reduction over space, what a share is, and the type that sums are made 
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 SHARE_FLOOR = 1e-10
 """Added to what shares are shares of, as zennit-crp 0.6.0 does it: the shares of nothing are 0."""
 
-Values = TypeVar("Values", torch.Tensor, npt.NDArray[np.float64])
 
-
-def share_of(values: Values, whole: Values | float) -> Values:
-    """Divide relevance by the absolute relevance that it is a share of: the one division, mined or explained."""
+def share_of(values: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """Divide relevance by the absolute relevance that it is stored as a share of."""
     return values / (whole + SHARE_FLOOR)
 
 
