@@ -4,12 +4,14 @@ import asyncio
 import json
 import re
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.order_bias import bias_of, order_of, rank_correlation
 from benchmarks.replies_as_plans import REPLIES, read_replies
 from precompute.config import LlmConfig
 from precompute.errors import ReplyError
@@ -125,6 +127,33 @@ def test_the_order_of_the_menu_says_nothing():
         for position, fact in enumerate(facts):
             thirds[3 * position // len(facts)] += fact.must
     assert max(thirds.values()) < 1.35 * min(thirds.values())
+
+
+def planned_by(seed, choose):
+    """Let somebody plan one text from its menu, as a finished atlas would hold it."""
+    asked = commission(seed, "expert", key=f"photo {seed}")
+    menu = asked.menu()
+    codes = choose(list(menu), menu)
+    sentences = [{"facts": [code], "relation": "also"} for code in codes]
+    plan = {"reasoning": "", "headline": {"facts": [], "relation": "also"}, "left_out": []}
+    plan["paragraphs"] = [{"sentences": sentences}]
+    return order_of(list(menu.values()), asked.narrate(asked.read(json.dumps(plan)), "llm:model"))
+
+
+def test_a_planner_that_follows_the_menu_is_found_out_and_one_that_does_not_is_not():
+    as_listed = bias_of(planned_by(seed, lambda codes, menu: codes[: len(codes) // 2]) for seed in range(60))
+    by_kind = bias_of(
+        planned_by(seed, lambda codes, menu: sorted(codes, key=lambda code: menu[code].id)) for seed in range(60)
+    )
+    assert as_listed["correlation"] > 0.6
+    assert abs(by_kind["correlation"]) < 3 * by_kind["standard error"]
+    first, _, last = as_listed["told of the first, second and last third"].split(", ")
+    assert float(Fraction(first)) > 0.5 > float(Fraction(last))
+
+
+@pytest.mark.parametrize(("places", "expected"), [((0, 1, 2, 3), 1), ((3, 2, 1, 0), -1), ((1, 0, 3, 2), 0.6)])
+def test_rank_correlation(places, expected):
+    assert rank_correlation(places) == pytest.approx(expected)
 
 
 def test_the_schema_holds_only_this_tables_facts_within_the_limits_of_strict_schemas():

@@ -68,8 +68,23 @@ def describe_fields(model: type[BaseModel]) -> str:
     return "\n".join(lines)
 
 
-def read_reply(text: str, model: type[Model]) -> Model:
-    """Read the JSON of a reply as a typed record; raises ReplyError with the first thing that is wrong."""
+def read_reply(text: str, model: type[Model], *, longest: int | None = None) -> Model:
+    """Read the JSON of a reply as a typed record.
+
+    Parameters
+    ----------
+    text : str
+    model : type of BaseModel
+    longest : int, optional
+        Characters; a longer reply is not read.
+
+    Raises
+    ------
+    ReplyError
+        Says the first thing that is wrong.
+    """
+    if longest is not None and len(text) > longest:
+        raise ReplyError(f"the reply has {len(text)} characters, at most {longest} are read")
     try:
         return model.model_validate_json(text)
     except ValidationError as error:

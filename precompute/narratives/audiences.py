@@ -56,7 +56,10 @@ class Audience:
 
     def concerns(self, facts: Iterable[Fact], table: PredictionTable) -> tuple[Fact, ...]:
         """Choose the facts that concern the audience, in the order of `kinds`."""
-        main = table.main.layer if table.main else ""
+        return self.of_layer(facts, table.main.layer if table.main else "")
+
+    def of_layer(self, facts: Iterable[Fact], main: str) -> tuple[Fact, ...]:
+        """Choose the facts that concern the audience where `main` is the layer that most of the score went through."""
         chosen = (fact for fact in facts if fact.kind in self.kinds)
         if not self.has_tables:
             chosen = (fact for fact in chosen if fact.layer in ("", main))

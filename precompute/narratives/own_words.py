@@ -123,9 +123,7 @@ class Writer:
         ReplyError
             The whole reply is too long, not of the schema, or without a sentence.
         """
-        if len(reply) > MAX_REPLY:
-            raise ReplyError(f"the reply has {len(reply)} characters, at most {MAX_REPLY} are read")
-        sentences = read_reply(reply, _Reply).sentences
+        sentences = read_reply(reply, _Reply, longest=MAX_REPLY).sentences
         if not 0 < len(sentences) <= MAX_SENTENCES:
             raise ReplyError(f"the reply has {len(sentences)} sentences; 1 to {MAX_SENTENCES} are read")
         return [self._draft(sentence) for sentence in sentences]
@@ -214,7 +212,7 @@ async def _check(text: Writer, draft: Draft, checker: LanguageModel) -> str:
     answer = await ask_twice(
         checker,
         lambda reason: text.check_request(draft.statement.text, draft.says, reason),
-        lambda reply: read_reply(reply, _Check),
+        lambda reply: read_reply(reply, _Check, longest=MAX_REPLY),
     )
     if answer.value is None:
         return f"it could not be checked: {answer.failure}"[:MAX_REASON]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -83,22 +84,8 @@ class Commission:
     pictures: tuple[bytes, ...] = ()
 
     def menu(self) -> dict[str, Fact]:
-        """Give each fact that concerns the audience a code that says nothing, in an order that says nothing.
-
-        Codes and order follow from the table alone. Codes of another photo are unknown here.
-        """
-        concerning = self.audience.concerns(self.facts, self.table)
-        kept = sorted(concerning, key=lambda fact: not fact.must)[:MAX_MENU]
-        menu: dict[str, Fact] = {}
-        for fact in kept:
-            number, code = 0, ""
-            while not code or code in menu:
-                code = _code(f"{self.table.key} {self.audience.name} {fact.id} {number}")
-                number += 1
-            menu[code] = fact
-        codes = sorted(menu)
-        random.Random(f"{self.table.key} {self.audience.name}").shuffle(codes)
-        return {code: menu[code] for code in codes}
+        """List the facts that concern the audience, by code."""
+        return menu_of(self.audience.concerns(self.facts, self.table), f"{self.table.key} {self.audience.name}")
 
     def request(self, reason: str = "") -> Request:
         """Make the request for a plan; `reason` says why the reply before could not be used, empty at first."""
@@ -127,9 +114,7 @@ class Commission:
         ReplyError
             Too long, not of the schema, or with a code that is not on the menu; says which.
         """
-        if len(reply) > MAX_REPLY:
-            raise ReplyError(f"the reply has {len(reply)} characters, at most {MAX_REPLY} are read")
-        read = read_reply(reply, _PlanReply)
+        read = read_reply(reply, _PlanReply, longest=MAX_REPLY)
         menu = self.menu()
         sentences = [read.headline, *(sentence for paragraph in read.paragraphs for sentence in paragraph.sentences)]
         codes = [*(code for sentence in sentences for code in sentence.facts), *read.left_out]
@@ -184,6 +169,29 @@ async def plan_and_narrate(commission: Commission, model: LanguageModel) -> Narr
         Refusal(reason, replies[attempt][:KEPT_REPLY], attempt) for attempt, reason in enumerate(answer.reasons)
     )
     return replace(narrative, prompt_digest=load_prompt(PROMPT).digest, refusals=refusals)
+
+
+def menu_of(facts: Sequence[Fact], key: str) -> dict[str, Fact]:
+    """Give each fact a code that says nothing, in an order that says nothing.
+
+    Parameters
+    ----------
+    facts : sequence of Fact
+        Those that concern the audience.
+    key : str
+        Of the text; codes and order follow from it and from the facts alone. Codes of another text are unknown here.
+    """
+    kept = sorted(facts, key=lambda fact: not fact.must)[:MAX_MENU]
+    menu: dict[str, Fact] = {}
+    for fact in kept:
+        number, code = 0, ""
+        while not code or code in menu:
+            code = _code(f"{key} {fact.id} {number}")
+            number += 1
+        menu[code] = fact
+    codes = sorted(menu)
+    random.Random(key).shuffle(codes)
+    return {code: menu[code] for code in codes}
 
 
 def _code(text: str) -> str:
