@@ -201,6 +201,20 @@ def test_a_centred_object_is_no_mark():
     assert name(evidence(MIXED, VARIED[:8], boxes)).kind != "mark"
 
 
+@pytest.mark.parametrize(("top", "left", "words"), [(0, 40, "at the top"), (60, 0, "in the lower left")])
+def test_the_same_part_of_most_photos_is_told_with_what_is_seen_there(top, left, words):
+    boxes = [*([Box(top, left, top + 36, left + 36)] * 7), Box(0, 60, 36, 96)]
+    assert name(evidence([plain((20, 40, 200))] * 8, VARIED[:8], boxes)).name.startswith(f"blue smooth area {words}")
+
+
+@pytest.mark.parametrize("n", [3, 8])
+def test_neither_few_photos_nor_the_middle_nor_different_places_tell_a_place(n):
+    photos = [plain((20, 40, 200))] * n
+    boxes = [Box(0, 0, 36, 36)] * n if n < 4 else None
+    assert name(evidence(photos, [""] * n, boxes), {}).name == "blue smooth area"
+    assert name(evidence(photos, [""] * n, [Box(30, 30, 66, 66)] * n), {}).name == "blue smooth area"
+
+
 def test_without_labels_looks_remain():
     named = name(evidence([plain((20, 40, 200))] * 3, [""] * 3), {})
     assert named.name == "blue smooth area"

@@ -24,7 +24,7 @@ from .appearance import Appearance, measure
 from .label_words import Agreement, LabelWords, display_name
 from .namer import NO_REFERENCES, ConceptEvidence
 from .rules import MAX_NAME
-from .traits import Trait, find_colour, find_mark, find_texture
+from .traits import Trait, find_colour, find_mark, find_place, find_texture
 
 AUTHOR = str(Author("offline"))
 UNCLEAR_CONFIDENCE = 0.05
@@ -82,7 +82,10 @@ def _name_concept(evidence: ConceptEvidence, words: LabelWords, image_size: tupl
     colour, texture = find_colour(appearances), find_texture(appearances)
     check, checked = _check(first, words, evidence.actmax if ranking == "RelMax" else (), evidence.labels)
     named, outliers = _choose(
-        evidence.concept.key, _Findings(labels, first, second, mark, colour, texture), appearances, check
+        evidence.concept.key,
+        _Findings(labels, first, second, mark, colour, texture, find_place(appearances)),
+        appearances,
+        check,
     )
     figures = [
         _source_sentence(references, ranking),
@@ -108,6 +111,7 @@ class _Findings(NamedTuple):
     mark: Trait | None
     colour: Trait | None
     texture: Trait | None
+    place: Trait | None
 
 
 def _choose(
@@ -123,6 +127,8 @@ def _choose(
         words = f"{words} area"
     words = words.replace("black dark area", "black area").replace("white bright area", "white area")
     kind: NameKind = "other"
+    if words and found.place:
+        words = f"{words} {found.place.words}"
     if words:
         kind = "colour" if colour and (not texture or colour.strength >= texture.strength) else "texture"
     # Looks alone never make a sure name: many channels see the same colour.

@@ -26,6 +26,9 @@ MARK_LABEL_RATE = 0.7
 """A mark: this many references or more, a crop below this part of the photo, this share of them within this distance
 of the median place (in sides of the photo), that place this far from the middle."""
 
+PLACE_RATE = 0.75
+"""A place is told that this share of the references have."""
+
 COLOUR_PRIOR = np.array([0.139, 0.291, 0.108, 0.023, 0.021, 0.212, 0.039, 0.075, 0.079, 0.003, 0.010])
 """Shares of the colour terms in whole photos: measured on 706 photos of ImageNet, one per class."""
 
@@ -108,6 +111,30 @@ def _mark(where: str, near: BoolArray, area: float) -> Trait:
         f"and covers {numbers.percent(area)} of the photo."
     )
     return Trait(f"small mark {where}", float(near.mean()) * 0.9, sentence, tuple(np.flatnonzero(~near).tolist()))
+
+
+def find_place(appearances: Sequence[Appearance]) -> Trait | None:
+    """Find the same part of most photos, the middle aside: there lies what photos are of, whatever a channel sees."""
+    places = [place_words(seen.row, seen.column, seen.area) for seen in appearances]
+    most = max(dict.fromkeys(places), key=places.count)
+    rate = places.count(most) / len(places)
+    if len(places) < MARK_REFERENCES or rate < PLACE_RATE or most not in _PLACES:
+        return None
+    outliers = tuple(position for position, place in enumerate(places) if place != most)
+    sentence = f"{places.count(most)} of {len(places)} references lie {_PLACES[most]}."
+    return Trait(_PLACES[most], rate, sentence, outliers)
+
+
+_PLACES = {
+    "upper left": "in the upper left",
+    "upper centre": "at the top",
+    "upper right": "in the upper right",
+    "centre left": "on the left",
+    "centre right": "on the right",
+    "lower left": "in the lower left",
+    "lower centre": "at the bottom",
+    "lower right": "in the lower right",
+}
 
 
 def find_colour(appearances: Sequence[Appearance]) -> Trait | None:
