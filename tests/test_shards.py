@@ -15,7 +15,7 @@ from precompute.errors import ConfigError, DataError, ModelError, StoreError
 from precompute.images.dataset import Batch
 from precompute.mining.tables import Tables
 from precompute.progress import SilentReporter
-from precompute.records import LayerInfo
+from precompute.records import LARGE_SHARE, LayerInfo
 from precompute.relevance.engine import GraphEngine
 from precompute.stages.mining import ShardMiner, ShardPlan, ShardSubset, merge_plan
 from tests import peer
@@ -129,6 +129,13 @@ def test_statistics_agree_with_each_other(module, tmp_path):
         assert (tables.relevance_histogram.sum(1) == N_SAMPLES - len(BAD)).all()
         # normalised scores of a sample sum to 1 in absolute value, so class sums are bounded by class counts
         assert (np.abs(tables.class_relevance).sum(1) <= atlas.class_counts + 1e-9).all()
+        # what is in the rankings is in the large shares too, where it is large
+        for rank, channel in zip(*np.nonzero(np.abs(tables.relmax.score) >= LARGE_SHARE), strict=True):
+            sample = tables.relmax.sample_index[rank, channel]
+            (found,) = np.flatnonzero((tables.large.sample_index == sample) & (tables.large.channel == channel))
+            assert abs(tables.large.share[found] - tables.relmax.score[rank, channel]) < 1e-11
+        assert (np.bincount(tables.large.sample_index) <= 1 / LARGE_SHARE).all()
+        assert len(tables.large.share) > N_SAMPLES
 
 
 def test_bad_images_are_skipped_counted_and_listed(module, tmp_path):

@@ -18,6 +18,7 @@ from precompute.records import (
     Atlas,
     Box,
     Concept,
+    LargeShares,
     LayerInfo,
     LayerTables,
     RankingTable,
@@ -41,6 +42,7 @@ def make_atlas():
             table(),
             *(rng.normal(size=(2, 3)) for _ in range(2)),
             *(rng.integers(0, 5, (3, 8)) for _ in range(2)),
+            LargeShares(np.array([0, 0, 1]), np.array([0, 2, 1]), np.array([0.5, -0.25, 0.0625])),
         )
         for name in ("features.10", "features.2")
     }
@@ -84,7 +86,7 @@ def assert_same(left, right):
         other = getattr(right, key)
         if isinstance(value, np.ndarray):
             np.testing.assert_array_equal(value, other, strict=True)
-        elif isinstance(value, RankingTable | SampleTable | LayerTables):
+        elif isinstance(value, RankingTable | SampleTable | LayerTables | LargeShares):
             assert_same(value, other)
         elif key == "layers":
             assert list(value) == list(other)
@@ -142,7 +144,7 @@ def test_another_version_and_another_kind_are_told(tmp_path):
     write_atlas(path, make_atlas())
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = 99
-    with pytest.raises(StoreError, match="format version 99, this program reads version 2"):
+    with pytest.raises(StoreError, match="format version 99, this program reads version 3"):
         read_atlas(path)
     write_references(path, [], {})
     with pytest.raises(StoreError, match="not a concept-atlas file"):

@@ -23,6 +23,7 @@ from precompute.records import (
     Atlas,
     Box,
     Concept,
+    LargeShares,
     LayerInfo,
     LayerTables,
     Ranking,
@@ -35,7 +36,7 @@ from precompute.records import (
 
 from .files import DeferredErrorFile, replacing, unreadable
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ATLAS_KIND = "concept-atlas"
 REFERENCES_KIND = "concept-atlas-references"
 
@@ -349,9 +350,13 @@ def _write_layer(group: h5py.Group, tables: LayerTables) -> None:
             columns[column] = getattr(table, column)
     for statistic in _STATISTICS:
         group.create_dataset(statistic, data=getattr(tables, statistic), compression="gzip", compression_opts=1)
+    large = group.create_group("large")
+    for column in _LARGE:
+        large[column] = getattr(tables.large, column)
 
 
 _STATISTICS = ("class_relevance", "class_activation", "relevance_histogram", "activation_histogram")
+_LARGE = ("sample_index", "channel", "share")
 
 
 def _read_layer(group: h5py.Group) -> LayerTables:
@@ -360,7 +365,8 @@ def _read_layer(group: h5py.Group) -> LayerTables:
         for ranking in RANKINGS
     )
     statistics = {statistic: group[statistic][()] for statistic in _STATISTICS}
-    return LayerTables(_read_info(group), relmax, actmax, **statistics)
+    large = LargeShares(*(group[f"large/{column}"][()] for column in _LARGE))
+    return LayerTables(_read_info(group), relmax, actmax, **statistics, large=large)
 
 
 def _read_info(group: h5py.Group) -> LayerInfo:

@@ -32,14 +32,17 @@ class ClassRef:
 
 @dataclass(frozen=True)
 class Usual:
-    """Mean shares of one concept.
+    """What is usual of one concept.
 
     Attributes
     ----------
     mean : float
-        Over the samples of the class explained.
+        Mean share over the samples of the class explained.
     n_samples : int
         Of that class.
+    n_less, n_more : int
+        How many of them are known to have less of the concept than this photo, on the side that it is on here, and
+        how many more.
     elsewhere : float
         Largest absolute mean over the samples of any other class; 0 where there is no other.
     other : ClassRef or None
@@ -49,6 +52,8 @@ class Usual:
 
     mean: float
     n_samples: int
+    n_less: int
+    n_more: int
     elsewhere: float
     other: ClassRef | None
     other_mean: float
@@ -334,7 +339,7 @@ class _Builder:
             area=item.place.area if is_placed else None,
             place=item.place.words if is_placed else "",
             runner_up_share=self._rival_share(concept),
-            usual=self._usual_of(concept),
+            usual=self._usual_of(concept, item.share),
             below=tuple(SubRow(sub.concept, sub.share) for sub in below if sub.share),
         )
 
@@ -344,17 +349,20 @@ class _Builder:
                 return layer.shares[concept.channel]
         return None
 
-    def _usual_of(self, concept: Concept) -> Usual | None:
+    def _usual_of(self, concept: Concept, share: float) -> Usual | None:
         usual, index = self._usual, self._target.class_index
         mean = usual.mean(concept.layer, concept.channel, index) if usual else None
         if usual is None or mean is None:
             return None
         table = usual.means[concept.layer]
         elsewhere = [(float(table[other, concept.channel]), other) for other in usual.others(index)]
+        n_less, n_more = usual.counts_beside(concept.layer, concept.channel, index, share) if share else (0, 0)
         other_mean, other = max(elsewhere, key=lambda pair: (pair[0], -pair[1]), default=(0.0, -1))
         return Usual(
             mean=mean,
             n_samples=int(usual.counts[index]),
+            n_less=n_less,
+            n_more=n_more,
             elsewhere=max((abs(value) for value, _ in elsewhere), default=0.0),
             other=ClassRef(other, self._class_name(other)) if other >= 0 else None,
             other_mean=other_mean,

@@ -1,4 +1,4 @@
-"""What is usual: mean shares of every concept by class, and how often the network was right when this sure.
+"""What is usual: shares of concepts over the samples of a class, and how often the network was right when this sure.
 
 Owns the statistics over the data set that an explanation is compared with; all of them are read from the mined atlas.
 Must not know words.
@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.records import MISSING, Atlas, FloatArray, IntArray
+from precompute.records import LARGE_SHARE, MISSING, Atlas, FloatArray, IntArray, LargeShares
 
 SURENESS_BANDS = (0.0, 0.5, 0.8, 0.95)
 """Lower ends of the ranges of probability in which right predictions are counted."""
+SAME_SHARE = 1e-5
+"""Shares that differ by less are the same: rounding differs between mining and explaining."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,22 @@ class Accuracy:
 
 
 @dataclass(frozen=True, eq=False)
+class ClassShares:
+    """Large shares of one layer, each with the class of its sample.
+
+    Attributes
+    ----------
+    class_index, channel : (m,) int64
+    share : (m,) float64
+        Signed.
+    """
+
+    class_index: IntArray
+    channel: IntArray
+    share: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class UsualShares:
     """Mean shares by class.
 
@@ -44,10 +62,13 @@ class UsualShares:
         Samples mined whose target is the class.
     means : dict of str to (n_classes, n_channels) float64
         By layer: mean signed share over those samples; 0 for a class without any.
+    large : dict of str to ClassShares
+        By layer: every share of at least `LARGE_SHARE`.
     """
 
     counts: IntArray
     means: Mapping[str, FloatArray]
+    large: Mapping[str, ClassShares]
 
     def mean(self, layer: str, channel: int, class_index: int) -> float | None:
         """Return one mean; None where the layer or the class was not mined."""
@@ -55,6 +76,30 @@ class UsualShares:
         if table is None or not 0 <= class_index < len(table) or not 0 <= channel < table.shape[1]:
             return None
         return float(table[class_index, channel]) if self.counts[class_index] > 0 else None
+
+    def counts_beside(self, layer: str, channel: int, class_index: int, share: float) -> tuple[int, int]:
+        """Count samples of a class of which it is known that the concept has less there, and more.
+
+        Parameters
+        ----------
+        layer : str
+        channel, class_index : int
+        share : float
+            With which the samples are compared; what has its sign counts as more. Not 0.
+
+        Returns
+        -------
+        n_less, n_more : int
+            Samples with as much count as neither. Where the absolute share is less than `LARGE_SHARE`, fewer may be
+            counted than there are, and `n_less` is 0.
+        """
+        large, side = self.large[layer], 1 if share > 0 else -1
+        of_concept = (large.channel == channel) & (large.class_index == class_index)
+        known = np.sort(large.share[of_concept] * side)
+        more = len(known) - int(np.searchsorted(known, abs(share) + SAME_SHARE, side="right"))
+        no_less = len(known) - int(np.searchsorted(known, abs(share) - SAME_SHARE, side="left"))
+        is_large = abs(share) - SAME_SHARE >= LARGE_SHARE
+        return int(self.counts[class_index]) - no_less if is_large else 0, more
 
     def others(self, class_index: int) -> list[int]:
         """List the other classes that have samples."""
@@ -65,7 +110,12 @@ def usual_shares(atlas: Atlas) -> UsualShares:
     """Divide the class sums of an atlas by its class counts; its scores have to be shares: sums, normalised."""
     counts = np.maximum(atlas.class_counts, 1)[:, None]
     means = {layer: tables.class_relevance / counts for layer, tables in atlas.layers.items()}
-    return UsualShares(atlas.class_counts, means)
+    large = {layer: _class_shares(tables.large, atlas.samples.target) for layer, tables in atlas.layers.items()}
+    return UsualShares(atlas.class_counts, means, large)
+
+
+def _class_shares(large: LargeShares, target: IntArray) -> ClassShares:
+    return ClassShares(target[large.sample_index], large.channel, large.share)
 
 
 def accuracy_at(atlas: Atlas, probability: float) -> Accuracy:

@@ -32,10 +32,20 @@ from precompute.records import (
 )
 from precompute.relevance.protocol import BatchScores, LayerScores
 
-from .statistics import N_BINS, QUANTUM_NORMALISED, QUANTUM_RAW, add_class_sums, add_histogram, histogram_edges
+from .statistics import (
+    N_BINS,
+    QUANTUM_NORMALISED,
+    QUANTUM_RAW,
+    add_class_sums,
+    add_histogram,
+    histogram_edges,
+    joined_shares,
+    large_shares,
+    largest_of_samples,
+)
 from .top_samples import TopSamples, from_table, merge, to_table, top_of_batch
 
-MINING_VERSION = 3
+MINING_VERSION = 4
 """Raise it when the same config over the same images and weights gives other tables: other scores, bins or order."""
 UNREAD = 32
 """Batches whose predictions may wait on a device, as each look at them stops it until all its work is done."""
@@ -76,7 +86,7 @@ class _LayerAccumulator:
     """The growing tables of one layer."""
 
     def __init__(self, info: LayerInfo, tables: Tables, device: torch.device) -> None:
-        self._info, self._k = info, tables.top_k
+        self._info, self._k, self._normalised = info, tables.top_k, tables.normalised
         self._quantum = QUANTUM_NORMALISED if tables.normalised else QUANTUM_RAW
         self._edges = torch.from_numpy(tables.edges).to(device)
         self._top: dict[Ranking, TopSamples | None] = dict.fromkeys(RANKINGS)
@@ -84,6 +94,7 @@ class _LayerAccumulator:
         self._sums = {name: torch.zeros(shape, dtype=torch.float64, device=device) for name in RANKINGS}
         counts = (info.n_channels, N_BINS)
         self._counts = {name: torch.zeros(counts, dtype=torch.int64, device=device) for name in RANKINGS}
+        self._large: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     def add(self, scores: LayerScores, index: torch.Tensor, targets: torch.Tensor) -> None:
         by_ranking: dict[Ranking, tuple[torch.Tensor, torch.Tensor]] = {
@@ -94,12 +105,15 @@ class _LayerAccumulator:
             self._top[ranking] = merge(self._top[ranking], top_of_batch(score, neuron, index, self._k), self._k)
             add_class_sums(self._sums[ranking], score, targets, self._quantum)
             add_histogram(self._counts[ranking], score, self._edges)
+        if self._normalised:
+            self._large.append((index, *largest_of_samples(scores.relevance)))
 
     def tables(self) -> LayerTables:
         relmax, actmax = (self._table(ranking) for ranking in RANKINGS)
         relevance, activation = (self._sums[ranking].cpu().numpy() for ranking in RANKINGS)
         relevance_counts, activation_counts = (self._counts[ranking].cpu().numpy() for ranking in RANKINGS)
-        return LayerTables(self._info, relmax, actmax, relevance, activation, relevance_counts, activation_counts)
+        statistics = (relevance, activation, relevance_counts, activation_counts)
+        return LayerTables(self._info, relmax, actmax, *statistics, large_shares(self._large))
 
     def _table(self, ranking: Ranking) -> RankingTable:
         top = self._top[ranking]
@@ -273,6 +287,7 @@ def _merge_layer(earlier: LayerTables, later: LayerTables) -> LayerTables:
         class_activation=earlier.class_activation + later.class_activation,
         relevance_histogram=earlier.relevance_histogram + later.relevance_histogram,
         activation_histogram=earlier.activation_histogram + later.activation_histogram,
+        large=joined_shares(earlier.large, later.large),
     )
 
 

@@ -18,6 +18,7 @@ from .explained import (
     TargetExplanation,
 )
 from .mined import (
+    LARGE_SHARE,
     MISSING,
     RANKINGS,
     Atlas,
@@ -26,6 +27,7 @@ from .mined import (
     Concept,
     FloatArray,
     IntArray,
+    LargeShares,
     LayerInfo,
     LayerTables,
     Ranking,
@@ -50,6 +52,7 @@ from .scored import (
 )
 
 __all__ = [
+    "LARGE_SHARE",
     "MISSING",
     "RANKINGS",
     "Atlas",
@@ -67,6 +70,7 @@ __all__ = [
     "Fact",
     "FloatArray",
     "IntArray",
+    "LargeShares",
     "LayerExplanation",
     "LayerInfo",
     "LayerTables",

@@ -25,6 +25,10 @@ MISSING = -1
 """Fills `sample_index` and `neuron` where a ranking has fewer entries than its length."""
 
 
+LARGE_SHARE = 0.05
+"""Least absolute share that is kept for each sample; a sample has at most 20 in a layer, as all add up to 1."""
+
+
 class Concept(NamedTuple):
     """A concept is exactly one channel of one layer.
 
@@ -145,6 +149,27 @@ class RankingTable:
 
 
 @dataclass(frozen=True, eq=False)
+class LargeShares:
+    """Every share of at least `LARGE_SHARE`, in order of sample, then channel: what is usual is counted from them.
+
+    Attributes
+    ----------
+    sample_index, channel : (m,) int64
+    share : (m,) float64
+        Signed relevance score.
+    """
+
+    sample_index: IntArray
+    channel: IntArray
+    share: FloatArray
+
+    @classmethod
+    def none(cls) -> LargeShares:
+        """Hold no share: raw scores are none."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+@dataclass(frozen=True, eq=False)
 class LayerTables:
     """Everything mined for one layer.
 
@@ -156,6 +181,8 @@ class LayerTables:
         Sum of the scores over the samples whose target is the class; divide by `Atlas.class_counts` for the mean.
     relevance_histogram, activation_histogram : (n_channels, n_bins) int64
         Counts of scores per bin of `Atlas.relevance_edges` / `Atlas.activation_edges`.
+    large : LargeShares
+        Of relevance; none where scores are raw.
     """
 
     info: LayerInfo
@@ -165,6 +192,7 @@ class LayerTables:
     class_activation: FloatArray
     relevance_histogram: IntArray
     activation_histogram: IntArray
+    large: LargeShares = field(default_factory=LargeShares.none)
 
     def ranking(self, ranking: Ranking) -> RankingTable:
         """Return the table of the given ranking."""
