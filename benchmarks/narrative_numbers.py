@@ -87,6 +87,19 @@ class Values:
         assert self._atlas is not None
         return float(self._atlas.class_counts[int(index)])
 
+    def _class_beside(self, key: str, index: str) -> tuple[int, int]:
+        """Count the samples of a class whose share is known to be less than here, and to be more."""
+        assert self._atlas is not None
+        layer, _, channel = key.rpartition(":")
+        share, large, target = self._share(key), self._atlas.layers[layer].large, self._atlas.samples.target
+        found = [
+            float(value) * math.copysign(1, share)
+            for sample, each, value in zip(large.sample_index, large.channel, large.share, strict=True)
+            if each == int(channel) and target[sample] == int(index)
+        ]
+        as_much = sum(value >= abs(share) - 1e-5 for value in found)
+        return int(self._atlas.class_counts[int(index)]) - as_much, sum(value > abs(share) + 1e-5 for value in found)
+
     def _of_concept(self, key: str, field: str) -> float:
         return float(self._concepts[key][field])
 
@@ -136,6 +149,8 @@ class Values:
         "sub_share": _sub_share,
         "mean_share": _mean_share,
         "class_samples": _class_samples,
+        "class_less": lambda self, key, index: self._class_beside(key, index)[0],
+        "class_more": lambda self, key, index: self._class_beside(key, index)[1],
         "relevance": lambda self, key: self._of_concept(key, "relevance"),
         "activation": lambda self, key: self._of_concept(key, "activation"),
         "area": lambda self, key: self._concepts[key]["place"]["area"],

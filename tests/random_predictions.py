@@ -8,15 +8,17 @@ from types import SimpleNamespace
 import numpy as np
 
 from precompute.explanations.prediction import PredictionTable, build_prediction
-from precompute.explanations.usual import Accuracy, UsualShares
+from precompute.explanations.usual import Accuracy, ClassShares, UsualShares
 from precompute.images.places import PLACE_WORDS
 from precompute.records import (
+    LARGE_SHARE,
     Box,
     ConceptAttribution,
     ConceptName,
     CutPart,
     CutSplit,
     Explanation,
+    LargeShares,
     LayerExplanation,
     Place,
     Prediction,
@@ -55,9 +57,16 @@ class RandomPrediction:
         """Give the means in the form in which an atlas stores them: sums and counts."""
         if self.usual is None:
             return None
-        counts = self.usual.counts[:, None]
-        layers = {name: SimpleNamespace(class_relevance=means * counts) for name, means in self.usual.means.items()}
-        return SimpleNamespace(layers=layers, class_counts=self.usual.counts)
+        counts, layers, targets = self.usual.counts[:, None], {}, []
+        for name, means in self.usual.means.items():
+            large = self.usual.large[name]
+            index = np.arange(len(large.share)) + sum(map(len, targets))  # as if each were of a sample of its own
+            targets.append(large.class_index)
+            layers[name] = SimpleNamespace(
+                class_relevance=means * counts, large=LargeShares(index, large.channel, large.share)
+            )
+        samples = SimpleNamespace(target=np.concatenate(targets) if targets else np.zeros(0, int))
+        return SimpleNamespace(layers=layers, class_counts=self.usual.counts, samples=samples)
 
 
 def random_prediction(seed: int) -> RandomPrediction:
@@ -164,7 +173,8 @@ def _usual(rng: np.random.Generator, layers: list[tuple[str, int]], target: Targ
         for index in range(len(CLASSES)):
             table[index] = rng.dirichlet(np.full(n_channels, 0.3)) * rng.choice([1, 1, -0.3], n_channels)
         shares = np.asarray(explained.shares)
-        table[target.class_index] = rng.choice([1.0, 0.4, 1.1]) * shares + 0.3 * rng.random() * table[0]
+        table[target.class_index] = rng.choice([1.0, 0.4, 1.9]) * shares + 0.3 * rng.random() * table[0]
+        table[target.class_index] = table[target.class_index].clip(-0.98, 0.98)
         for channel in np.flatnonzero(rng.random(n_channels) < 0.4):
             table[:, channel] = rng.uniform(-0.015, 0.015, len(CLASSES))
             table[target.class_index, channel] = rng.choice([0.15, 0.4, 0.05])
@@ -172,4 +182,21 @@ def _usual(rng: np.random.Generator, layers: list[tuple[str, int]], target: Targ
         means[name] = table
     if rng.random() < 0.2:
         means.pop(layers[-1][0])
-    return UsualShares(counts.astype(np.int64), means)
+    large = {name: _large(rng, shares, counts) for name, shares in _shares_of(target, layers).items()}
+    return UsualShares(counts.astype(np.int64), means, large)
+
+
+def _shares_of(target: TargetExplanation, layers: list[tuple[str, int]]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(layer.shares) for layer, (name, _) in zip(target.layers, layers, strict=True)}
+
+
+def _large(rng: np.random.Generator, shares: np.ndarray, counts: np.ndarray) -> ClassShares:
+    """Draw the shares of every sample around those of the photo: above in few, in about half or in most."""
+    found = []
+    for index, count in enumerate(counts.tolist()):
+        above = rng.random((count, len(shares))) < rng.choice([0.02, 0.5, 0.98], len(shares))
+        drawn = np.where(above, rng.uniform(1.1, 3, above.shape), rng.uniform(-1, 0.9, above.shape)) * shares
+        drawn[rng.random(above.shape) < 0.05] = 0
+        sample, channel = np.nonzero(np.abs(drawn) >= LARGE_SHARE)
+        found.append((np.full(len(sample), index), channel, drawn[sample, channel]))
+    return ClassShares(*(np.concatenate(columns) for columns in zip(*found, strict=True)))

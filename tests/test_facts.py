@@ -1,6 +1,7 @@
 """Each kind of fact against an independent computation on random predictions, straight from the raw records."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from precompute.narratives.facts import FACT_KINDS, derive_facts
 from tests.random_predictions import CLASSES, RandomPrediction, random_prediction
 
-N_TABLES = 400
+N_TABLES = 500
 SELDOM = 20
 ALWAYS = {"decision", "method"}
 
@@ -196,15 +197,29 @@ def expect_usual(raw):
         share, average = abs(concept.share), mean if concept.share > 0 else -mean
         if share < 0.05 and average < 0.05:
             continue
+        numbers = {"share": concept.share, "mean": mean}
+        less, more, n = spread(raw, concept)
         if -0.05 < share - average < 0.05:
-            level = "same"
-        elif share > average and share >= 1.5 * average:
-            level = "more"
-        elif share < average and average >= 1.5 * share:
-            level = "less"
-        else:
-            continue
-        yield f"usual:{local}", {"word": level, "share": concept.share, "mean": mean}
+            yield f"usual:{local}", {"word": "same", **numbers}
+        elif share > average and less >= 0.9 * n and n >= 10:
+            yield f"usual:{local}", {"word": "more", "n_less": less, "n_samples": n, **numbers}
+        elif share < average and more >= 0.9 * n and n >= 10:
+            yield f"usual:{local}", {"word": "less", "n_more": more, "n_samples": n, **numbers}
+
+
+def spread(raw, concept):
+    """Count the samples of the class with less, and with more, of a concept; those without a large share have less."""
+    layer, _, channel = concept.concept.rpartition(":")
+    large, n = raw.given.usual.large[layer], int(raw.given.usual.counts[raw.target.class_index])
+    shares = [
+        share * np.sign(concept.share)
+        for index, each, share in zip(large.class_index, large.channel, large.share, strict=True)
+        if (index, each) == (raw.target.class_index, int(channel))
+    ]
+    if abs(concept.share) < 0.05:
+        return 0, len([share for share in shares if share > 0]), n
+    more = len([share for share in shares if share > abs(concept.share)])
+    return n - more, more, n
 
 
 def expect_class_only(raw):
@@ -374,6 +389,15 @@ def test_a_fact_exists_exactly_where_its_condition_holds(kind, predictions, deri
                     assert found[fact_id].numbers[role].value == pytest.approx(value, rel=1e-12, abs=1e-12)
     assert n_present >= SELDOM, f"{kind} is tried too seldom"
     assert n_absent >= SELDOM or kind in ALWAYS, f"the absence of {kind} is tried too seldom"
+
+
+def test_every_level_of_what_is_usual_is_tried(derived):
+    levels = Counter(
+        (fact.words["level"], fact.words["side"]) for facts in derived for fact in facts if fact.kind == "usual"
+    )
+    for level in ("more", "less", "same"):
+        assert levels[level, "for"] >= SELDOM
+        assert levels[level, "against"] >= SELDOM / 2
 
 
 def test_ids_are_unique_and_every_number_is_finite(derived):

@@ -25,9 +25,11 @@ FAR_BEHIND = 0.5
 """A runner-up that is at least this much less probable is far behind."""
 SLIGHT = 0.1
 """A concept that speaks against the class with less than this does so slightly."""
-UNUSUAL_FACTOR = 1.5
+UNUSUAL_PART = 0.9
 UNUSUAL_STEP = 0.05
-"""A share is unusual that is this many times its mean (or the other way round) and differs by this much."""
+"""A share is unusual that is more (or less) than in this part of the class's samples, and this far from their mean."""
+MIN_SPREAD_SAMPLES = 10
+"""Fewest samples of a class of which a part is told."""
 NEXT_TO_NOTHING = 0.005
 """A mean of less than this, on either side, is next to nothing."""
 LEADING_MEAN = 0.1
@@ -333,14 +335,14 @@ def _built_from(table: PredictionTable) -> Iterator[Fact]:
     "usual",
     "usual",
     f"the logit is positive, the class has at least {MIN_CLASS_SAMPLES} samples, share or mean is at least "
-    f"{WORTH_TELLING:.0%}, and the share is more or less than {UNUSUAL_FACTOR} times its mean and {UNUSUAL_STEP:.0%} "
-    "away from it, or less than that away from it",
-    "whether a concept's share is more than, less than or about its mean over the class's photos",
+    f"{WORTH_TELLING:.0%}, and the share is less than {UNUSUAL_STEP:.0%} away from its mean, or farther and more (or "
+    f"less) than in {UNUSUAL_PART:.0%} of at least {MIN_SPREAD_SAMPLES} samples of the class",
+    "whether a concept's share is more or less than in most photos of the class, or about their mean",
 )
 def _usual(table: PredictionTable) -> Iterator[Fact]:
     for layer, row, usual in _compared(table):
         strength, mean = abs(row.share), usual.mean * row.direction
-        level = _level(strength, mean)
+        level = _level(strength, mean, usual)
         if not row.direction or max(strength, mean) < WORTH_TELLING or not level:
             continue
         numbers = {
@@ -348,6 +350,12 @@ def _usual(table: PredictionTable) -> Iterator[Fact]:
             "mean": Quantity("mean_share", (row.key, str(table.target.index)), usual.mean),
             "n_samples": _class_samples(table, usual.n_samples),
         }
+        beside = (row.key, str(table.target.index))
+        if level == "more":
+            numbers["n_less"] = Quantity("class_less", beside, usual.n_less, "count")
+        elif level == "less":
+            numbers["n_more"] = Quantity("class_more", beside, usual.n_more, "count")
+        in_all = usual.n_samples in (usual.n_less, usual.n_more)
         yield Fact(
             id=f"usual:{row.id}",
             kind="usual",
@@ -355,7 +363,12 @@ def _usual(table: PredictionTable) -> Iterator[Fact]:
             concepts=(row.key,),
             classes={"class": table.target.index},
             numbers=numbers,
-            words={"level": level, "average": _average(mean), **_direction(table, row)},
+            words={
+                "level": level,
+                "average": _average(mean),
+                "part": "all" if in_all else "most",
+                **_direction(table, row),
+            },
             polarity=1 if level == "same" else -1,
         )
 
@@ -365,12 +378,13 @@ def _average(mean: float) -> str:
     return "some" if mean >= NEXT_TO_NOTHING else "opposite" if mean <= -NEXT_TO_NOTHING else "little"
 
 
-def _level(share: float, mean: float) -> str:
+def _level(share: float, mean: float, usual: Usual) -> str:
     if abs(share - mean) < UNUSUAL_STEP:
         return "same"
-    if share >= UNUSUAL_FACTOR * mean and share > mean:
-        return "more"
-    return "less" if mean >= UNUSUAL_FACTOR * share else ""
+    most = UNUSUAL_PART * max(usual.n_samples, MIN_SPREAD_SAMPLES)
+    if share > mean:
+        return "more" if usual.n_less >= most else ""
+    return "less" if usual.n_more >= most else ""
 
 
 @_kind(

@@ -281,10 +281,11 @@ class Teller:
         concepts = [self._concept(slots, key) for key in fact.concepts]
         first = fact.concepts[0]
         name = self.table.name(first)
-        place = self.wording.place(fact.words.get("place", ""))
+        words = fact.words.get("place", "")
+        place, whole = self.wording.place(words), _yes("whole" in words)
         spot = concepts[0]
         if place and place != self.place:
-            spot = self.wording.format("concept-placed", {"concept": concepts[0], "place": place})
+            spot = self.wording.format("concept-placed", {"concept": concepts[0], "place": place, "whole": whole})
             self.place = place
         return {
             "concept": concepts[0],

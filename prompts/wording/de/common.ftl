@@ -14,8 +14,12 @@ concept-described = „{ $name }“
 concept-described-again = noch einmal „{ $name }“
 concept-mixed = „{ $name }“ oder „{ $second }“
 concept-mixed-marked = „{ $name }“ oder „{ $second }“
-concept-unnamed = Kanal { $channel } (ohne Namen)
-concept-placed = { $concept } { $place }
+concept-unnamed = Kanal { $channel } ohne Namen
+concept-placed =
+    { $whole ->
+        [yes] { $concept }
+       *[no] { $concept } { $place }
+    }
 
 class = „{ $name }“
 class-marked = „{ $name }“

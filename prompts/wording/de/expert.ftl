@@ -89,16 +89,21 @@ usual =
             [one] liegt { $list }
            *[other] liegen { $list }
         }
-        [more] über dem Mittel der Klasse { $n ->
-            [one] liegt { $list }
-           *[other] liegen { $list }
+        [more] ungewöhnlich viel für die Klasse { $n ->
+            [one] hat { $list }
+           *[other] haben { $list }
         }
-       *[less] unter dem Mittel der Klasse { $n ->
-            [one] liegt { $list }
-           *[other] liegen { $list }
+       *[less] ungewöhnlich wenig für die Klasse { $n ->
+            [one] hat { $list }
+           *[other] haben { $list }
         }
     }
-usual-item = { $concept }
+usual-item =
+    { $level ->
+        [same] { $concept }
+        [more] { $concept } (mehr als in { $n_less } von { $n_samples } Bildern)
+       *[less] { $concept } (weniger als in { $n_more } von { $n_samples } Bildern)
+    }
 class_only = nach den Klassenmitteln { $n ->
         [one] hat { $list }
        *[other] haben { $list }

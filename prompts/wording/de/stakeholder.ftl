@@ -23,10 +23,10 @@ verdict =
     }
 runner_up =
     { $margin ->
-        [above] mehr erhält { $runner_up }, nämlich { $probability }
-        [close] knapp dahinter liegt { $runner_up } mit { $probability }
-        [far] die nächste Klasse, { $runner_up }, erhält nur { $probability }
-       *[some] die nächste Klasse ist { $runner_up } mit { $probability }
+        [above] wahrscheinlicher ist { $runner_up } mit { $probability }
+        [close] fast ebenso wahrscheinlich ist { $runner_up } mit { $probability }
+        [far] die nächste Klasse, { $runner_up }, hat eine Wahrscheinlichkeit von nur { $probability }
+       *[some] die nächste Klasse ist { $runner_up } mit einer Wahrscheinlichkeit von { $probability }
     }
 doubt = alle anderen Klassen zusammen sind wahrscheinlicher als { $class }
 accuracy =
@@ -35,9 +35,9 @@ accuracy =
         [lowest] bei so niedrigen Angaben (unter { $below }) lag das Netz in { $n_right } von { $n_samples } gekennzeichneten Fotos dieser Sammlung richtig
        *[middle] bei Angaben wie hier ({ $least } bis { $below }) lag das Netz in { $n_right } von { $n_samples } gekennzeichneten Fotos dieser Sammlung richtig
     }
-negative_score = der Wert für { $class } ist negativ; das Folgende sagt deshalb nur, welche Konzepte sein Vorzeichen haben, und nicht, was für oder gegen die Klasse spricht
+negative_score = der Wert für { $class } ist negativ; das Folgende sagt, welche Konzepte sein Vorzeichen haben, und nicht, was für oder gegen die Klasse spricht
 
-mark_leads = am meisten zählt eine Markierung, nicht das Objekt
+mark_leads = am meisten zählt, dem Namen nach, eine Markierung und nicht das Objekt
 lead =
     { $share_told ->
         [yes] { lead-told }
@@ -176,8 +176,14 @@ opposes =
     { $score ->
         [negative] mit umgekehrtem Vorzeichen erscheint { $list }
        *[positive] { $level ->
-            [slight] ein kleiner Teil der Relevanz zählt gegen { $class }: { $list }
-           *[plain] ein Teil der Relevanz zählt gegen { $class }: { $list }
+            [slight] ein wenig Relevanz gegen { $class } { $n ->
+                [one] hat { $list }
+               *[other] haben { $list }
+            }
+           *[plain] Relevanz gegen { $class } { $n ->
+                [one] hat { $list }
+               *[other] haben { $list }
+            }
         }
     }
 no_opposition = keines der gezeigten Konzepte spricht gegen { $class }
@@ -204,31 +210,43 @@ same_place =
     }
 
 usual =
-    { $mean_told ->
-        [yes] { $level ->
-            [same] der Anteil von { $concept } ist für { $class } üblich
-            [more] der Anteil von { $concept } ist mehr als für { $class } üblich
-           *[less] der Anteil von { $concept } ist weniger als für { $class } üblich
-        }
-       *[no] { $again ->
-        [yes] { $level ->
-            [same] das ist etwa so viel wie im Mittel der Fotos von { $class } in dieser Sammlung ({ $mean })
-            [more] das ist mehr als üblich: { $average ->
-                [some] im Mittel der Fotos von { $class } in dieser Sammlung sind es { $mean }
-                [little] im Mittel der Fotos von { $class } in dieser Sammlung ist es so gut wie nichts
-               *[opposite] im Mittel der Fotos von { $class } in dieser Sammlung sind es { $mean } auf der Gegenseite
+    { $level ->
+        [same] { $mean_told ->
+            [yes] der Anteil von { $concept } ist für { $class } üblich
+           *[no] { $again ->
+                [yes] das ist etwa so viel wie im Mittel der Fotos von { $class } in dieser Sammlung ({ $mean })
+               *[no] der Anteil von { $concept } ist für { $class } üblich; im Mittel sind es { $mean }
             }
-           *[less] das ist weniger als üblich: im Mittel der Fotos von { $class } in dieser Sammlung sind es { $mean }
         }
-       *[no] { $level ->
-            [same] der Anteil von { $concept } ist für { $class } üblich; im Mittel sind es { $mean }
-            [more] mehr als für { $class } üblich hat { $concept }: { $average ->
-                [some] im Mittel dieser Sammlung sind es { $mean }
-                [little] im Mittel dieser Sammlung ist es so gut wie nichts
-               *[opposite] im Mittel dieser Sammlung sind es { $mean } auf der Gegenseite
+        [more] { $again ->
+            [yes] { $part ->
+                [all] das ist mehr als in allen { $n_samples } Fotos von { $class } in dieser Sammlung
+               *[most] das ist mehr als in { $n_less } der { $n_samples } Fotos von { $class } in dieser Sammlung
             }
-           *[less] weniger als für { $class } üblich hat { $concept }: im Mittel dieser Sammlung sind es { $mean }
+           *[no] { $side ->
+                [for] einen größeren Anteil als in { $n_less } der { $n_samples } Fotos von { $class } in dieser Sammlung hat { $concept }
+               *[against] mehr als in { $n_less } der { $n_samples } Fotos von { $class } in dieser Sammlung spricht { $concept } gegen diese Klasse
+            }
+        }{ $mean_told ->
+            [yes] {""}
+           *[no] { $average ->
+                [some] ; im Mittel sind es { $mean }
+                [little] ; im Mittel ist es so gut wie nichts
+               *[opposite] ; im Mittel sind es { $mean } auf der Gegenseite
+            }
         }
+       *[less] { $again ->
+            [yes] { $part ->
+                [all] das ist weniger als in allen { $n_samples } Fotos von { $class } in dieser Sammlung
+               *[most] das ist weniger als in { $n_more } der { $n_samples } Fotos von { $class } in dieser Sammlung
+            }
+           *[no] { $side ->
+                [for] einen kleineren Anteil als in { $n_more } der { $n_samples } Fotos von { $class } in dieser Sammlung hat { $concept }
+               *[against] weniger als in { $n_more } der { $n_samples } Fotos von { $class } in dieser Sammlung spricht { $concept } gegen diese Klasse
+            }
+        }{ $mean_told ->
+            [yes] {""}
+           *[no] ; im Mittel sind es { $mean }
         }
     }
 class_only =
@@ -295,55 +313,47 @@ shared = etwa gleich viel, { $rival_share }, hat { $concept } auch für { $runne
 coverage =
     { $n_concepts ->
         [one] das stärkste Konzept hat { $coverage } der Relevanz
-       *[other] zusammen haben die { $n_concepts } stärksten Konzepte { $coverage } der Relevanz
-    }{ $rest ->
-        [none] {""}
-       *[some] { $whole ->
-            [yes] { $n_others ->
-                [one] {" "}und { $n_others } weiterer Kanal den Rest
-               *[other] {" "}und { $n_others } weitere Kanäle den Rest
-            }
-           *[no] { $n_others ->
-                [one] {" "}und { $n_others } weiterer Kanal { $rest_share }
-               *[other] {" "}und { $n_others } weitere Kanäle { $rest_share }
-            }
-        }
-    }
+       *[other] die { $n_concepts } stärksten Konzepte haben { $coverage } der Relevanz
+    }{ coverage-rest }
     .other =
     { $n_concepts ->
         [one] auf das stärkste Konzept entfallen { $coverage } der Relevanz
        *[other] auf die { $n_concepts } stärksten Konzepte entfallen { $coverage } der Relevanz
-    }{ $rest ->
-        [none] {""}
-       *[some] { $whole ->
-            [yes] { $n_others ->
-                [one] , der Rest liegt bei { $n_others } weiterem Kanal
-               *[other] , den Rest teilen sich { $n_others } weitere Kanäle
-            }
-           *[no] { $n_others ->
-                [one] , { $rest_share } liegen bei { $n_others } weiterem Kanal
-               *[other] , { $rest_share } teilen sich { $n_others } weitere Kanäle
-            }
-        }
-    }
+    }{ coverage-rest }
     .third =
     { $n_concepts ->
         [one] von der Relevanz liegen { $coverage } beim stärksten Konzept
        *[other] von der Relevanz liegen { $coverage } bei den { $n_concepts } stärksten Konzepten
-    }{ $rest ->
+    }{ coverage-rest-with }
+coverage-rest =
+    { $rest ->
         [none] {""}
        *[some] { $whole ->
             [yes] { $n_others ->
-                [one] {" "}und der Rest bei { $n_others } weiterem Kanal
-               *[other] {" "}und der Rest bei { $n_others } weiteren Kanälen
+                [one] , der Rest liegt bei { $n_others } weiterem Kanal
+               *[other] , der Rest liegt bei { $n_others } weiteren
             }
            *[no] { $n_others ->
-                [one] {" "}und { $rest_share } bei { $n_others } weiterem Kanal
-               *[other] {" "}und { $rest_share } bei { $n_others } weiteren Kanälen
+                [one] , { $rest_share } liegen bei { $n_others } weiterem Kanal
+               *[other] , { $rest_share } liegen bei { $n_others } weiteren
             }
         }
     }
-beside = weitere { $beside } laufen an dem Teil des Netzes vorbei, von dem hier die Rede ist
+coverage-rest-with =
+    { $rest ->
+        [none] {""}
+       *[some] { $whole ->
+            [yes] { $n_others ->
+                [one] , der Rest bei { $n_others } weiterem Kanal
+               *[other] , der Rest bei { $n_others } weiteren
+            }
+           *[no] { $n_others ->
+                [one] , { $rest_share } bei { $n_others } weiterem Kanal
+               *[other] , { $rest_share } bei { $n_others } weiteren
+            }
+        }
+    }
+beside = weitere { $beside } laufen neben diesem Teil des Netzes
 concentration =
     { $k ->
         [one] { $k } von { $n_channels } Kanälen genügt für die Hälfte der Relevanz
@@ -356,7 +366,10 @@ mark =
         [yes] dem Namen nach ist das eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
        *[no] { $share_told ->
             [yes] dem Namen nach ist { $concept } eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
-           *[no] { $share } der Relevanz hat { $concept }, dem Namen nach eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
+           *[no] { $side ->
+                [against] { $concept }, mit { $share } der Relevanz und auf der Gegenseite, ist dem Namen nach eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
+               *[other] { $concept }, mit { $share } der Relevanz, ist dem Namen nach eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
+            }
         }
     }
 scene =
@@ -377,11 +390,11 @@ name_band =
 names =
     { $maker ->
         [described] statt Namen stehen hier Beschreibungen von Messungen, als Namen wurden sie nicht geprüft
-        [offline] die Namen der Konzepte sind Vermutungen, die ein Programm zusammengestellt hat
-        [llm] die Namen der Konzepte sind Vermutungen eines Sprachmodells
-        [person] die Namen der Konzepte haben Menschen vergeben, auch sie sind Vermutungen
-        [program] die Namen der Konzepte sind Vermutungen eines Programms
-       *[several] die Namen der Konzepte sind Vermutungen von Menschen oder Programmen
+        [offline] die Namen sind Vermutungen, die ein Programm zusammengestellt hat
+        [llm] die Namen sind Vermutungen eines Sprachmodells
+        [person] die Namen haben Menschen vergeben, auch sie sind Vermutungen
+        [program] die Namen sind Vermutungen eines Programms
+       *[several] die Namen sind Vermutungen von Menschen oder Programmen
     }
     .other =
     { $maker ->
@@ -394,4 +407,4 @@ names =
     }
 method = Relevanz ist der Wert des Netzes, zurückverfolgt zu dem, was ihn getragen hat; zur Prüfung weggenommen wurde kein Konzept
     .other = die Relevanz sagt, wie sich der Wert des Netzes verteilt, und nicht, was ohne ein Konzept geschähe
-    .third = all das sagt, wie sich der Wert des Netzes (seine Relevanz) verteilt; zur Prüfung weggenommen wurde kein Konzept
+    .third = die Relevanz sagt, wie sich der Wert des Netzes verteilt; zur Prüfung weggenommen wurde kein Konzept

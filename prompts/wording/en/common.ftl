@@ -9,7 +9,7 @@ articles = a an the
 
 concept = the { $name }
 # A second concept with the same name.
-concept-again = another { $name }
+concept-again = another “{ $name }”
 # A name with commas, brackets or other marks, and what only describes measurements.
 concept-marked = the “{ $name }”
 concept-marked-again = another “{ $name }”
@@ -19,7 +19,11 @@ concept-described-again = another channel described as “{ $name }”
 concept-mixed = the { $name } or { $second }
 concept-mixed-marked = the “{ $name }” or “{ $second }”
 concept-unnamed = the unnamed channel { $channel }
-concept-placed = { $concept } { $place }
+concept-placed =
+    { $whole ->
+        [yes] { $concept }
+       *[no] { $concept } { $place }
+    }
 
 class = { $name }
 # The name of a class that holds commas, brackets or other marks.
@@ -34,7 +38,7 @@ place-centre-right = on the right
 place-lower-left = in the lower left
 place-lower-centre = at the bottom
 place-lower-right = in the lower right
-place-across-the-whole-image = all over the photo
+place-across-the-whole-image = across the whole photo
 
 less-than = less than { $number }
 more-than = more than { $number }

@@ -86,10 +86,15 @@ no_support = in { $layer }, no concept listed has the sign of the logit
 usual =
     { $level ->
         [same] as usual for the class are the shares of { $list }
-        [more] more than on the class mean goes to { $list }
-       *[less] less than on the class mean goes to { $list }
+        [more] unusually much for the class goes to { $list }
+       *[less] unusually little for the class goes to { $list }
     }
-usual-item = { $concept }
+usual-item =
+    { $level ->
+        [same] { $concept }
+        [more] { $concept } (more than in { $n_less } of { $n_samples } samples)
+       *[less] { $concept } (less than in { $n_more } of { $n_samples } samples)
+    }
 class_only = on the class means, no class but { $class } gives a share worth mentioning to { $list }
 class_only-item = { $concept }
 other_class = on the class means, { $other } gets more from { $concept }, { $other_mean }

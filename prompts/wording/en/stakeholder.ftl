@@ -29,10 +29,10 @@ verdict =
     }
 runner_up =
     { $margin ->
-        [above] { $runner_up } gets more, with { $probability }
-        [close] { $runner_up } comes close, with { $probability }
-        [far] the next class, { $runner_up }, gets only { $probability }
-       *[some] the next class is { $runner_up }, with { $probability }
+        [above] { $runner_up } is more probable, with { $probability }
+        [close] { $runner_up } is nearly as probable, with { $probability }
+        [far] the next class, { $runner_up }, has a probability of only { $probability }
+       *[some] the next class is { $runner_up }, with a probability of { $probability }
     }
 doubt = all other classes together are more probable than { $class }
 accuracy =
@@ -41,9 +41,9 @@ accuracy =
         [lowest] when it was no surer than here (below { $below }), it was right on { $n_right } of { $n_samples } labelled photos of this data set
        *[middle] when it was about as sure as here ({ $least } to { $below }), it was right on { $n_right } of { $n_samples } labelled photos of this data set
     }
-negative_score = the score for { $class } is negative, so that what follows says only which concepts have its sign, and not what speaks for or against the class
+negative_score = the score for { $class } is negative: what follows says which concepts have its sign, not what speaks for or against the class
 
-mark_leads = a mark counts most, and not the object
+mark_leads = what counts most is by its name a mark, not the object
 lead =
     { $share_told ->
         [yes] { lead-told }
@@ -147,16 +147,16 @@ opposes =
     { $score ->
         [negative] the opposite sign is found at { $list }
        *[positive] { $level ->
-            [slight] what speaks against { $class }, if only slightly, is { $list }
-           *[plain] what speaks against { $class } is { $list }
+            [slight] a little relevance against { $class } goes to { $list }
+           *[plain] relevance against { $class } goes to { $list }
         }
     }
     .other =
     { $score ->
         [negative] relevance with the opposite sign goes to { $list }
        *[positive] { $level ->
-            [slight] a little of the relevance counts against { $class }: { $list }
-           *[plain] some of the relevance counts against { $class }: { $list }
+            [slight] there is a little relevance against { $class }, at { $list }
+           *[plain] there is relevance against { $class }, at { $list }
         }
     }
 no_opposition = none of the concepts shown speaks against { $class }
@@ -183,31 +183,43 @@ same_place =
     }
 
 usual =
-    { $mean_told ->
-        [yes] { $level ->
-            [same] the share of { $concept } is as usual for { $class }
-            [more] the share of { $concept } is more than usual for { $class }
-           *[less] the share of { $concept } is less than usual for { $class }
-        }
-       *[no] { $again ->
-        [yes] { $level ->
-            [same] that is about as much as on average over the photos of { $class } in this data set ({ $mean })
-            [more] that is more than usual: { $average ->
-                [some] the average over the photos of { $class } in this data set is { $mean }
-                [little] over the photos of { $class } in this data set it averages next to nothing
-               *[opposite] over the photos of { $class } in this data set it averages { $mean } on the other side
+    { $level ->
+        [same] { $mean_told ->
+            [yes] the share of { $concept } is as usual for { $class }
+           *[no] { $again ->
+                [yes] this is about the average for { $class } in this data set, { $mean }
+               *[no] the share of { $concept } is as usual for { $class }, where the average is { $mean }
             }
-           *[less] that is less than usual: the average over the photos of { $class } in this data set is { $mean }
         }
-       *[no] { $level ->
-            [same] the share of { $concept } is as usual for { $class }, where the average is { $mean }
-            [more] more than usual for { $class } goes to { $concept }: { $average ->
-                [some] the average in this data set is { $mean }
-                [little] the average in this data set is next to nothing
-               *[opposite] the average in this data set is { $mean } on the other side
+        [more] { $again ->
+            [yes] { $part ->
+                [all] this is more than in all { $n_samples } photos of { $class } in this data set
+               *[most] this is more than in { $n_less } of the { $n_samples } photos of { $class } in this data set
             }
-           *[less] less than usual for { $class } goes to { $concept }: the average in this data set is { $mean }
+           *[no] { $side ->
+                [for] { $concept } has a larger share than in { $n_less } of the { $n_samples } photos of { $class } in this data set
+               *[against] { $concept } speaks against { $class } more than in { $n_less } of its { $n_samples } photos in this data set
+            }
+        }{ $mean_told ->
+            [yes] {""}
+           *[no] { $average ->
+                [some] , where the average is { $mean }
+                [little] , where it usually counts for next to nothing
+               *[opposite] , where it is { $mean } on the other side on average
+            }
         }
+       *[less] { $again ->
+            [yes] { $part ->
+                [all] this is less than in all { $n_samples } photos of { $class } in this data set
+               *[most] this is less than in { $n_more } of the { $n_samples } photos of { $class } in this data set
+            }
+           *[no] { $side ->
+                [for] { $concept } has a smaller share than in { $n_more } of the { $n_samples } photos of { $class } in this data set
+               *[against] { $concept } speaks against { $class } less than in { $n_more } of its { $n_samples } photos in this data set
+            }
+        }{ $mean_told ->
+            [yes] {""}
+           *[no] , where the average is { $mean }
         }
     }
 class_only =
@@ -274,55 +286,47 @@ shared = { $runner_up } gets about as much from { $concept }: { $rival_share }
 coverage =
     { $n_concepts ->
         [one] the strongest concept carries { $coverage } of the relevance
-       *[other] together, the { $n_concepts } strongest concepts carry { $coverage } of the relevance
-    }{ $rest ->
-        [none] {""}
-       *[some] { $whole ->
-            [yes] { $n_others ->
-                [one] {" "}and { $n_others } other channel the rest
-               *[other] {" "}and { $n_others } other channels the rest
-            }
-           *[no] { $n_others ->
-                [one] {" "}and { $n_others } other channel { $rest_share }
-               *[other] {" "}and { $n_others } other channels { $rest_share }
-            }
-        }
-    }
+       *[other] the { $n_concepts } strongest concepts carry { $coverage } of the relevance
+    }{ coverage-rest }
     .other =
     { $n_concepts ->
-        [one] { $coverage } of the relevance is told with the strongest concept
-       *[other] the { $n_concepts } strongest concepts account for { $coverage } of the relevance
-    }{ $rest ->
-        [none] {""}
-       *[some] { $whole ->
-            [yes] { $n_others ->
-                [one] , and { $n_others } other channel has the rest
-               *[other] , and { $n_others } others share the rest
-            }
-           *[no] { $n_others ->
-                [one] , and { $n_others } other channel has { $rest_share }
-               *[other] , and { $n_others } others share { $rest_share }
-            }
-        }
-    }
+        [one] in all, the strongest concept has { $coverage } of the relevance
+       *[other] in all, the { $n_concepts } strongest concepts have { $coverage } of the relevance
+    }{ coverage-rest }
     .third =
     { $n_concepts ->
-        [one] of the relevance, { $coverage } lies with the strongest concept
-       *[other] of the relevance, { $coverage } lies with the { $n_concepts } strongest concepts
-    }{ $rest ->
+        [one] of all relevance, { $coverage } lies with the strongest concept
+       *[other] of all relevance, { $coverage } lies with the { $n_concepts } strongest concepts
+    }{ coverage-rest-with }
+coverage-rest =
+    { $rest ->
         [none] {""}
        *[some] { $whole ->
             [yes] { $n_others ->
-                [one] {" "}and the rest with { $n_others } other channel
-               *[other] {" "}and the rest with { $n_others } others
+                [one] , { $n_others } other channel the rest
+               *[other] , { $n_others } others the rest
             }
            *[no] { $n_others ->
-                [one] {" "}and { $rest_share } with { $n_others } other channel
-               *[other] {" "}and { $rest_share } with { $n_others } others
+                [one] , { $n_others } other channel { $rest_share }
+               *[other] , { $n_others } others { $rest_share }
             }
         }
     }
-beside = another { $beside } runs past the part of the network that is told here
+coverage-rest-with =
+    { $rest ->
+        [none] {""}
+       *[some] { $whole ->
+            [yes] { $n_others ->
+                [one] , the rest with { $n_others } other channel
+               *[other] , the rest with { $n_others } others
+            }
+           *[no] { $n_others ->
+                [one] , { $rest_share } with { $n_others } other channel
+               *[other] , { $rest_share } with { $n_others } others
+            }
+        }
+    }
+beside = another { $beside } runs beside this part of the network
 concentration =
     { $k ->
         [one] { $k } of { $n_channels } channels is enough for half of the relevance
@@ -332,10 +336,13 @@ other_layers = all shares are of { $layer }, one of { $n_layers } layers explain
 
 mark =
     { $again ->
-        [yes] it is named as a mark, no part of the object: possibly a shortcut, and worth checking
+        [yes] by its name it is a mark, no part of the object: possibly a shortcut, and worth checking
        *[no] { $share_told ->
-            [yes] { $concept } is named as a mark, no part of the object: possibly a shortcut, and worth checking
-           *[no] { $share } of the relevance goes to { $concept }, named as a mark, no part of the object: possibly a shortcut, and worth checking
+            [yes] { $concept } is by its name a mark, no part of the object: possibly a shortcut, and worth checking
+           *[no] { $side ->
+                [against] { $concept }, with { $share } of the relevance and on the other side, is by its name a mark, no part of the object: possibly a shortcut, and worth checking
+               *[other] { $concept }, with { $share } of the relevance, is by its name a mark, no part of the object: possibly a shortcut, and worth checking
+            }
         }
     }
 scene =
@@ -356,21 +363,21 @@ name_band =
 names =
     { $maker ->
         [described] what stands for names describes measurements, and was not tested as names
-        [offline] the names of concepts are guesses, put together by a program
-        [llm] the names of concepts are guesses by a language model
-        [person] the names of concepts were given by people, and are guesses too
-        [program] the names of concepts are guesses by a program
-       *[several] the names of concepts are guesses by people or programs
+        [offline] the names are guesses, put together by a program
+        [llm] the names are guesses by a language model
+        [person] the names were given by people, and are guesses too
+        [program] the names are guesses by a program
+       *[several] the names are guesses by people or programs
     }
     .other =
     { $maker ->
         [described] instead of names, there are descriptions of measurements here
-        [offline] a program put the names of concepts together, and they may be wrong
-        [llm] a language model gave the concepts their names, and they may be wrong
-        [person] people gave the concepts their names, and they may be wrong
-        [program] a program gave the concepts their names, and they may be wrong
-       *[several] people or programs gave the concepts their names, and they may be wrong
+        [offline] a program put the names together; they may be wrong
+        [llm] a language model gave the names; they may be wrong
+        [person] people gave the names; they may be wrong
+        [program] a program gave the names; they may be wrong
+       *[several] people or programs gave the names; they may be wrong
     }
-method = relevance is the score, traced back to what carried it; no concept was taken away to test it
-    .other = relevance says how the score was divided, and not what would happen if a concept were missing
-    .third = all of this says how the network’s score was divided; no concept was taken away to test it
+method = relevance is the network’s score, traced back to what carried it; no concept was taken away to test it
+    .other = relevance says how the network’s score was divided, not what would happen without a concept
+    .third = relevance says how the network’s score was divided; no concept was taken away to test it
