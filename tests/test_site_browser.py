@@ -50,12 +50,12 @@ def browser():
 def watched(browser):
     """Open pages in a window of a given size and collect what goes wrong."""
     faults = []
-    contexts = []
+    contexts = {}
 
     def open_page(path, *, width=1280, scheme="light", query=""):
-        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
+        if (width, scheme) not in contexts:
+            contexts[width, scheme] = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        page = contexts[width, scheme].new_page()
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
@@ -68,7 +68,7 @@ def watched(browser):
         return page
 
     yield open_page, faults
-    for context in contexts:
+    for context in contexts.values():
         context.close()
 
 
