@@ -9,7 +9,7 @@ import sys
 
 ENVIRONMENT = {
     "THP_MEM_ALLOC_ENABLE": "1",
-    "GOMP_SPINCOUNT": "10000",
+    "GOMP_SPINCOUNT": "30000",
 }
 """What torch and its OpenMP library read once, while they are loaded; what is set already stays.
 

@@ -91,7 +91,7 @@ def test_what_torch_reads_while_it_is_loaded_is_set_before():
         "import os, sys; from precompute.__main__ import ENVIRONMENT, prepare_environment; prepare_environment(); "
         "assert 'torch' not in sys.modules; print({name: os.environ[name] for name in ENVIRONMENT})"
     )
-    for given, expected in (({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7")):
+    for given, expected in (({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7")):
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert f"'GOMP_SPINCOUNT': '{expected}'" in done.stdout

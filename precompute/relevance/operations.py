@@ -689,14 +689,9 @@ class _Weights:
         return self.bias.clamp(min=0) + EPSILON
 
     @cached_property
-    def taps(self) -> torch.Tensor:
-        """As Winograd's convolution takes them."""
-        return winograd.arrange(self._given)
-
-    @property
     def positive_taps(self) -> torch.Tensor:
-        """W+ as Winograd's convolution takes it, made anew each time: it is quick, and would stay in memory."""
-        return self.taps.clamp(min=0)
+        """W+ as Winograd's convolution takes it."""
+        return winograd.arrange(self._given.clamp(min=0))
 
 
 class Convolution(Rule):
@@ -773,10 +768,7 @@ class Convolution(Rule):
 
     def forward(self, values: Mapping[str, torch.Tensor], n: int) -> torch.Tensor:
         """Compute W * x + b."""
-        given = values[self.first]
-        if self.pays_to_transform(given):
-            return winograd.convolve(given, self.weights.taps, self.padding, bias=self.weights.bias)
-        return self.convolve(given, self.weights.weight, self.weights.bias)
+        return self.convolve(values[self.first], self.weights.weight, self.weights.bias)
 
     @property
     def takes_windows(self) -> bool:

@@ -2,7 +2,7 @@
 
 Owns the transforms and how much of a batch is transformed at once. Must not know rules, layers or files.
 
-Tiles of 4x4 outputs see 6x6 inputs. In the transformed domain a TILE costs 36 products for each pair of channels
+Tiles of 4x4 outputs see 6x6 inputs. In the transformed domain a tile costs 36 products for each pair of channels
 where the direct sum takes 144. The result is the same up to rounding; in float32 the rounding error is about three
 times that of the direct sum, far below what the order of summation does to the relevance of a deep network.
 """
