@@ -115,7 +115,7 @@ def stabilise(values: torch.Tensor) -> torch.Tensor:
 def _stabilised(relevance: torch.Tensor, total: torch.Tensor, bias: torch.Tensor | None = None) -> Absorbed:
     """Part off what bias and stabiliser took of a division by the stabilised `total`."""
     share = relevance / total
-    taken = _sum_rows(share * torch.where(total < 0, -EPSILON, EPSILON))
+    taken = _sum_rows(torch.where(total < 0, -share, share)) * EPSILON  # two numbers in `where` would be float32
     constant = torch.zeros_like(taken) if bias is None else _sum_rows(share * bias)
     return Absorbed(constant, taken)
 
