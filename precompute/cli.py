@@ -269,6 +269,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     _pipeline(arguments).evaluate()
 
 
+def _trust(arguments: argparse.Namespace) -> None:
+    _pipeline(arguments).trust()
+
+
 def _site(arguments: argparse.Namespace) -> None:
     print(_pipeline(arguments).build_site().resolve().as_uri())  # noqa: T201
 
@@ -324,6 +328,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "names": (_names, "export the names as a CSV, or import one that people corrected"),
     "explain": (_explain, "explain the config's photos, and the given ones besides"),
     "evaluate": (_evaluate, "score concepts and names against the truth, where the data set knows it"),
+    "trust": (_trust, "measure how far the atlas can be trusted: what happens without the concepts that it names"),
     "site": (_site, "build the site from what is there"),
     "clean": (_clean, "remove what was made: the site, and of the output folder all but corrections and paid replies"),
     "verify": (_verify, "check every file of an atlas against what was written, and say what mends it"),

@@ -314,6 +314,29 @@ class ExplainingConfig:
 
 
 @dataclass(frozen=True, config=_RULES)
+class TrustConfig:
+    """How far the atlas can be trusted, measured by switching channels off in some of its images.
+
+    Attributes
+    ----------
+    n_samples : int
+        Images of the data set that the shares of every layer are tried on, spread evenly over the predicted classes; 0
+        measures nothing.
+    n_random : int
+        Random orders, and random sets of channels, that shares are compared with.
+    n_greedy : int
+        Images of these on which the best order is searched for, in the layers that are explained.
+    off : str
+        What a channel that is switched off is set to: its ``mean`` over these images and space, or ``zero``.
+    """
+
+    n_samples: NotNegative = 48
+    n_random: Positive = 8
+    n_greedy: NotNegative = 4
+    off: Literal["mean", "zero"] = "mean"
+
+
+@dataclass(frozen=True, config=_RULES)
 class LlmConfig:
     """The language model; the key comes from the environment variable named here and is never written anywhere.
 
@@ -380,6 +403,7 @@ class Config:
     references: ReferencesConfig = field(default_factory=ReferencesConfig)
     naming: NamingConfig = field(default_factory=NamingConfig)
     explaining: ExplainingConfig = field(default_factory=ExplainingConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
     llm: LlmConfig = field(default_factory=LlmConfig)
     site: SiteConfig = field(default_factory=SiteConfig)
 

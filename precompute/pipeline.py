@@ -41,6 +41,7 @@ from precompute.stages.overlap import require_apart
 from precompute.stages.references import Renderer, merge_blocks
 from precompute.stages.scores import ScoreStage, can_score
 from precompute.stages.step import Step
+from precompute.stages.trust import TrustStage
 from precompute.stages.truth import TruthStage
 
 _OTHER_INPUTS = {
@@ -327,6 +328,11 @@ class Pipeline:
         with self._working_on_atlas() as atlas:
             stage.run(atlas, self.config.preprocessing.size)
 
+    def trust(self) -> None:
+        """Measure how far the atlas can be trusted."""
+        with self._working_on_atlas() as atlas:
+            TrustStage(self.inputs, self.workspace, self.reporter, self._explanations).run(atlas)
+
     # --- the site ----------------------------------------------------------------------------------------------
 
     def build_site(self) -> Path:
@@ -392,6 +398,7 @@ class Pipeline:
             self.score()
             self.explain()
             self.evaluate()
+            self.trust()
             return self.build_site()
 
     def _report_skipped(self) -> None:

@@ -12,8 +12,10 @@ from PIL import Image, ImageDraw
 from precompute.atlas.hdf5 import write_atlas, write_references
 from precompute.atlas.json_records import write_json, write_jsonl
 from precompute.records import (
+    AblationCurve,
     Atlas,
     Box,
+    ClassTrust,
     Concept,
     ConceptAttribution,
     ConceptName,
@@ -25,6 +27,7 @@ from precompute.records import (
     LayerExplanation,
     LayerInfo,
     LayerTables,
+    LayerTrust,
     LayerTruth,
     ModelTruth,
     Narrative,
@@ -44,7 +47,9 @@ from precompute.records import (
     Statement,
     SubConcept,
     TargetExplanation,
+    TrustReport,
     TruthReport,
+    WhatIf,
 )
 
 SIDE = 128
@@ -357,6 +362,33 @@ def make_truth(atlas: Atlas, *, untrusted: bool) -> TruthReport:
     )
 
 
+def make_trust(atlas: Atlas, n_explanations: int, *, untrusted: bool) -> TrustReport:
+    """Make what was measured of every layer and of every explained class."""
+    curves = tuple(
+        AblationCurve(order, 12, (1.0, height, height / 2), height, 0.03)
+        for order, height in (("most", 0.3), ("activation", 0.6), ("random", 0.8), ("least", 1.1), ("greedy", 0.2))
+    )
+    explained = [make_explanation(atlas, number, untrusted=untrusted) for number in range(n_explanations)]
+    return TrustReport(
+        counts=(0, 1, 2),
+        sample=(0, 5),
+        layers=tuple(
+            LayerTrust(name, 12, 0.53, 0.04, 0.21, curves, 0.8, 0.06, (ClassTrust(1, 4, 0.31, 0.83, 0.5),))
+            for name in atlas.layers
+        ),
+        photos=tuple(
+            WhatIf(
+                *(item.id, item.digest, target.class_index, layer.layer),
+                tuple(concept.concept for concept in layer.concepts),
+                *(target.probability, 0.1234, 0.1357, tuple(0.5 for _ in layer.concepts), 8, 0.8642, 0.7531, 0.9753),
+            )
+            for item in explained
+            for target in item.targets
+            for layer in target.layers
+        ),
+    )
+
+
 def write_synthetic(
     folder: Path,
     *,
@@ -380,4 +412,5 @@ def write_synthetic(
     for number in range(n_explanations):
         write_explanation(folder / "explanations", make_explanation(atlas, number, untrusted=untrusted), number)
     write_json(folder / "truth.json", make_truth(atlas, untrusted=untrusted))
+    write_json(folder / "trust.json", make_trust(atlas, n_explanations, untrusted=untrusted))
     return atlas

@@ -22,7 +22,8 @@ from .manifest import Manifest, require_sound
 from .ownership import HOLDER, LOCK, holding, is_made, list_files, remove_files, some, sweep_partials
 
 _MADE = (
-    *("atlas.h5", "references.h5", "names.jsonl", "scores.jsonl", "truth.json", "manifest.json", ".trial"),
+    *("atlas.h5", "references.h5", "names.jsonl", "scores.jsonl", "truth.json", "trust.json"),
+    *("manifest.json", ".trial"),
     *("shards/*/*.h5", "blocks/*/*.h5", "cache/*.u8", "cache/*.crc", "cache/*.tar"),
     *("explanations/*.json", "explanations/outdated/*.json"),
     *(f"{folder}/*/*.{kind}" for folder in ("explanations", "explanations/outdated") for kind in ("png", "webp")),
@@ -84,6 +85,11 @@ class Workspace:
     def truth(self) -> Path:
         """Truth scores, where the truth is known."""
         return self.folder / "truth.json"
+
+    @property
+    def trust(self) -> Path:
+        """How far the atlas can be trusted."""
+        return self.folder / "trust.json"
 
     @property
     def llm_cache(self) -> Path:

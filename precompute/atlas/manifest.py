@@ -23,7 +23,7 @@ from .hdf5 import damaged_parts
 from .json_records import lines_of, read_json, write_json
 
 MANIFEST = "manifest.json"
-SHOWN = ("atlas.h5", "references.h5", "names.jsonl", "scores.jsonl", "truth.json")
+SHOWN = ("atlas.h5", "references.h5", "names.jsonl", "scores.jsonl", "truth.json", "trust.json")
 """The files that pages are made from, besides the explanations."""
 OUTDATED = "explanations/outdated/"
 """Begins the names of products that nothing reads."""

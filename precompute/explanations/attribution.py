@@ -134,7 +134,7 @@ def explain_photo(  # noqa: PLR0913 - what is known of the photo and of the mode
     ModelError
         Logits or relevances are not finite.
     """
-    photo = _prepare(image, config)
+    photo = prepare_photo(image, config)
     logits = _finite(engine.logits(photo.tensor)[0], f"logits of {photo_name}")
     if len(class_names) < len(logits):
         raise DataError(
@@ -264,7 +264,8 @@ def select_sub_concepts(lower_relevance: Mapping[str, FloatArray], n_sub_concept
     )
 
 
-def _prepare(image: Image.Image | Rgb, config: Config) -> Photo:
+def prepare_photo(image: Image.Image | Rgb, config: Config) -> Photo:
+    """Preprocess a decoded image as the model wants it."""
     picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     pixels = np.asarray(preprocess(picture, config.preprocessing))
     tensor = normalise(torch.from_numpy(pixels)[None], config.preprocessing, input_dtype(config.relevance))

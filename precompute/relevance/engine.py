@@ -35,6 +35,7 @@ from .channel_scores import (
     summing_dtype,
 )
 from .cut import BesidePart, EdgeSums, Split, TakenSums, find_cut
+from .intervention import Intervention, Resumption
 from .neuron_heatmaps import NeuronHeatmaps, NeuronRequest
 from .operations import Activation, Clamp, Kept, Rectifier, Rule
 from .proof import LogitProof
@@ -412,6 +413,7 @@ class GraphEngine:
         self._windows = NeuronHeatmaps(
             self.network.steps, self.assignment.reaches, self.assignment.graph.input, self.assignment.facts.shapes
         )
+        self._resumptions: dict[str, Resumption] = {}
         self.proof = LogitProof(module, device, config.precision, name)
 
     def describe(self) -> tuple[LayerInfo, ...]:
@@ -477,6 +479,19 @@ class GraphEngine:
             logits = self._forward_logits(values)
             self.proof.check(values, logits)
             return self._reported(logits)
+
+    def intervene(self, images: torch.Tensor, layer: str) -> Intervention:
+        """Run images as far as a layer, so that its channels can be switched off."""
+        resumption, output = self._resumption(layer), self.network.graph.output
+        with self._computing():
+            outputs = self.network.forward(self._prepared(images), wanted={output, *resumption.kept}).outputs
+            return Intervention(resumption, {name: outputs[name] for name in resumption.kept}, outputs[output])
+
+    def _resumption(self, layer: str) -> Resumption:
+        if layer not in self._resumptions:
+            graph = self.network.graph
+            self._resumptions[layer] = Resumption(self.network.steps, self._layer(layer), graph.input, graph.output)
+        return self._resumptions[layer]
 
     def attribute(self, image: torch.Tensor, target: int) -> tuple[torch.Tensor, Mapping[str, LayerAttribution]]:
         """Attribute one class of one (1, channels, height, width) image.

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 
 from .cut import Split
+from .intervention import Intervention
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +140,10 @@ class Engine(Protocol):
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Compute (n, n_classes) logits by a plain forward pass, and prove them."""
+        ...
+
+    def intervene(self, images: torch.Tensor, layer: str) -> Intervention:
+        """Run images as far as a layer, so that its channels can be switched off."""
         ...
 
     def attribute(self, image: torch.Tensor, target: int) -> tuple[torch.Tensor, Mapping[str, LayerAttribution]]:

@@ -132,6 +132,18 @@ class ExplanationStage:
         _, _, unworded = self._compute_numbers(extra)
         return self._client.estimate(self._requests(self._wanted(unworded)))
 
+    def at_hand(self) -> Iterator[tuple[Explanation, PIL.Image.Image]]:
+        """List the finished explanations of the config's photos, each with its decoded photo."""
+        for photo in self._chosen():
+            loaded = self._try_to_load(photo)
+            if loaded is None:
+                continue
+            image, digest = loaded
+            path = self._workspace.explanations / f"{explanation_id(photo.name, digest)}.json"
+            explanation = self._read_kept(path, self._numbers_digest(digest))
+            if explanation is not None:
+                yield explanation, image
+
     # --- numbers -----------------------------------------------------------------------------------------------
 
     def _compute_numbers(self, extra: tuple[Path, ...]) -> tuple[list[Path], int, list[PendingNarrative]]:

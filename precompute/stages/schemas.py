@@ -16,7 +16,7 @@ from precompute.atlas.json_records import json_schema
 from precompute.config import NOT_KEYS, Config
 from precompute.llm.batch import SubmittedBatches
 from precompute.llm.journal import Entry
-from precompute.records import ConceptName, ConceptScore, Explanation, TruthReport
+from precompute.records import ConceptName, ConceptScore, Explanation, TrustReport, TruthReport
 
 FILES: dict[str, type] = {
     "names.jsonl": ConceptName,
@@ -24,6 +24,7 @@ FILES: dict[str, type] = {
     "scores.jsonl": ConceptScore,
     "explanation.json": Explanation,
     "truth.json": TruthReport,
+    "trust.json": TrustReport,
     "llm/journal.jsonl": Entry,
     "llm/batches.json": SubmittedBatches,
 }

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from precompute.atlas import hdf5 as store
 from precompute.atlas.folder import read_names
-from precompute.atlas.json_records import read_json, read_jsonl
+from precompute.atlas.json_records import R, read_json, read_jsonl
 from precompute.errors import StoreError
-from precompute.records import Atlas, ConceptName, ConceptScore, Explanation, TruthReport
+from precompute.records import Atlas, ConceptName, ConceptScore, Explanation, TrustReport, TruthReport
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,7 @@ class AtlasSource:
     explanations : tuple of Explanation
         By id.
     truth : TruthReport or None
+    trust : TrustReport or None
     references : Path or None
         The file ``references.h5``, where there is one.
     warnings : tuple of str
@@ -42,6 +43,7 @@ class AtlasSource:
     scores: dict[str, ConceptScore]
     explanations: tuple[Explanation, ...]
     truth: TruthReport | None
+    trust: TrustReport | None
     references: Path | None
     warnings: tuple[str, ...]
 
@@ -64,20 +66,22 @@ def read_source(folder: Path) -> AtlasSource:
         names=read_names(folder / "names.jsonl"),
         scores={score.concept: score for score in read_jsonl(folder / "scores.jsonl", ConceptScore)},
         explanations=tuple(read_json(path, Explanation) for path in sorted((folder / "explanations").glob("*.json"))),
-        truth=_read_truth(folder / "truth.json"),
+        truth=_read_report(folder / "truth.json", TruthReport, "atlas evaluate"),
+        trust=_read_report(folder / "trust.json", TrustReport, "atlas trust"),
         references=references,
         warnings=tuple(warnings),
     )
 
 
-def _read_truth(path: Path) -> TruthReport | None:
+def _read_report(path: Path, kind: type[R], command: str) -> R | None:
+    """Read a file that a stage leaves only where it has something to tell."""
     if not path.exists():
         return None
     try:
-        return read_json(path, TruthReport)
+        return read_json(path, kind)
     except StoreError as error:
         what = str(error).removesuffix("Delete it and run the same command again.")
-        raise StoreError(f"{what.rstrip()} Run `atlas evaluate` with the same config to make it anew.") from error
+        raise StoreError(f"{what.rstrip()} Run `{command}` with the same config to make it anew.") from error
 
 
 def _optional(path: Path, consequence: str, warnings: list[str]) -> Path | None:

@@ -25,6 +25,7 @@ from sitegen import links
 from sitegen.data.catalogue import Catalogue, explained_share_of
 
 from .page import Page, Section
+from .trust import what_ifs
 
 AUDIENCE_WORDS = {"stakeholder": "In plain words", "expert": "For experts"}
 
@@ -65,6 +66,7 @@ def explanation_context(catalogue: Catalogue, position: int) -> dict[str, Any]:
         "photo": catalogue.illustrations.photo(explanation),
         "predictions": _predictions(catalogue, explanation),
         "targets": [_target(catalogue, target, picture, links.root_of(page)) for target in explanation.targets],
+        "what_ifs": what_ifs(catalogue, explanation),
         "catalogue": catalogue,
         "previous": explanations[position - 1] if position else None,
         "following": explanations[position + 1] if position + 1 < len(explanations) else None,

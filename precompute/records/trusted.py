@@ -1,0 +1,167 @@
+"""Records of how far an atlas can be trusted. Import them from `records`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from .values import Count, NotNegative, Share, SignedShare
+
+OffValue = Literal["mean", "zero"]
+"""What a channel that is switched off is set to: its mean over the sample's images and space, or 0."""
+
+CurveOrder = Literal["most", "activation", "random", "least", "greedy"]
+"""In which order channels are switched off: by signed share from the top, by activation from the top, at random, by
+signed share from the bottom; or, each time, the one whose loss lowers the probability most."""
+
+
+@dataclass(frozen=True)
+class AblationCurve:
+    """What is left of the target's probability as more and more channels are switched off.
+
+    Attributes
+    ----------
+    order : str
+    n_samples : int
+    left : tuple of float
+        Mean over samples of the probability over the probability before, for each of `TrustReport.counts`.
+    area : float
+        Mean height of the curve, each sample's own curve averaged by the trapezoidal rule.
+    error : float
+        Standard error of `area` over samples; 0 where there is one sample.
+    """
+
+    order: CurveOrder
+    n_samples: Count
+    left: tuple[NotNegative, ...]
+    area: NotNegative
+    error: NotNegative
+
+
+@dataclass(frozen=True)
+class ClassTrust:
+    """How the shares of a layer do for one class.
+
+    Attributes
+    ----------
+    class_index : int
+    n_samples : int
+    most, random : float
+        Areas, as `AblationCurve.area`.
+    correlation : float or None
+        As `LayerTrust.correlation`.
+    """
+
+    class_index: Count
+    n_samples: Count
+    most: NotNegative
+    random: NotNegative
+    correlation: SignedShare | None
+
+
+@dataclass(frozen=True)
+class LayerTrust:
+    """What the shares of one layer say about what the network does without its channels.
+
+    Attributes
+    ----------
+    layer : str
+    n_samples : int
+    correlation, correlation_error : float or None
+        Mean over samples of the rank correlation (Spearman) between a channel's share and the drop of the target's
+        logit when it alone is switched off, over channels with a share; its standard error. None where no sample has
+        two such channels.
+    activation_correlation : float or None
+        The same with the activation in place of the share.
+    curves : tuple of AblationCurve
+    between, between_error : float
+        Area of "least" less that of "most", sample by sample; its mean and standard error.
+    classes : tuple of ClassTrust
+        By class index; only those with samples.
+    """
+
+    layer: str
+    n_samples: Count
+    correlation: SignedShare | None
+    correlation_error: NotNegative | None
+    activation_correlation: SignedShare | None
+    curves: tuple[AblationCurve, ...]
+    between: float
+    between_error: NotNegative
+    classes: tuple[ClassTrust, ...] = ()
+
+    def curve(self, order: CurveOrder) -> AblationCurve | None:
+        """Return the curve of one order; None where it was not measured."""
+        return next((curve for curve in self.curves if curve.order == order), None)
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """What becomes of one class of one photo without the concepts that its explanation names.
+
+    Attributes
+    ----------
+    explanation : str
+        Its id.
+    numbers : str
+        `Explanation.digest`: the numbers that the concepts are from.
+    class_index : int
+    layer : str
+    concepts : tuple of str
+        Keys of those switched off, by rank.
+    before, after : float
+        Probability of the class with everything, and without the concepts.
+    after_other : float
+        As `after`, with the off value that `TrustReport.off` is not.
+    alone : tuple of float
+        Probability without one of `concepts` alone, in their order.
+    n_random : int
+        Random sets of as many other channels that have a share; 0 where there are too few.
+    random_mean, random_low, random_high : float or None
+        Probability without such a set: mean, least and largest.
+    """
+
+    explanation: str
+    numbers: str
+    class_index: Count
+    layer: str
+    concepts: tuple[str, ...]
+    before: Share
+    after: Share
+    after_other: Share
+    alone: tuple[Share, ...]
+    n_random: Count
+    random_mean: Share | None
+    random_low: Share | None
+    random_high: Share | None
+
+
+@dataclass(frozen=True)
+class TrustReport:
+    """The content of ``trust.json``.
+
+    Attributes
+    ----------
+    off : str
+        What channels that are switched off are set to.
+    counts : tuple of int
+        How many channels are off at each point of a curve.
+    sample : tuple of int
+        Positions in the data set of the samples measured.
+    layers : tuple of LayerTrust
+        In forward order.
+    photos : tuple of WhatIf
+        One for each explained class of each explained photo at hand, and each of its layers.
+    parts : dict of str to str
+        Digest of everything that each part was made from, by the part's name; a part whose digest is as it would be
+        now is kept.
+    """
+
+    FILE_FORMAT: ClassVar[tuple[str, int]] = ("trust", 1)
+
+    off: OffValue = "mean"
+    counts: tuple[Count, ...] = ()
+    sample: tuple[Count, ...] = ()
+    layers: tuple[LayerTrust, ...] = ()
+    photos: tuple[WhatIf, ...] = ()
+    parts: dict[str, str] = field(default_factory=dict)
