@@ -330,9 +330,9 @@ class TrustConfig:
         What a channel that is switched off is set to: its ``mean`` over these images and space, or ``zero``.
     """
 
-    n_samples: NotNegative = 48
-    n_random: Positive = 8
-    n_greedy: NotNegative = 4
+    n_samples: NotNegative = 24
+    n_random: Positive = 5
+    n_greedy: NotNegative = 2
     off: Literal["mean", "zero"] = "mean"
 
 
