@@ -47,10 +47,10 @@ lint: .venv/ready  ## check style, types and the direction of imports
 	$(BIN)/lint-imports
 
 test: .venv/ready  ## run the tests, in WORKERS processes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-all: .venv/ready  ## run all tests, those that take minutes too, and property tests on many new examples
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --hypothesis-profile random
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --hypothesis-profile random
 
 bench: .venv/ready  ## run the benchmarks (minutes to hours; see docs/benchmarks.md)
 	for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -91,6 +91,8 @@ class DatasetConfig:
         A larger image is skipped and listed.
     max_unpacked_ratio : float
         A compressed archive that grows more than this is refused.
+    follow_links : bool
+        Whether a link in a folder of images may lead out of it; else one that does is refused.
     grey_range : (float, float)
         Black and white of grey images of more than 8 bits; empty measures it in some of the images.
     n_samples : int
@@ -108,6 +110,7 @@ class DatasetConfig:
     limit: NotNegative = 0
     max_megapixels: Annotated[Number, Field(ge=0.001)] = 100.0
     max_unpacked_ratio: Annotated[Number, Field(ge=1), HOW] = 100.0
+    follow_links: Annotated[Flag, HOW] = False
     grey_range: tuple[Number, ...] = ()
     n_samples: NotNegative = 0
 
@@ -446,6 +449,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         _put(document, override, place)
         config = _check(document, path, _Origin(place))
     _check_channels(config, _Origin(str(path), text))
+    _check_crop(config, _Origin(str(path), text))
     return config
 
 
@@ -575,6 +579,22 @@ def _check_channels(config: Config, origin: _Origin) -> None:
             f"{_count(len(wanted), 'channel')} ({', '.join(wanted)}). Give one number for each, as in training; for "
             f"values from 0 to 1 as they are, mean = {[0.0] * len(wanted)} and std = {[1.0] * len(wanted)}"
         )
+
+
+def _check_crop(config: Config, origin: _Origin) -> None:
+    """Refuse a crop that no resized image holds: each would get a black border, which hardly any network has seen."""
+    resize, (height, width) = config.preprocessing.resize, config.preprocessing.size
+    is_held = min(height, width) <= resize if isinstance(resize, int) else height <= resize[0] and width <= resize[1]
+    if is_held or not {"preprocessing.resize", "preprocessing.crop"} & set(config.given or ()):
+        return
+    key = "crop" if "preprocessing.crop" in (config.given or ()) else "resize"
+    told = f"{height} x {width}" if height != width else str(height)
+    before = resize if isinstance(resize, int) else f"{resize[0]} x {resize[1]}"
+    raise ConfigError(
+        f"{origin.describe(f'preprocessing.{key}')}: 'preprocessing.crop' is {told}, more than the images have after "
+        f"'preprocessing.resize' ({before}): each would get "
+        f"a black border. Set both as in training; for all of each image in that size, resize = [{height}, {width}]"
+    )
 
 
 def _count(number: int, noun: str) -> str:

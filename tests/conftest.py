@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import signal
+from pathlib import Path
 
 from hypothesis import settings
 
@@ -13,3 +14,15 @@ settings.load_profile("same")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # Begun in the background, the tests ignore Ctrl-C, and so would the programs that they start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+LONG = (
+    "cut", "engine_on_branches", "llm_run", "boundary", "surroundings", "second_lrp", "one_line_errors", "documents",
+    "agreement", "cli", "site_browser", "damage", "wheel", "own_network", "archive", "shards", "batches",
+)  # fmt: skip
+"""Files of many seconds: they come first, so that no process is left with one of them when the others have ended."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests of long files first; the order within a file stays."""
+    first = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: first.get(Path(item.path).stem, len(first)))

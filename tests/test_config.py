@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,14 @@ def test_paths_start_from_the_config_and_read_the_environment(tmp_path, monkeypa
     monkeypatch.delenv("SOME_FOLDER")
     with pytest.raises(ConfigError, match="export SOME_FOLDER="):
         resolve_path(config, "$SOME_FOLDER/val")
+
+
+@pytest.mark.parametrize(("resize", "crop"), [(224, 256), ("[64, 48]", 64), (64, "[80, 70]")])
+def test_a_crop_that_no_image_holds_is_refused_and_the_advice_leads_further(tmp_path, resize, crop):
+    path = tmp_path / "some.toml"
+    path.write_text(f"[preprocessing]\nresize = {resize}\ncrop = {crop}\n")
+    with pytest.raises(ConfigError, match=r"some.toml, line 3: .*black border") as told:
+        load_config(path)
+    advice = re.search(r"resize = \[\d+, \d+\]$", str(told.value))[0]
+    path.write_text(f"[preprocessing]\n{advice}\ncrop = {crop}\n")
+    assert load_config(path).preprocessing.size == load_config(path).preprocessing.resize

@@ -32,7 +32,7 @@ top_k = 4
 shard_size = 8
 n_workers = 0
 [references]
-per_ranking = 2
+per_ranking = 1
 tile = 32
 [explaining]
 n_photos = {n_photos}
@@ -69,7 +69,7 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("damage")
     os.environ["SOURCE_DATE_EPOCH"] = "1700000000"
     try:
-        yield make(folder / "one", 24, 2), make(folder / "other", 36, 5)
+        yield make(folder / "one", 16, 2), make(folder / "other", 20, 3)
     finally:
         del os.environ["SOURCE_DATE_EPOCH"]
 

@@ -86,6 +86,22 @@ def test_untrusted_names_and_links_back_work(tmp_path):
     assert [found.load(index).size for index in range(4)] == [(8, 8)] * 4
 
 
+@pytest.mark.parametrize("kind", ["folders", "unlabelled"])
+@pytest.mark.parametrize(("link", "goal"), [("a/out.png", "b.png"), ("a/out.PNG", "b.txt"), ("b", "."), ("a/b", "c")])
+def test_a_link_that_leads_out_is_refused_until_it_is_wanted(tmp_path, kind, link, goal):
+    fill(tmp_path / "images", ["a/1.png"])
+    fill(tmp_path / "elsewhere", ["b.png", "b.txt", "c/2.png"])
+    (tmp_path / "images" / link).symlink_to(tmp_path / "elsewhere" / goal)
+    with pytest.raises(DataError, match=rf"the link {link} to .*elsewhere.*dataset.follow_links = true"):
+        open_here(tmp_path, f"dataset.kind={kind}")
+    assert len(open_here(tmp_path, f"dataset.kind={kind}", "dataset.follow_links=true")) > 1  # the advice followed
+    (tmp_path / "linked").symlink_to("images")
+    (tmp_path / "images" / link).unlink()
+    (tmp_path / "images/a/.hidden.png").symlink_to("/etc/passwd")
+    (tmp_path / "images/a/inside.png").symlink_to("1.png")
+    assert open_here(tmp_path, f"dataset.kind={kind}", "dataset.root=linked").names == ("a/1.png", "a/inside.png")
+
+
 @pytest.mark.parametrize(
     ("names", "folders", "overrides", "message"),
     [

@@ -98,7 +98,8 @@ def test_what_the_program_made_is_never_taken_for_images(tmp_path, capsys, monke
         link = tmp_path / "photos" / "red thing" / "old"
         link.symlink_to(tmp_path / made)
         capsys.readouterr()
-        assert main(["mine", "--config", str(config), "--output", "other"]) == 1
+        wanted = ["--set", "dataset.follow_links=true"]
+        assert main(["mine", "--config", str(config), "--output", "other", *wanted]) == 1
         assert "an atlas or a site of this program" in capsys.readouterr().err
         assert main(["explain", "--config", str(config), "--output", "made", made]) == 1
         link.unlink()

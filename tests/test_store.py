@@ -4,6 +4,9 @@ import errno
 import fcntl
 import os
 import resource
+import shutil
+import subprocess
+import sys
 import time
 
 import h5py
@@ -196,6 +199,24 @@ def test_a_file_that_another_program_writes_is_told_as_that_and_opens_once_it_is
             read_atlas(path)
     assert not {"damaged", "delete", "Move"} & set(str(told.value).split())
     read_atlas(path)  # the advice followed
+
+
+def test_a_file_that_a_dead_program_left_open_is_told_as_that(tmp_path):
+    path, code = tmp_path / "atlas.h5", "import h5py, os, sys; f = h5py.File(sys.argv[1], 'a'); os._exit(0)"
+    write_atlas(path, make_atlas())
+    whole = path.read_bytes()
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert path.read_bytes() != whole
+    with pytest.raises(StoreError, match=r"ended without closing it.*h5clear --status.*move the file away") as told:
+        read_atlas(path)
+    assert "damaged" not in str(told.value)
+    if shutil.which("h5clear"):  # the advice followed
+        subprocess.run(["h5clear", "--status", str(path)], check=True)
+        assert path.read_bytes() == whole
+        read_atlas(path)
+    path.rename(tmp_path / "away.h5")  # and the other
+    with pytest.raises(StoreError, match="there is no"):
+        read_atlas(path)
 
 
 @pytest.mark.parametrize(

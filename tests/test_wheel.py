@@ -16,8 +16,7 @@ from precompute.examples import copy_example, example_names
 ROOT = Path(__file__).parents[1]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 SMALL = (
-    "dataset.n_samples=24", "references.per_ranking=2", "explaining.n_photos=2",
-    "model.layers=['features.26','features.28']",
+    "dataset.n_samples=12", "references.per_ranking=1", "explaining.n_photos=1", "model.layers=['features.28']",
 )  # fmt: skip
 
 

@@ -99,6 +99,12 @@ def _as_store_error(path: Path, hint: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if "consistency flags" in str(error):
+            raise StoreError(
+                f"{path} is marked as open for writing, and no program holds it: one that had opened it ended without "
+                "closing it. If it wrote nothing, `h5clear --status FILE` (of the HDF5 tools) takes the mark off; else "
+                "move the file away and run `atlas run`, which makes it again."
+            ) from error
         raise (_damaged(path, hint) if error.errno is None else unreadable(path, error)) from error
     except (LookupError, ValueError, TypeError, RuntimeError) as error:
         raise _damaged(path, hint) from error

@@ -308,7 +308,12 @@ def _root_of(config: Config, default: str = "") -> Path:
 
 
 def _list(config: Config, cache: Path) -> samples.Listing:
-    return samples.list_images(_root_of(config), cache, config.dataset.max_unpacked_ratio)
+    return _list_images(_root_of(config), config, cache)
+
+
+def _list_images(root: Path, config: Config, cache: Path) -> samples.Listing:
+    ratio, follow_links = config.dataset.max_unpacked_ratio, config.dataset.follow_links
+    return samples.list_images(root, cache, ratio, follow_links=follow_links)
 
 
 def _finish(
@@ -397,7 +402,7 @@ def _open_imagenette(config: Config, cache: Path) -> Dataset:
                 f"cannot download Imagenette into {root}: {error}. Check the network, or unpack imagenette2-320.tgz "
                 "there."
             ) from error
-    listing = samples.list_images(place, cache, config.dataset.max_unpacked_ratio)
+    listing = _list_images(place, config, cache)
     return _open_class_folders(config, cache, listing, load_classes("imagenet"))
 
 

@@ -181,15 +181,18 @@ def check_size(n_bytes: int, max_megapixels: float) -> None:
         raise DataError(f"too large: a file of {n_bytes / 1e6:.0f} MB for at most {max_megapixels:g} megapixels")
 
 
-def list_images(root: Path, cache: Path, max_ratio: float) -> Listing:
-    """List the images in a folder or in an archive.
+def list_images(root: Path, cache: Path, max_ratio: float, *, follow_links: bool = False) -> Listing:
+    """List the images in a folder (see `list_folder`) or in an archive.
 
     Raises
     ------
     DataError
         It is missing, unreadable or damaged, or holds no image.
     """
-    listing = list_folder(root) if root.is_dir() or not root.exists() else _list_archive(root, cache, max_ratio)
+    if root.is_dir() or not root.exists():
+        listing = list_folder(root, follow_links=follow_links)
+    else:
+        listing = _list_archive(root, cache, max_ratio)
     if not listing.samples:
         others = listing.describe_others()
         raise DataError(
@@ -199,13 +202,20 @@ def list_images(root: Path, cache: Path, max_ratio: float) -> Listing:
     return listing
 
 
-def list_folder(root: Path) -> Listing:
+def list_folder(root: Path, *, follow_links: bool = False) -> Listing:
     """List the files below a folder, in the order of their names; links are followed, loops are not.
+
+    Parameters
+    ----------
+    root : Path
+        May be a link itself: whoever named it knows where it leads.
+    follow_links : bool
+        Whether links in it may lead out of it.
 
     Raises
     ------
     DataError
-        The folder is missing or unreadable.
+        The folder is missing or unreadable, or a link in it leads out of it and must not.
     """
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
@@ -213,7 +223,8 @@ def list_folder(root: Path) -> Listing:
     samples: list[Sample] = []
     others: Counter[str] = Counter()
     try:
-        for name, entry in _walk(root, PurePosixPath(), frozenset()):
+        within = None if follow_links else root.resolve()
+        for name, entry in _walk(root, PurePosixPath(), frozenset(), within):
             if is_image(entry.name):
                 file = entry.stat()
                 samples.append(Sample(name, file.st_size, file.st_mtime_ns))
@@ -442,7 +453,7 @@ def _kind(root: Path) -> str:
 
 
 def _walk(
-    root: Path, below: PurePosixPath, above: frozenset[tuple[int, int]]
+    root: Path, below: PurePosixPath, above: frozenset[tuple[int, int]], within: Path | None
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Iterate over the files below a folder; hidden folders are left out."""
     status = (root / below).stat()
@@ -456,11 +467,24 @@ def _walk(
         )
     with os.scandir(root / below) as entries:
         for entry in entries:
+            if within and entry.is_symlink() and not entry.name.startswith("."):
+                _check_link(Path(entry), root, within)
             if Path(entry).is_dir():
                 if not entry.name.startswith("."):
-                    yield from _walk(root, below / entry.name, above | {here})
+                    yield from _walk(root, below / entry.name, above | {here}, within)
             elif Path(entry).is_file():
                 yield str(below / entry.name), entry
+
+
+def _check_link(link: Path, root: Path, within: Path) -> None:
+    """Refuse a link that leads out of the folder of images: whoever made it could have any picture published."""
+    goal = Path(os.path.realpath(link))  # a link to itself resolves to itself, and is no file
+    if goal.exists() and not goal.is_relative_to(within):
+        raise DataError(
+            f"the image folder {printable(str(root))} holds the link {printable(str(link.relative_to(root)))} to "
+            f"{printable(str(goal))}, outside of it. What it leads to would be published with the atlas: put the files "
+            "themselves there, or set dataset.follow_links = true if you know all its links."
+        )
 
 
 def printable(name: str) -> str:

@@ -151,7 +151,7 @@ class ExplanationStage:
         self.require_messages()
         self._names = self._workspace.read_names()
         self._archive_outdated()
-        photos = [*self._chosen(), *_from_paths(extra)]
+        photos = [*self._chosen(), *_from_paths(extra, follow_links=self._config.dataset.follow_links)]
         written, n_new, unworded = [], 0, []
         with self._reporter.track("explanations", len(photos), unit="photo") as advance:
             for photo in photos:
@@ -403,7 +403,8 @@ class ExplanationStage:
     def _chosen(self) -> list[ChosenPhoto]:
         photos = self._config.explaining.photos
         if photos:
-            return list(_from_paths(resolve_path(self._config, photo) for photo in photos))
+            paths = (resolve_path(self._config, photo) for photo in photos)
+            return list(_from_paths(paths, follow_links=self._config.dataset.follow_links))
         dataset = self._inputs.dataset
         chosen = spread_evenly(len(dataset), self._config.explaining.n_photos)
         return [photo for index in chosen for photo in self._sample(index)]
@@ -437,7 +438,7 @@ def _files(path: Path, explanation: Explanation) -> list[Path]:
     return [path, *(path.with_suffix("") / name for name in dict.fromkeys(explanation.pictures()))]
 
 
-def _from_paths(paths: Iterable[Path]) -> Iterator[ChosenPhoto]:
+def _from_paths(paths: Iterable[Path], *, follow_links: bool = False) -> Iterator[ChosenPhoto]:
     """List photos from outside: a file as it is, a folder's images as a data set's would be listed."""
     for path in paths:
         try:
@@ -451,7 +452,7 @@ def _from_paths(paths: Iterable[Path]) -> Iterator[ChosenPhoto]:
         if not is_folder:
             yield ChosenPhoto(printable(path.name), "", MISSING, path)
             continue
-        listing = list_folder(path)
+        listing = list_folder(path, follow_links=follow_links)
         if not listing.samples:
             others = listing.describe_others() or "nothing"
             raise DataError(f"the folder {printable(str(path))} holds no photo; it holds {others}")
