@@ -98,6 +98,7 @@ def plausible_answer(body: dict[str, Any]) -> Any:
         name, n_rows = re.search(r'The name: "(.*)"\. The sheet has (\d+) rows', asked).groups()
         return {"differences": "None.", "names": [{"row": row, "name": name} for row in range(int(n_rows))]}
     word, noun = rng.choice(_WORDS), rng.choice(_NOUNS)
+    local = {"local_name": f"{word}es Ding", "local_second_name": ""} if _asks_for("local_name", body) else {}
     return {
         "name": f"{word} {noun}",
         "description": f"A {word} {noun} fills most of the crops.",
@@ -106,7 +107,12 @@ def plausible_answer(body: dict[str, Any]) -> Any:
         "outliers": [],
         "confidence": round(rng.random(), 2),
         "second_name": "",
+        **local,
     }
+
+
+def _asks_for(field: str, body: Mapping[str, Any]) -> bool:
+    return f"`{field}` (" in "\n".join(texts(body))
 
 
 def plausible_plan(asked: list[str]) -> Any:

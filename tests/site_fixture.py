@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from precompute.records import (
     LayerTables,
     LayerTrust,
     LayerTruth,
+    LocalName,
     ModelTruth,
     Narrative,
     NarrativeTable,
@@ -207,6 +209,7 @@ def make_names(atlas: Atlas, *, untrusted: bool) -> list[ConceptName]:
                     kind="mark" if channel == 1 else "part",
                     confidence=0.35 + 0.05 * (channel % 9),
                     second_name=untrusted_or("spokes", untrusted) if channel % 7 == 2 else "",
+                    local_names=(LocalName("de", untrusted_or("rundes Ding", untrusted)),) if channel == 1 else (),
                     common=untrusted_or("Round dark shapes.", untrusted),
                     outliers=(2,) if channel % 5 == 0 else (),
                     evidence=(untrusted_or("6 of 8 labels are the same", untrusted), "the crops are mostly brown"),
@@ -305,8 +308,9 @@ def _narratives(atlas: Atlas, layer: str, *, untrusted: bool) -> tuple[Narrative
     more = Statement(
         (Piece("text", "It is rather sure of "), target, Piece("text", ". It did not use the background."))
     )
+    foreign = replace(name, text=untrusted_or("rundes Ding", untrusted), language="de")
     leads = Statement(
-        (Piece("text", f"In {layer}, "), name, Piece("text", " leads with a positive share.")), ("lead:C1",)
+        (Piece("text", f"In {layer}, "), foreign, Piece("text", " leads with a positive share.")), ("lead:C1",)
     )
     table = NarrativeTable((Piece("text", "Concepts"),), ("Concept", "Share"), (((name,), (share,)),))
     refusal = Refusal(untrusted_or("there is no fact 'xyz'", untrusted), untrusted_or('{"text": "42 %"}', untrusted), 0)

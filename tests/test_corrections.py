@@ -8,7 +8,7 @@ import pytest
 
 from precompute.errors import AtlasError, DataError
 from precompute.naming.corrections import COLUMNS, export_names, import_corrections
-from precompute.records import Author, ConceptName
+from precompute.records import Author, ConceptName, LocalName
 from precompute.records.named import choose_names
 
 NAMES = {
@@ -236,3 +236,63 @@ def test_missing_file_and_missing_author_are_errors(tmp_path):
         read(tmp_path / "none.csv")
     with pytest.raises(AtlasError, match="author"):
         import_corrections(exported(tmp_path), NAMES, author=" ", date="")
+
+
+LOCAL_NAMES = {
+    name.concept: name
+    for name in (
+        ConceptName("c:0", "wheel", "", "llm:m", language="en", local_names=(LocalName("de", "Rad"),)),
+        ConceptName("c:1", "sky", "", "llm:m", language="en"),
+    )
+}
+
+
+def edit_local(path, edits):
+    """Change cells {(concept, column): text} of a table with more columns."""
+    table = rows(path)
+    for row in table[1:]:
+        for (concept, column), text in edits.items():
+            if row[0] == concept:
+                row[table[0].index(column)] = text
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows(table)
+
+
+def test_names_in_another_language_have_columns_of_their_own(tmp_path):
+    path = exported(tmp_path, LOCAL_NAMES)
+    assert rows(path)[0] == [*COLUMNS[:-1], "name_de", "second_name_de", "base"]
+    assert read(path, LOCAL_NAMES) == ()
+    edit_local(path, {("c:0", "name_de"): "Speichenrad", ("c:1", "name_de"): "Himmel"})
+    wheel, sky = read(path, LOCAL_NAMES)
+    assert (wheel.name, wheel.language, wheel.local_names) == ("wheel", "en", (LocalName("de", "Speichenrad"),))
+    assert (sky.author, sky.local_names) == ("person:Ada", (LocalName("de", "Himmel"),))
+    assert read(path, LOCAL_NAMES | {"c:0": wheel, "c:1": sky}) == ()
+    columns = [*COLUMNS[:-1], "name_de", "second_name_de", "base"]
+    export_names(path, NAMES.values(), ["de"])
+    assert rows(path)[0] == columns
+    assert read(path) == ()
+
+
+def test_a_corrected_name_leaves_the_other_languages_names_behind(tmp_path):
+    path = exported(tmp_path, LOCAL_NAMES)
+    edit_local(path, {("c:0", "name"): "tyre"})
+    (found,) = read(path, LOCAL_NAMES)
+    assert (found.name, found.language, found.local_names) == ("tyre", "", ())
+    edit_local(path, {("c:0", "name_de"): "Reifen"})
+    assert read(path, LOCAL_NAMES)[0].local_names == (LocalName("de", "Reifen"),)
+    edit_local(path, {("c:0", "name"): "wheel", ("c:0", "name_de"): ""})
+    assert read(path, LOCAL_NAMES)[0].local_names == ()
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({("c:0", "name_de"): "Rad <b>"}, "line 2: found the name 'Rad <b>'"),
+        ({("c:1", "second_name_de"): "Himmel"}, "line 3: found a second_name_de without name_de"),
+    ],
+)
+def test_names_in_another_language_obey_the_rules_in_tables_too(tmp_path, edits, message):
+    path = exported(tmp_path, LOCAL_NAMES)
+    edit_local(path, edits)
+    with pytest.raises(DataError, match=message):
+        read(path, LOCAL_NAMES)

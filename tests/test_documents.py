@@ -143,7 +143,7 @@ def test_an_audience_is_added_as_the_guide_says(tmp_path):
     before, after = path.read_text(encoding="utf-8").split("AUDIENCES = ")
     path.write_text(f"{before}{record}\nAUDIENCES = {after.replace('EXPERT)', 'EXPERT, PRESS)', 1)}", encoding="utf-8")
     told = run(tmp_path, "pytest", "tests/test_realising.py", "-q", "-k", "press or every_language")
-    assert "9 passed" in told
+    assert "10 passed" in told
 
 
 def test_a_page_is_added_as_the_guide_says(tmp_path):

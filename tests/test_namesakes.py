@@ -9,7 +9,7 @@ from PIL import Image
 from precompute.errors import ReplyError
 from precompute.images.contact_sheet import CELL, rows_sheet
 from precompute.naming.namesakes import MAX_ROWS, Namesakes, groups_of, read_namesakes_reply
-from precompute.records import Concept, ConceptName
+from precompute.records import Concept, ConceptName, LocalName
 from tests.drawn_references import drawn_evidence
 from tests.test_naming import Scripted
 
@@ -87,3 +87,18 @@ def test_the_sheet_has_a_row_for_each_channel():
     with Image.open(io.BytesIO(rows_sheet(rows))) as sheet:
         assert sheet.height > 3 * CELL
         assert sheet.width > 4 * CELL
+
+
+def test_a_name_that_changed_takes_its_name_in_the_other_language_along():
+    group = [name(f"c:{n}", local_names=(LocalName("de", "rundes Auge"),)) for n in range(3)]
+    rows = [("large eye", "großes Auge"), ("small eye", ""), ("round eye", "Auge")]
+    answer = {"differences": "", "names": []}
+    for row, (english, german) in enumerate(rows):
+        answer["names"].append({"row": row, "name": english, "local_name": german})
+    model = Scripted(answer)
+    changed = list(Namesakes(model, "de").tell_apart([group], drawn_evidence))
+    assert [(found.name, found.local_names) for found in changed] == [
+        ("large eye", (LocalName("de", "großes Auge"),)),
+        ("small eye", ()),
+    ]
+    assert "needed in German too" in model.requests[0].system

@@ -23,7 +23,7 @@ from precompute.llm.client import LlmClient
 from precompute.llm.prompts import load_prompt
 from precompute.llm.schema import strict_schema
 from precompute.naming.namer import LlmNamer, NamingReply, read_naming_reply
-from precompute.records import Box, Concept, LayerInfo, ReceptiveField, Reference
+from precompute.records import Box, Concept, LayerInfo, LocalName, ReceptiveField, Reference
 from precompute.records.values import NameKind
 from tests.drawn_references import INPUT_SIZE, drawn_evidence, drawn_reference
 from tests.server import TestServer
@@ -330,3 +330,50 @@ def test_every_concept_is_named_or_failed_whatever_the_server_does(tmp_path, fau
         assert {name.concept: name for name in again if name.concept in done} == done
         if all(name.name for name in names):
             assert server.n_calls == n_calls
+
+
+LOCAL = GOOD | {"local_name": "Rad mit heller Nabe", "local_second_name": ""}
+
+
+def name_locally(*replies):
+    model = Scripted(*replies)
+    (name,) = LlmNamer(model, input_size=INPUT_SIZE, language="de").name([drawn_evidence(Concept("c", 0))])
+    return name, model
+
+
+def test_names_are_asked_for_in_the_language_of_the_texts_besides_english():
+    name, model = name_locally(LOCAL)
+    assert (name.name, name.language) == (GOOD["name"], "en")
+    assert name.local_names == (LocalName("de", "Rad mit heller Nabe"),)
+    assert name.in_language("de").name == "Rad mit heller Nabe"
+    assert name.in_language("fr").name == GOOD["name"]
+    (request,) = model.requests
+    assert "also needed in German" in request.system
+    assert {"local_name", "local_second_name"} <= set(request.schema["properties"])
+    example = json.loads(re.search(r"```\n(.*?)\n```", request.system)[1])
+    assert example["local_name"] == "Rad mit heller Nabe"
+    english = Scripted(GOOD)
+    assert name_one(english).local_names == ()
+    assert "local_name" not in english.requests[0].system + json.dumps(english.requests[0].schema)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"local_name": ""}, ()),
+        ({"local_second_name": "Zweige"}, ()),
+        ({"second_name": "twigs"}, ()),
+        ({"second_name": "twigs", "local_second_name": "Zweige"}, (LocalName("de", LOCAL["local_name"], "Zweige"),)),
+    ],
+)
+def test_a_reply_without_a_whole_name_in_the_other_language_keeps_the_english_one(change, expected):
+    name, model = name_locally(LOCAL | change)
+    assert (name.name, name.local_names, len(model.requests)) == (GOOD["name"], expected, 1)
+
+
+@pytest.mark.parametrize("bad", ["Rad <b>", "Rad 7", "Heatmap", "x" * 70, "{{ Rad }}", "https://example.org"])
+def test_names_in_the_other_language_obey_the_rules_of_names(bad):
+    name, model = name_locally(LOCAL | {"local_name": bad}, LOCAL)
+    assert name.local_names[0].name == LOCAL["local_name"]
+    assert "of the names in the other language: name" in model.requests[1].user
+    assert name_locally(*[LOCAL | {"local_name": bad}] * 2)[0].failure

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from itertools import chain, combinations, product
 from pathlib import Path
@@ -19,6 +20,7 @@ from precompute.narratives.facts import FACT_KINDS, derive_facts
 from precompute.narratives.plan import RELATIONS, Plan, Sentence, built_in_plan, settle
 from precompute.narratives.realiser import Teller, narrate
 from precompute.narratives.wording import Slots, Wording, find_wording, languages, message_folder
+from precompute.records import ConceptName, LocalName
 from tests.many_examples import examples
 from tests.random_predictions import CLASSES, NAMES, random_prediction
 
@@ -253,7 +255,7 @@ def test_a_name_is_never_part_of_a_sentence():
     """Names and classes are put in after the sentence is made: marks of the formatter in them stay what they are."""
     wording, slots = find_wording("en", "stakeholder", 0), Slots()
     name = '{ $share } \ue0000\ue001 { "x" }'
-    pieces = slots.pieces(wording.concept(slots, "layer:1", name))
+    pieces = slots.pieces(wording.concept(slots, "layer:1", LocalName("en", name)))
     assert [piece.text for piece in pieces if piece.kind == "concept"] == ['{ $share } 0 { "x" }']
     assert [piece.text for piece in pieces if piece.kind == "text"] == ["the “", "”"]
 
@@ -315,3 +317,33 @@ def read_message(language, audience, kind):
     text = (folder / f"{audience}.ftl").read_text(encoding="utf-8")
     (found,) = re.findall(rf"^{kind} =.*?(?=^\S+ =|\Z)", text, re.MULTILINE | re.DOTALL)
     return found
+
+
+@pytest.mark.parametrize("audience", AUDIENCES)
+def test_a_text_uses_the_names_in_its_language_and_tells_which_are_in_another(audience):
+    said = {"en": set(), "de": set()}
+    for seed, language in product(range(8), said):
+        table = random_prediction(seed).table()
+        named = {key: _named_in_two_languages(key, number) for number, key in enumerate(table.names)}
+        table, chosen = replace(table, names=named), find_audience(audience)
+        text = narrate(table, derive_facts(table), chosen, find_wording(language, audience, chosen.decimals))
+        tables = [paragraph.table for paragraph in text.paragraphs if paragraph.table]
+        cells = chain.from_iterable(row for found in tables for row in found.rows)
+        pieces = [*text_pieces(text), *chain.from_iterable(cells)]
+        said[language] |= {(p.text.split()[0], p.language) for p in pieces if p.kind == "concept" and " " in p.text}
+        assert not [piece for piece in pieces if piece.kind != "concept" and piece.language]
+    assert said == {"en": {("english", "")}, "de": {("english", "en"), ("deutsches", "")}}
+
+
+def _named_in_two_languages(key, number):
+    letter = "abcdefghijklmnopqrstuvwxyz"[number % 26]
+    local = (LocalName("de", f"deutsches Ding {letter}"),) if number % 2 else ()
+    return ConceptName(key, f"english thing {letter}", "", "llm:m", language="en", local_names=local)
+
+
+def test_a_name_in_another_language_stands_in_quotes():
+    for code, expected in (("en", "the “rundes Auge”"), ("de", "„rundes Auge“")):
+        wording, slots = find_wording(code, "stakeholder", 0), Slots()
+        pieces = slots.pieces(wording.concept(slots, "layer:1", LocalName("de", "rundes Auge")))
+        assert "".join(piece.text for piece in pieces) == expected
+        assert [piece.language for piece in pieces if piece.kind == "concept"] == ["" if code == "de" else "de"]

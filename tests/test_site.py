@@ -339,7 +339,7 @@ def explanation_pages(site, source):
 
 def test_what_a_text_names_leads_to_its_page(site, source):
     """A concept and a class in a text are links to their pages: by the pieces of the record, no text is searched."""
-    n_concepts = n_classes = 0
+    n_concepts = n_classes = n_foreign = 0
     for explanation, path in explanation_pages(site, source):
         page = path.read_text(encoding="utf-8")
         for narrative in (item for target in explanation.targets for item in target.narratives):
@@ -348,12 +348,18 @@ def test_what_a_text_names_leads_to_its_page(site, source):
                 if piece.kind == "concept":
                     n_concepts += 1
                     channel = piece.concept.rpartition(":")[2]
-                    assert re.search(rf'<a href="[^"]*{channel}\.html">{re.escape(html.escape(piece.text))}</a>', page)
+                    link = rf'<a href="[^"]*{channel}\.html"'
+                    language = f' lang="{piece.language}"' if piece.language else ""
+                    assert re.search(rf"{link}{language}>{re.escape(html.escape(piece.text))}</a>", page)
+                    n_foreign += bool(language)
                 elif piece.kind == "class":
                     n_classes += 1
                     assert re.search(rf'<a href="[^"]*classes/[^"]*">{re.escape(html.escape(piece.text))}</a>', page)
     assert n_concepts > 5
     assert n_classes > 5
+    assert n_foreign > 1
+    concept = (site[0] / "concepts/features-14-c1.html").read_text(encoding="utf-8")
+    assert '<p class="quiet" lang="de">rundes Ding</p>' in concept
 
 
 def test_a_models_own_words_stand_apart_and_lead_to_their_facts(site, source):

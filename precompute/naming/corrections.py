@@ -18,7 +18,7 @@ from precompute.atlas.files import write_text
 from precompute.errors import DataError, ReplyError
 from precompute.llm.text import checked_line, clean_line
 from precompute.printing.spreadsheet import csv_text, unguarded
-from precompute.records import Author, ConceptName
+from precompute.records import Author, ConceptName, LocalName
 from precompute.records.values import NameKind
 
 from .rules import MAX_DESCRIPTION, checked_names
@@ -26,6 +26,9 @@ from .rules import MAX_DESCRIPTION, checked_names
 COLUMNS = ("concept", "name", "second_name", "description", "kind", "confidence", "author", "date", "failure", "base")
 EDITABLE = ("name", "second_name", "description", "kind")
 NAME_KINDS = get_args(NameKind)
+
+_LOCAL = re.compile(r"(?P<which>name|second_name)_(?P<language>[a-z]{2,3})")
+"""Columns of the names in another language, ``name_de`` and ``second_name_de``: editable, before the last one."""
 
 _BASE = re.compile(r"[a-f][0-9a-f]{11}")
 
@@ -38,8 +41,10 @@ class _Line:
     cells: Mapping[str, str]
 
 
-def export_names(path: Path, names: Iterable[ConceptName]) -> None:
+def export_names(path: Path, names: Iterable[ConceptName], languages: Iterable[str] = ()) -> None:
     """Write names as a CSV for people: UTF-8 with a byte-order mark, one row for each name, in the order given.
+
+    Names in other languages have two columns for each language that some name has, or that `languages` lists.
 
     A cell that a spreadsheet would run as a formula gets a leading apostrophe, which `import_corrections` removes. The
     last column, ``base``, is a digest of the row's editable cells: by it the import knows which rows were edited, and
@@ -50,13 +55,19 @@ def export_names(path: Path, names: Iterable[ConceptName]) -> None:
     OutputError
         No space, no permission.
     """
-    write_text(path, "\ufeff" + csv_text(COLUMNS, map(_row, names), line_end="\r\n"))
+    listed = list(names)
+    spoken = dict.fromkeys([*languages, *(local.language for name in listed for local in name.local_names)])
+    local = tuple(f"{which}_{language}" for language in spoken for which in ("name", "second_name"))
+    columns = (*COLUMNS[:-1], *local, COLUMNS[-1])
+    write_text(path, "\ufeff" + csv_text(columns, (_row(name, columns) for name in listed), line_end="\r\n"))
 
 
-def _row(name: ConceptName) -> list[object]:
+def _row(name: ConceptName, columns: Iterable[str]) -> list[object]:
     stated = "" if name.stated_confidence is None else name.stated_confidence
-    cells = vars(name) | {"confidence": stated, "base": _digest(_as_read(name))}
-    return [clean_line(cell) if isinstance(cell, str) else cell for cell in (cells[column] for column in COLUMNS)]
+    known = _as_read(name)
+    every = vars(name) | known | {"confidence": stated, "base": _digest(known)}
+    cells = (every.get(column, "") for column in columns)
+    return [clean_line(cell) if isinstance(cell, str) else cell for cell in cells]
 
 
 def import_corrections(
@@ -66,7 +77,8 @@ def import_corrections(
 
     A row was edited where its cells no longer match its ``base``; without one, where it differs from the name as it is
     now. The old namer's description and confidence are not the person's: a correction that leaves the description as
-    it was has none, unless the same person wrote it, and no correction has a confidence.
+    it was has none, unless the same person wrote it, and no correction has a confidence. A corrected name leaves behind
+    the names in other languages, but for those that the row corrects too: they said the same as the old one.
 
     Parameters
     ----------
@@ -112,12 +124,20 @@ def _read_back(cell: str) -> str:
 
 def _as_read(name: ConceptName) -> dict[str, str]:
     """Return the editable cells of a name as they read once they were written and read back."""
-    return {column: clean_line(getattr(name, column)) for column in EDITABLE}
+    cells = {column: clean_line(getattr(name, column)) for column in EDITABLE}
+    for local in name.local_names:
+        cells |= {
+            f"{which}_{local.language}": clean_line(text)
+            for which, text in (("name", local.name), ("second_name", local.second_name))
+            if text
+        }
+    return cells
 
 
 def _digest(cells: Mapping[str, str]) -> str:
     """Digest editable cells in 12 hexadecimal digits, the first a letter: no spreadsheet takes that for a number."""
-    full = digest_of([cells[column] for column in EDITABLE])
+    local = sorted((column, text) for column, text in cells.items() if _LOCAL.fullmatch(column))
+    full = digest_of([*(cells[column] for column in EDITABLE), *local])
     return "abcdef"[int(full[0], 16) % 6] + full[1:12]
 
 
@@ -162,9 +182,10 @@ def _read_text(path: Path) -> str:
 
 def _checked_header(path: Path, row: list[str]) -> list[str]:
     columns = [cell.strip().casefold() for cell in row]
-    unknown = sorted(set(columns) - set(COLUMNS))
+    unknown = sorted(column for column in set(columns) - set(COLUMNS) if not _LOCAL.fullmatch(column))
     if unknown:
-        raise _error(path, 1, f"the unknown column {unknown[0]!r}", f"some of {', '.join(COLUMNS)}")
+        expected = f"some of {', '.join(COLUMNS)}, and names in other languages as name_de and second_name_de"
+        raise _error(path, 1, f"the unknown column {unknown[0]!r}", expected)
     for column in ("concept", "name"):
         if column not in columns:
             raise _error(path, 1, f"no column {column!r}", f"a header such as {','.join(COLUMNS)}")
@@ -184,6 +205,8 @@ def _corrected(
 ) -> ConceptName | None:
     known = _as_read(current)
     said = {column: cells.get(column, known[column]) for column in EDITABLE}
+    local = {column: text for column, text in {**known, **cells}.items() if _LOCAL.fullmatch(column)}
+    said |= {column: text for column, text in local.items() if text}
     row_digest = _digest(said)
     base = _checked_base(path, line, cells.get("base", ""))
     if said == known or row_digest in (base, current.row_digest):
@@ -191,8 +214,10 @@ def _corrected(
     if base and base != _digest(known):
         raise _outdated(path, line, current, base, _digest(known))
     _check_cells(path, line, current.concept, said)
-    if (said["name"], said["second_name"]) != (known["name"], known["second_name"]):
+    is_renamed = (said["name"], said["second_name"]) != (known["name"], known["second_name"])
+    if is_renamed:
         said |= _checked_names(path, line, current.concept, said)
+    local_names = _local_names(path, line, current, said, {} if not is_renamed else known)
     if said["description"] != known["description"]:
         said["description"] = _checked_description(path, line, current.concept, said["description"])
     elif current.author != author:
@@ -203,7 +228,26 @@ def _corrected(
         second_name=second_name,
         date=date,
         row_digest=row_digest,
+        language="" if is_renamed else current.language,
+        local_names=local_names,
     )
+
+
+def _local_names(
+    path: Path, line: _Line, current: ConceptName, said: Mapping[str, str], outdated: Mapping[str, str]
+) -> tuple[LocalName, ...]:
+    """Read the names in other languages; those that are as in `outdated` are left out."""
+    found = []
+    languages = (match["language"] for column in said if (match := _LOCAL.fullmatch(column)))
+    for language in dict.fromkeys(languages):
+        both = {which: said.get(f"{which}_{language}", "") for which in ("name", "second_name")}
+        if all(outdated.get(f"{which}_{language}", "") == text for which, text in both.items()):
+            continue
+        if not both["name"]:
+            raise _error(path, line.number, f"a second_name_{language} without name_{language}", "both, or neither")
+        checked = _checked_names(path, line, current.concept, both)
+        found.append(LocalName(language, checked["name"], checked["second_name"]))
+    return tuple(found)
 
 
 def _checked_base(path: Path, line: _Line, base: str) -> str:

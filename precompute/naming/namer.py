@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
+from babel import Locale, UnknownLocaleError
 from pydantic import BaseModel, ConfigDict, Field
 
 from precompute.errors import ReplyError
@@ -20,10 +21,10 @@ from precompute.llm.prompts import Prompt, load_prompt
 from precompute.llm.request import LanguageModel, Request
 from precompute.llm.schema import describe_fields, read_reply, strict_schema
 from precompute.llm.text import checked_line
-from precompute.records import Author, Concept, ConceptName, LayerInfo, Reference
+from precompute.records import Author, Concept, ConceptName, LayerInfo, LocalName, Reference
 from precompute.records.values import NameKind
 
-from .rules import MAX_DESCRIPTION, MAX_NAME, MAX_WORDS, LongNameError, checked_names
+from .rules import MAX_DESCRIPTION, MAX_NAME, MAX_WORDS, LongNameError, checked_names, kept_names
 
 MIXED_CONFIDENCE = 0.5
 """At most this where the references fall into two groups: never one confident name."""
@@ -97,6 +98,18 @@ class NamingReply(BaseModel):
     )
 
 
+class LocalNamingReply(NamingReply):
+    """The reply where texts are in another language than names are: the names in that language too."""
+
+    local_name: str = Field(
+        "",
+        description=f"`name` in the language of the texts, as somebody would say it there; at most {MAX_WORDS} words.",
+    )
+    local_second_name: str = Field(
+        "", description="`second_name` in the language of the texts; empty where that is empty."
+    )
+
+
 EXAMPLE = NamingReply(
     common="The marked region is a round dark disc with a paler hub in all columns but one.",
     outliers=[5],
@@ -108,6 +121,12 @@ EXAMPLE = NamingReply(
 )
 """One whole reply, shown in the prompt; it passes the checks that it teaches."""
 
+LOCAL_EXAMPLES = {"de": "Rad mit heller Nabe", "fr": "roue au moyeu clair", "es": "rueda con centro claro"}
+"""`EXAMPLE.name` in other languages; the example leaves out the name in any other one."""
+
+LANGUAGE = "en"
+"""Of names and descriptions: pages are in English. Names are asked for in the language of the texts besides."""
+
 
 class LlmNamer:
     """Names concepts by a language model, one request for each.
@@ -118,7 +137,7 @@ class LlmNamer:
     input_size : int
         Side of the preprocessed input in pixels.
     language : str
-        Of the names, by its English name or code.
+        Code of the language of the texts: where it is not English, each name is asked for in it besides.
     date : str
         ISO date to put on the names.
     prompt : Prompt, optional
@@ -130,13 +149,14 @@ class LlmNamer:
         model: LanguageModel,
         *,
         input_size: int,
-        language: str = "English",
+        language: str = LANGUAGE,
         date: str = "",
         prompt: Prompt | None = None,
     ) -> None:
         self.author = str(Author.of_model(model.model))
         self.prompt = prompt or load_prompt("naming")
         self._model, self._input_size, self._language, self._date = model, input_size, language, date
+        self._form = NamingReply if language == LANGUAGE else LocalNamingReply
 
     def name(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
         """Yield a name or a failure record for each concept, as the replies come."""
@@ -151,7 +171,7 @@ class LlmNamer:
         answer = await ask_twice(
             self._model,
             lambda reason: self._request(evidence, sheet, reason),
-            lambda text: read_naming_reply(text, len(evidence.relmax)),
+            lambda text: read_naming_reply(text, len(evidence.relmax), self._form),
         )
         if answer.value is None:
             return self._record(key, raw=answer.raw, failure=answer.failure)
@@ -169,12 +189,19 @@ class LlmNamer:
             n_actmax=len(evidence.actmax),
             has_contours=has_contours(evidence.relmax),
             has_places=evidence.info is not None and evidence.info.receptive_field is not None,
-            fields=describe_fields(NamingReply),
-            example=EXAMPLE.model_dump_json(),
-            language=self._language,
+            fields=describe_fields(self._form),
+            example=self._example(),
+            local_language=name_of_language(self._language) if self._language != LANGUAGE else "",
             reason=reason,
         )
-        return Request("naming", system, user, (sheet,), strict_schema(NamingReply))
+        return Request("naming", system, user, (sheet,), strict_schema(self._form))
+
+    def _example(self) -> str:
+        """Write one whole reply of the form that is asked for."""
+        given = EXAMPLE.model_dump()
+        if self._form is LocalNamingReply:
+            given["local_name"] = LOCAL_EXAMPLES.get(self._language, "")
+        return self._form.model_validate(given).model_dump_json()
 
     def _record(self, key: str, reply: NamingReply | None = None, raw: str = "", failure: str = "") -> ConceptName:
         digest = self.prompt.digest
@@ -195,10 +222,26 @@ class LlmNamer:
             prompt_digest=digest,
             raw_reply=raw,
             date=self._date,
+            language=LANGUAGE,
+            local_names=self._local_names(reply),
         )
 
+    def _local_names(self, reply: NamingReply) -> tuple[LocalName, ...]:
+        """Take the names in the language of the texts, where they are whole."""
+        if not isinstance(reply, LocalNamingReply) or not reply.local_name:
+            return ()
+        return (LocalName(self._language, reply.local_name, reply.local_second_name),)
 
-def read_naming_reply(text: str, n_relmax: int) -> NamingReply:
+
+def name_of_language(code: str) -> str:
+    """Return the English name of a language: ``German`` for ``de``; the code where nobody knows it."""
+    try:
+        return Locale.parse(code.replace("-", "_")).get_display_name(LANGUAGE) or code
+    except (UnknownLocaleError, ValueError):
+        return code
+
+
+def read_naming_reply(text: str, n_relmax: int, form: type[NamingReply] = NamingReply) -> NamingReply:
     """Read and check a naming reply.
 
     Parameters
@@ -207,18 +250,22 @@ def read_naming_reply(text: str, n_relmax: int) -> NamingReply:
         As the model wrote it.
     n_relmax : int
         RelMax reference images that it was shown.
+    form : type of NamingReply
+        What was asked for.
 
     Raises
     ------
     ReplyError
         The reason, fit for being shown to the model and to people.
     """
-    reply = read_reply(text, NamingReply)
-    changes = {
+    reply = read_reply(text, form)
+    changes: dict[str, object] = {
         "description": checked_line(reply.description, "description", longest=MAX_DESCRIPTION),
         "common": checked_line(reply.common, "common", longest=MAX_DESCRIPTION),
         "outliers": _checked_outliers(reply.outliers, n_relmax),
     }
+    if isinstance(reply, LocalNamingReply):
+        changes |= _checked_local(reply)
     try:
         name, second = checked_names(reply.name, reply.second_name)
     except LongNameError as error:
@@ -227,6 +274,17 @@ def read_naming_reply(text: str, n_relmax: int) -> NamingReply:
         reason = f"{error}: say {max(error.names, key=len)!r} in fewer words, and keep all else as it is"
         raise UsableReplyError(reason, reply.model_copy(update=long)) from None
     return reply.model_copy(update=changes | {"name": name, "second_name": second})
+
+
+def _checked_local(reply: LocalNamingReply) -> dict[str, object]:
+    """Check the names in the language of the texts; one that lacks its counterpart gives way to the English one."""
+    if not reply.local_name.strip() or bool(reply.second_name.strip()) != bool(reply.local_second_name.strip()):
+        return {"local_name": "", "local_second_name": ""}
+    try:
+        name, second = kept_names(reply.local_name, reply.local_second_name)
+    except ReplyError as error:
+        raise ReplyError(f"of the names in the other language: {error}") from None
+    return {"local_name": name, "local_second_name": second}
 
 
 def _checked_outliers(outliers: list[int], n_relmax: int) -> list[int]:

@@ -18,10 +18,10 @@ from precompute.llm.asking import ask_all, ask_twice
 from precompute.llm.prompts import Prompt, load_prompt
 from precompute.llm.request import LanguageModel, Request
 from precompute.llm.schema import describe_fields, read_reply, strict_schema
-from precompute.records import Concept, ConceptName
+from precompute.records import Concept, ConceptName, LocalName
 
-from .namer import ConceptEvidence
-from .rules import MAX_NAME, MAX_WORDS, checked_names
+from .namer import LANGUAGE, ConceptEvidence, name_of_language
+from .rules import MAX_NAME, MAX_WORDS, checked_names, kept_names
 
 MAX_ROWS = 8
 """Channels of one request; a larger group is asked about in parts of this size."""
@@ -38,6 +38,10 @@ class _RowName(BaseModel):
     name: str = Field(description=f"At most {MAX_WORDS} words and {MAX_NAME} characters.")
 
 
+class _LocalRowName(_RowName):
+    local_name: str = Field("", description="The same name in the language of the texts.")
+
+
 class NamesakesReply(BaseModel):
     """The reply about a group; the schema on the wire and the words of the prompt are rendered from it."""
 
@@ -47,6 +51,14 @@ class NamesakesReply(BaseModel):
         "", description="What each row shows that others do not; one or two sentences. Look first."
     )
     names: list[_RowName] = Field(description="One name for each row; the old one where nothing tells the row apart.")
+
+
+class LocalNamesakesReply(NamesakesReply):
+    """The reply where texts are in another language than names are: the names in that language too."""
+
+    names: list[_LocalRowName] = Field(  # type: ignore[assignment]
+        description="One name for each row; the old one where nothing tells the row apart."
+    )
 
 
 def groups_of(names: Iterable[ConceptName]) -> list[Group]:
@@ -68,12 +80,13 @@ class Namesakes:
     ----------
     model : LanguageModel
     language : str
-        Of the names.
+        Code of the language of the texts, in which names are asked for besides.
     """
 
-    def __init__(self, model: LanguageModel, language: str = "English") -> None:
+    def __init__(self, model: LanguageModel, language: str = LANGUAGE) -> None:
         self.prompt: Prompt = load_prompt("telling_apart")
         self._model, self._language = model, language
+        self._form = NamesakesReply if language == LANGUAGE else LocalNamesakesReply
 
     def tell_apart(
         self, groups: Sequence[Group], evidence: Callable[[Concept], ConceptEvidence]
@@ -93,40 +106,53 @@ class Namesakes:
             answer = await ask_twice(
                 self._model,
                 lambda reason: self._request(group, sheet, reason),
-                lambda text: read_namesakes_reply(text, group),
+                lambda text: read_namesakes_reply(text, group, self._form),
             )
-            told = answer.value or [name.name for name in group]
-            return [replace(old, name=new) for old, new in zip(group, told, strict=True) if new != old.name]
+            told = answer.value or [(name.name, "") for name in group]
+            return [self._renamed(old, *new) for old, new in zip(group, told, strict=True) if new[0] != old.name]
 
         for changed in ask_all(self._model, groups, ask):
             yield from changed
+
+    def _renamed(self, old: ConceptName, name: str, local_name: str) -> ConceptName:
+        """Put a new name; the old one's in other languages goes, so that no text says what was taken back."""
+        second = old.in_language(self._language).second_name if old.second_name else ""
+        local = (LocalName(self._language, local_name, second),) if local_name else ()
+        return replace(old, name=name, local_names=local)
 
     def _request(self, group: Group, sheet: bytes, reason: str) -> Request:
         system, user = self.prompt.render(
             name=group[0].title,
             n_rows=len(group),
-            fields=describe_fields(NamesakesReply),
-            language=self._language,
+            fields=describe_fields(self._form),
+            local_language=name_of_language(self._language) if self._language != LANGUAGE else "",
             reason=reason,
         )
-        return Request("telling_apart", system, user, (sheet,), strict_schema(NamesakesReply))
+        return Request("telling_apart", system, user, (sheet,), strict_schema(self._form))
 
 
-def read_namesakes_reply(text: str, group: Group) -> list[str]:
-    """Read a reply about a group: one name for each of its channels, in their order.
+def read_namesakes_reply(text: str, group: Group, form: type[NamesakesReply] = NamesakesReply) -> list[tuple[str, str]]:
+    """Read a reply about a group: for each of its channels, in their order, the name and that in the other language.
 
     Raises
     ------
     ReplyError
         Not the schema, a row missing, repeated or unknown, or a name that breaks the rules for names.
     """
-    reply = read_reply(text, NamesakesReply)
+    reply = read_reply(text, form)
     rows = [found.row for found in reply.names]
     if sorted(rows) != list(range(len(group))):
         raise ReplyError(f"names needs each row from 0 to {len(group) - 1} once; found {sorted(rows)[:20]}")
-    by_row = {found.row: found.name for found in reply.names}
-    return [_checked(by_row[row], name) for row, name in enumerate(group)]
+    by_row = {found.row: found for found in reply.names}
+    return [
+        (_checked(by_row[row].name, name), _checked_local(getattr(by_row[row], "local_name", "")))
+        for row, name in enumerate(group)
+    ]
 
 
 def _checked(told: str, old: ConceptName) -> str:
     return old.name if told.strip().casefold() == old.name.casefold() else checked_names(told, old.second_name)[0]
+
+
+def _checked_local(told: str) -> str:
+    return kept_names(told, "")[0] if told.strip() else ""

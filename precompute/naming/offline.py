@@ -27,6 +27,7 @@ from .rules import MAX_NAME
 from .traits import Trait, find_colour, find_mark, find_place, find_texture
 
 AUTHOR = str(Author("offline"))
+LANGUAGE = "en"
 UNCLEAR_CONFIDENCE = 0.05
 NO_LOOK = "no common look"
 MAX_PHRASE = 12
@@ -67,7 +68,8 @@ class OfflineNamer:
         words = LabelWords(self._label_counts if self._label_counts is not None else _pooled_counts(evidence))
         image_size = self._image_size or _largest_extent(evidence)
         for item in evidence:
-            yield replace(_name_concept(item, words, image_size), date=self._date)
+            named = _name_concept(item, words, image_size)
+            yield replace(named, date=self._date, language=LANGUAGE if named.is_named else "")
 
 
 def _name_concept(evidence: ConceptEvidence, words: LabelWords, image_size: tuple[int, int]) -> ConceptName:

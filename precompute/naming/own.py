@@ -12,10 +12,10 @@ from precompute.atlas.json_records import find_fault
 from precompute.errors import AtlasError, NamerError, ReplyError
 from precompute.extensions import describe_failure
 from precompute.llm.text import clean_line
-from precompute.records import ConceptName
+from precompute.records import ConceptName, LocalName
 
 from .namer import ConceptEvidence, Namer
-from .rules import MAX_DESCRIPTION, MAX_NAME, LongNameError, checked_measurement, checked_names
+from .rules import MAX_DESCRIPTION, MAX_NAME, checked_measurement, kept_names
 
 NO_NAME = "the namer said nothing of it"
 
@@ -75,11 +75,15 @@ class OwnNamer:
         if not name.is_named:
             return replace(name, name="", second_name="", failure=clean_line(name.failure)[:MAX_DESCRIPTION] or NO_NAME)
         try:
-            first, second = self._names_of(name)
+            first, second = kept_names(name.name, name.second_name)
+            local_names = tuple(
+                LocalName(local.language, *kept_names(local.name, local.second_name)) for local in name.local_names
+            )
             return replace(
                 name,
                 name=first,
                 second_name=second,
+                local_names=local_names,
                 description=checked_measurement(name.description, "description"),
                 common=checked_measurement(name.common, "common"),
                 evidence=tuple(checked_measurement(text, "evidence") for text in name.evidence),
@@ -87,13 +91,6 @@ class OwnNamer:
         except ReplyError as error:
             failure = f"the namer said {clean_line(name.title)[:MAX_NAME]!r}: {error}"
             return ConceptName(name.concept, "", "", self.author, failure=failure, date=self._date)
-
-    @staticmethod
-    def _names_of(name: ConceptName) -> tuple[str, str]:
-        try:
-            return checked_names(name.name, name.second_name)
-        except LongNameError as error:
-            return error.names  # right but long: kept, as where a language model gives no shorter one
 
     def _given(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
         try:

@@ -20,6 +20,8 @@ from precompute.records.values import NameKind
 from .namer import ConceptEvidence, Namer
 
 PATH = Path(__file__).with_name("recorded_names.jsonl")
+LANGUAGE = "en"
+"""Of the recorded names."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class RecordedNames:
             prompt_digest=self.recording.prompt_digest,
             date=self.recording.date,
             recorded=True,
+            language=LANGUAGE,
         )
 
 

@@ -54,6 +54,20 @@ def checked_names(name: str, second_name: str) -> tuple[str, str]:
     return first, second
 
 
+def kept_names(name: str, second_name: str) -> tuple[str, str]:
+    """Return names as `checked_names` does, and long ones as they are: for names that are not asked for again.
+
+    Raises
+    ------
+    ReplyError
+        As `checked_names`, but for their length in words.
+    """
+    try:
+        return checked_names(name, second_name)
+    except LongNameError as error:
+        return error.names
+
+
 def checked_measurement(text: str, field_name: str) -> str:
     """Return what a program says of its measurements as a clean line; unlike a guesser's words it may hold numbers.
 

@@ -163,7 +163,8 @@ class Writer:
         if re.search(r"[{}<>]", prose):
             raise ReplyError("it holds braces or markup outside its values")
         lowered, table = prose.casefold(), self._commission.table
-        names = [name.name for name in table.names.values()] + [ref.name for ref in table.classes()]
+        names = [text for name in table.names.values() for text in name.all_names()]
+        names += [ref.name for ref in table.classes()]
         if typed := next((name for name in names if re.search(rf"\b{re.escape(name.casefold())}\b", lowered)), None):
             raise ReplyError(f"it types the name {typed[:40]!r} instead of its value")
 

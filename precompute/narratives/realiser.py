@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from precompute.atlas.json_records import to_json
 from precompute.explanations.prediction import ConceptRow, LayerRow, PredictionTable
-from precompute.llm.text import clean_line
+from precompute.records import LocalName
 from precompute.records.narrated import (
     BUILT_IN,
     Cell,
@@ -252,7 +252,7 @@ class Teller:
     def _name(self, fact: Fact) -> None:
         for key in fact.concepts:
             if name := self.table.name(key):
-                self.called.setdefault(name.name.casefold(), key)
+                self.called.setdefault(name.in_language(self.wording.language).name.casefold(), key)
 
     # --- what messages may use ---------------------------------------------------------------------------------
 
@@ -294,16 +294,24 @@ class Teller:
             "again": _yes(self.subject == first),
             "pair": _yes(len(concepts) == 2),
             "list": self.wording.and_list(concepts),
-            "bare": slots.hold(Piece("concept", clean_line(name.name), concept=first)) if name else concepts[0],
+            "bare": slots.hold(self._bare(fact.concepts)) if name else concepts[0],
         }
+
+    def _bare(self, keys: Sequence[str]) -> Piece:
+        """Name what several concepts are called alike: as they are in the text's language, else as they were named."""
+        named = [name for key in keys if (name := self.table.name(key))]
+        local = [name.in_language(self.wording.language) for name in named]
+        alike = len({name.name.strip().casefold() for name in local}) == 1
+        chosen = local[0] if alike else LocalName(named[0].language, named[0].name)
+        return self.wording.name_piece(keys[0], chosen.name, chosen.language)
 
     def _concept(self, slots: Slots, key: str) -> str:
         name = self.table.name(key)
         if name is None:
             return self.wording.unnamed(slots, key)
-        again = self.called.get(name.name.casefold(), key) != key
-        described = is_description(name)
-        return self.wording.concept(slots, key, name.name, name.second_name, again=again, described=described)
+        local = name.in_language(self.wording.language)
+        again = self.called.get(local.name.casefold(), key) != key
+        return self.wording.concept(slots, key, local, again=again, described=is_description(name))
 
 
 def _yes(holds: bool) -> str:
@@ -379,7 +387,7 @@ def _named(table: PredictionTable, key: str, wording: Wording) -> Cell:
     name = table.name(key)
     slots = Slots()
     return slots.pieces(
-        wording.table_concept(slots, key, name.name, name.second_name) if name else wording.unnamed(slots, key)
+        wording.table_concept(slots, key, name.in_language(wording.language)) if name else wording.unnamed(slots, key)
     )
 
 

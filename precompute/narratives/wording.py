@@ -24,6 +24,7 @@ from fluent.syntax import ast
 from precompute.errors import ConfigError
 from precompute.llm.text import clean_line
 from precompute.printing import numbers
+from precompute.records import LocalName
 from precompute.records.narrated import Piece, Quantity
 
 DEFAULT_LANGUAGE = "en"
@@ -191,34 +192,42 @@ class Wording:
         message = "class" if _PLAIN_CLASS.fullmatch(name) else "class-marked"
         return self._held(slots, message, {"name": Piece("class", clean_line(name), class_index=index)})
 
-    def concept(
-        self, slots: Slots, key: str, name: str, second_name: str = "", *, again: bool = False, described: bool = False
-    ) -> str:
+    def concept(self, slots: Slots, key: str, name: LocalName, *, again: bool = False, described: bool = False) -> str:
         """Hold a concept, with its article where the language has one.
 
-        A description, or a name that could be read as part of the sentence, stands in quotes.
+        A description, a name in another language, and a name that could be read as part of the sentence stand in
+        quotes.
         """
-        if second_name.strip():
-            return self._mixed(slots, key, name, second_name)
-        if described or not _PLAIN_NAME.fullmatch(clean_line(name)):
+        if name.second_name.strip():
+            return self._mixed(slots, key, name)
+        if described or self.is_foreign(name) or not _PLAIN_NAME.fullmatch(clean_line(name.name)):
             message = "concept-described" if described else "concept-marked"
-            whole = Piece("concept", clean_line(name), concept=key)
+            whole = self.name_piece(key, name.name, name.language)
             return self._held(slots, f"{message}-again" if again else message, {"name": whole})
-        bare = {"name": Piece("concept", self._bare(name), concept=key)}
+        bare = {"name": self.name_piece(key, self._bare(name.name), name.language)}
         return self._held(slots, "concept-again" if again else "concept", bare)
 
-    def _mixed(self, slots: Slots, key: str, name: str, second_name: str) -> str:
-        both = {"name": clean_line(name), "second": clean_line(second_name)}
-        are_plain = all(_PLAIN_NAME.fullmatch(text) for text in both.values())
-        pieces = {role: Piece("concept", self._bare(text), concept=key) for role, text in both.items()}
+    def _mixed(self, slots: Slots, key: str, name: LocalName) -> str:
+        both = {"name": clean_line(name.name), "second": clean_line(name.second_name)}
+        are_plain = not self.is_foreign(name) and all(_PLAIN_NAME.fullmatch(text) for text in both.values())
+        bare = {role: self._bare(text) if are_plain else text for role, text in both.items()}
+        pieces = {role: self.name_piece(key, text, name.language) for role, text in bare.items()}
         return self._held(slots, "concept-mixed" if are_plain else "concept-mixed-marked", pieces)
 
-    def table_concept(self, slots: Slots, key: str, name: str, second_name: str = "") -> str:
+    def table_concept(self, slots: Slots, key: str, name: LocalName) -> str:
         """Hold a concept as it stands in a table: without an article."""
-        pieces = {"name": Piece("concept", clean_line(name), concept=key)}
-        if second_name.strip():
-            pieces["second"] = Piece("concept", clean_line(second_name), concept=key)
-        return self._held(slots, "cell-mixed" if second_name.strip() else "cell", pieces)
+        pieces = {"name": self.name_piece(key, name.name, name.language)}
+        if name.second_name.strip():
+            pieces["second"] = self.name_piece(key, name.second_name, name.language)
+        return self._held(slots, "cell-mixed" if "second" in pieces else "cell", pieces)
+
+    def is_foreign(self, name: LocalName) -> bool:
+        """Whether a name is known to be in another language than these messages."""
+        return name.language not in ("", self.language)
+
+    def name_piece(self, key: str, text: str, language: str) -> Piece:
+        """Make the piece of a concept's name; it holds its language where that is not the sentence's."""
+        return Piece("concept", clean_line(text), concept=key, language="" if language == self.language else language)
 
     def unnamed(self, slots: Slots, key: str) -> str:
         """Hold a concept that has no name; its channel is where the name would be."""
@@ -247,9 +256,13 @@ class Wording:
 @lru_cache
 def find_wording(language: str, audience: str, decimals: int) -> Wording:
     """Return the project's messages for a language such as ``de`` or ``de-CH``; English where it has none."""
+    return Wording(language_of_texts(language), audience, decimals)
+
+
+def language_of_texts(language: str) -> str:
+    """Tell in which language texts are written where one such as ``de-CH`` is asked for."""
     known = languages()
-    chosen = next((code for code in (language, re.split("[-_]", language)[0]) if code in known), DEFAULT_LANGUAGE)
-    return Wording(chosen, audience, decimals)
+    return next((code for code in (language, re.split("[-_]", language)[0]) if code in known), DEFAULT_LANGUAGE)
 
 
 def message_folder() -> Traversable:

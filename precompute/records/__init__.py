@@ -41,6 +41,7 @@ from .named import (
     Author,
     ConceptName,
     ConceptScore,
+    LocalName,
 )
 from .narrated import Fact, Narrative, NarrativeTable, OwnWords, Paragraph, Piece, Quantity, Refusal, Statement
 from .scored import (
@@ -80,6 +81,7 @@ __all__ = [
     "LayerTables",
     "LayerTrust",
     "LayerTruth",
+    "LocalName",
     "ModelTruth",
     "Narrative",
     "NarrativeTable",

@@ -83,6 +83,23 @@ class Author:
 
 
 @dataclass(frozen=True)
+class LocalName:
+    """A concept's name in one more language.
+
+    Attributes
+    ----------
+    language : str
+        Code such as ``de``.
+    name, second_name : str
+        As those of `ConceptName`. Untrusted until escaped.
+    """
+
+    language: str
+    name: str
+    second_name: str = ""
+
+
+@dataclass(frozen=True)
 class ConceptName:
     """What a namer called a concept: a hypothesis, not a fact.
 
@@ -116,6 +133,11 @@ class ConceptName:
         Of the table row that a person's correction came from, so that the same row is taken once; empty otherwise.
     recorded : bool
         Taken from the names that ship with the project: `author` gave it on `date`, before this atlas was made.
+    language : str
+        Code of the language of name and description, such as ``en``; empty where it is not known, as of what people
+        type.
+    local_names : tuple of LocalName
+        The same in other languages, where the namer was asked for them: for texts in these languages.
     """
 
     concept: str
@@ -134,6 +156,8 @@ class ConceptName:
     date: str = ""
     row_digest: str = ""
     recorded: bool = False
+    language: str = ""
+    local_names: tuple[LocalName, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse an author that nobody knows how to weigh."""
@@ -153,6 +177,16 @@ class ConceptName:
     def title(self) -> str:
         """The name as it is shown: both where the references fall into two groups."""
         return f"mixed: {self.name} / {self.second_name}" if self.second_name else self.name
+
+    def in_language(self, language: str) -> LocalName:
+        """Return the names for a text in a language: those given in it, else those that there are, in theirs."""
+        own = LocalName(self.language, self.name, self.second_name)
+        return next((local for local in self.local_names if local.language == language), own)
+
+    def all_names(self) -> tuple[str, ...]:
+        """List every name, second ones and those in other languages too."""
+        own = (LocalName(self.language, self.name, self.second_name), *self.local_names)
+        return tuple(text for local in own for text in (local.name, local.second_name) if text.strip())
 
     @property
     def stated_confidence(self) -> float | None:

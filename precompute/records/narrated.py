@@ -91,6 +91,8 @@ class Piece:
         Set for the name of a class.
     quantity : Quantity or None
         Set for a number: what was printed.
+    language : str
+        Code of the language of a concept's name where that is known to be another than the sentence's; else empty.
     """
 
     kind: Literal["text", "concept", "class", "layer", "number"]
@@ -98,6 +100,7 @@ class Piece:
     concept: str = ""
     class_index: int | None = None
     quantity: Quantity | None = None
+    language: str = ""
 
 
 @dataclass(frozen=True)

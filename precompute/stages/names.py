@@ -24,12 +24,13 @@ from precompute.llm.costs import Estimate
 from precompute.llm.prompts import load_prompt
 from precompute.llm.request import Request
 from precompute.naming.corrections import export_names, import_corrections
-from precompute.naming.namer import NO_REFERENCES, ConceptEvidence, LlmNamer, Namer, read_naming_reply
+from precompute.naming.namer import LANGUAGE, NO_REFERENCES, ConceptEvidence, LlmNamer, Namer, read_naming_reply
 from precompute.naming.namesakes import Namesakes, groups_of
 from precompute.naming.offline import OfflineNamer
 from precompute.naming.own import OwnNamer
 from precompute.naming.recorded import RecordedNamer, RecordedNames, load_recorded
 from precompute.naming.trial_call import SEEN, trial_evidence
+from precompute.narratives.wording import language_of_texts
 from precompute.progress import Reporter
 from precompute.provenance import today
 from precompute.records import Atlas, Concept, ConceptName
@@ -116,7 +117,7 @@ class NameStage:
         if self._client is None or not groups:
             return names
         self._reporter.say(f"asking    {self._client.model} what tells {len(groups)} groups of equal names apart")
-        asker = Namesakes(self._client, self._config.explaining.language)
+        asker = Namesakes(self._client, self._language)
         with ReferenceReader(self._workspace.references) as reader:
 
             def evidence(concept: Concept) -> ConceptEvidence:
@@ -246,7 +247,7 @@ class NameStage:
 
     def export(self, path: Path) -> None:
         """Write the names as a CSV that people can correct."""
-        export_names(path, self._named().values())
+        export_names(path, self._named().values(), [self._language] if self._language != LANGUAGE else [])
         self._reporter.say(f"exported  {path}")
 
     def import_from(self, path: Path, author: str) -> None:
@@ -271,6 +272,11 @@ class NameStage:
         return self._workspace.read_names()
 
     @property
+    def _language(self) -> str:
+        """Of the texts: where it is not English, a language model gives each name in it besides."""
+        return language_of_texts(self._config.explaining.language)
+
+    @property
     def _step(self) -> Step:
         llm = self._config.llm
         prompt = load_prompt("naming").digest
@@ -283,7 +289,7 @@ class NameStage:
             namer = ["recorded", self._recorded.digest, *namer]
         return Step(
             *(self._workspace, self._reporter, "names", "atlas name"),
-            {"namer": namer, "hold_out": self._hold_out, "language": self._config.explaining.language},
+            {"namer": namer, "hold_out": self._hold_out, "language": self._language},
             made_from=("atlas", "references", "corrections"),
         )
 
@@ -330,8 +336,8 @@ class NameStage:
     def _language_model(self) -> tuple[LlmClient, LlmNamer]:
         if self._client is None:
             raise NamerError(NOT_ENABLED)
-        side, language = max(self._config.preprocessing.size), self._config.explaining.language
-        return self._client, LlmNamer(self._client, input_size=side, language=language, date=today())
+        side = max(self._config.preprocessing.size)
+        return self._client, LlmNamer(self._client, input_size=side, language=self._language, date=today())
 
     def _announce(self, namer: LlmNamer, evidence: StoredEvidence, *, batch: bool = False) -> None:
         client, chosen = self._language_model()[0], sampled(evidence)

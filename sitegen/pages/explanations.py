@@ -153,13 +153,17 @@ def print_pieces(catalogue: Catalogue, pieces: Sequence[Piece], root: str) -> Ma
 
 
 def _piece(catalogue: Catalogue, piece: Piece, root: str) -> Markup:
-    address = ""
+    address, language = "", Markup("")
     if piece.kind == "concept":
+        if piece.language:
+            language = Markup(' lang="{}"').format(piece.language)
         address = catalogue.card(piece.concept).address
     elif piece.kind == "class" and piece.class_index is not None:
         address = catalogue.class_address(piece.class_index)
     if address:
-        return Markup('<a href="{}">{}</a>').format(root + address, piece.text)
+        return Markup('<a href="{}"{}>{}</a>').format(root + address, language, piece.text)
+    if language:
+        return Markup("<span{}>{}</span>").format(language, piece.text)
     if piece.kind == "number":
         return Markup('<span class="number">{}</span>').format(piece.text)
     return escape(piece.text)
