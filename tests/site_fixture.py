@@ -15,6 +15,7 @@ from precompute.atlas.json_records import write_json, write_jsonl
 from precompute.records import (
     AblationCurve,
     Atlas,
+    Audit,
     Box,
     ClassTrust,
     Concept,
@@ -45,6 +46,7 @@ from precompute.records import (
     Reference,
     Refusal,
     SampleTable,
+    ShortcutFinding,
     ShortcutTruth,
     Statement,
     SubConcept,
@@ -379,6 +381,18 @@ def make_trust(atlas: Atlas, n_explanations: int, *, untrusted: bool) -> TrustRe
         layers=tuple(
             LayerTrust(name, 12, 0.53, 0.04, 0.21, curves, 0.8, 0.06, (ClassTrust(1, 4, 0.31, 0.83, 0.5),))
             for name in atlas.layers
+        ),
+        audit=Audit(
+            tuple(
+                ShortcutFinding(
+                    *(class_index, f"{next(reversed(atlas.layers))}:{channel}", 5, 3, 0.31, 5.2, 2.9),
+                    *(0.46, 0.02, 0.0002, 0.0004, 0.0006, q, (1, 9)),
+                )
+                for class_index, channel, q in ((1, 1, 0.0123), (2, 3, 0.456))
+            ),
+            (next(reversed(atlas.layers)),),
+            1,
+            8,
         ),
         photos=tuple(
             WhatIf(

@@ -45,6 +45,7 @@ def test_the_planted_marks_concept_is_on_its_class_page_however_little_it_is_use
     shortcut = ShortcutTruth(atlas.class_names[1], f"{layer}:{channel}", 11, -0.01, note)
     write_json(folder / "truth.json", TruthReport(shortcut=shortcut))
     (folder / "names.jsonl").write_text("")
+    (folder / "trust.json").unlink()
     build(tmp_path / "site", folder)
     box = (tmp_path / "site/classes/class-1.html").read_text(encoding="utf-8")
     box = box[box.index('<aside class="warning">') : box.index("</aside>")]
@@ -158,6 +159,7 @@ def test_a_class_is_warned_of_by_the_deepest_layer_alone(tmp_path, layer):
     """A mark of a shallower layer is flagged in its row, and no more: what the deeper one dropped decides nothing."""
     atlas = site_fixture.write_synthetic(tmp_path / "atlas", n_explanations=0)
     (tmp_path / "atlas/truth.json").unlink()
+    (tmp_path / "atlas/trust.json").unlink()  # where nothing was audited, names are all there is
     marks = [ConceptName(f"{layer}:{channel}", "small badge", "", "offline", kind="mark") for channel in range(9)]
     write_jsonl(tmp_path / "atlas/names.jsonl", marks)
     build(tmp_path / "site", tmp_path / "atlas")
@@ -175,3 +177,19 @@ def test_a_class_is_warned_of_by_the_deepest_layer_alone(tmp_path, layer):
         assert "named as a mark" in text
         warned += expected
     assert (warned > 0) is (layer == deepest)
+
+
+def test_where_there_was_an_audit_it_alone_warns(tmp_path):
+    atlas = site_fixture.write_synthetic(tmp_path / "atlas", n_explanations=0)
+    (tmp_path / "atlas/truth.json").unlink()
+    deepest = next(reversed(atlas.layers))
+    marks = [ConceptName(f"{deepest}:{channel}", "small badge", "", "offline", kind="mark") for channel in range(9)]
+    write_jsonl(tmp_path / "atlas/names.jsonl", marks)
+    build_site(tmp_path / "site", tmp_path / "atlas", SiteOptions("A world in parts", "", only="[ac]*"))
+    pages = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "site/classes").glob("class-*.html")}
+    assert [name for name, text in pages.items() if "A possible shortcut" in text] == ["class-1.html"]
+    assert "audit.html" in pages["class-1.html"]
+    audit = (tmp_path / "site/audit.html").read_text(encoding="utf-8")
+    assert "1\N{NO-BREAK SPACE}finding" in audit
+    assert "0.012" in audit
+    assert "Looked at, and not warned of" in audit

@@ -51,7 +51,17 @@ from .scored import (
     ShortcutTruth,
     TruthReport,
 )
-from .trusted import AblationCurve, ClassTrust, CurveOrder, LayerTrust, OffValue, TrustReport, WhatIf
+from .trusted import (
+    AblationCurve,
+    Audit,
+    ClassTrust,
+    CurveOrder,
+    LayerTrust,
+    OffValue,
+    ShortcutFinding,
+    TrustReport,
+    WhatIf,
+)
 
 __all__ = [
     "LARGE_SHARE",
@@ -59,6 +69,7 @@ __all__ = [
     "RANKINGS",
     "AblationCurve",
     "Atlas",
+    "Audit",
     "Author",
     "BoolArray",
     "Box",
@@ -99,6 +110,7 @@ __all__ = [
     "Refusal",
     "SampleTable",
     "Scores",
+    "ShortcutFinding",
     "ShortcutTruth",
     "Statement",
     "SubConcept",

@@ -137,6 +137,81 @@ class WhatIf:
 
 
 @dataclass(frozen=True)
+class ShortcutFinding:
+    """The measured evidence that a class leans on something that is no part of it.
+
+    Attributes
+    ----------
+    class_index : int
+    concept : str
+        Key ``layer:channel``.
+    n_with, n_without : int
+        Samples of the class with a large share of the concept, and without.
+    mean_with : float
+        Mean share of those with it.
+    distance, others_distance : float
+        Mean distance, in neurons of the layer, from the concept's place to the class's other concepts in the same
+        image, and of these to each other.
+    fall_with, fall_without : float
+        Mean fall of the class's probability with the concept off, on samples with it and without.
+    p_bound, p_apart, p_fall : float
+        That so large a value comes by chance: of the share in the class (permuted class labels), of the distance
+        (concepts permuted in each image), of the difference of the falls less 0.1 (permuted labels of who has it).
+    q : float
+        The largest of them, corrected by Benjamini and Hochberg: the share of false ones among all findings with a q
+        up to this.
+    samples : tuple of int
+        Positions in the data set of the samples looked at.
+    """
+
+    class_index: Count
+    concept: str
+    n_with: Count
+    n_without: Count
+    mean_with: Share
+    distance: NotNegative
+    others_distance: NotNegative
+    fall_with: SignedShare
+    fall_without: SignedShare
+    p_bound: Share
+    p_apart: Share
+    p_fall: Share
+    q: Share
+    samples: tuple[Count, ...] = ()
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether it is warned of: the one place that decides it."""
+        return self.q <= MOST_FALSE
+
+
+MOST_FALSE = 0.1
+"""Share of false alarms among those warned of."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The audit for shortcuts.
+
+    Attributes
+    ----------
+    findings : tuple of ShortcutFinding
+        Every candidate, the most serious first; those of which `is_finding` holds are warned of.
+    layers : tuple of str
+        Looked at.
+    n_small : int
+        Classes with samples, but too few of them for any comparison.
+    n_classes : int
+        Classes with samples.
+    """
+
+    findings: tuple[ShortcutFinding, ...] = ()
+    layers: tuple[str, ...] = ()
+    n_small: Count = 0
+    n_classes: Count = 0
+
+
+@dataclass(frozen=True)
 class TrustReport:
     """The content of ``trust.json``.
 
@@ -152,6 +227,7 @@ class TrustReport:
         In forward order.
     photos : tuple of WhatIf
         One for each explained class of each explained photo at hand, and each of its layers.
+    audit : Audit or None
     parts : dict of str to str
         Digest of everything that each part was made from, by the part's name; a part whose digest is as it would be
         now is kept.
@@ -164,4 +240,5 @@ class TrustReport:
     sample: tuple[Count, ...] = ()
     layers: tuple[LayerTrust, ...] = ()
     photos: tuple[WhatIf, ...] = ()
+    audit: Audit | None = None
     parts: dict[str, str] = field(default_factory=dict)

@@ -23,7 +23,19 @@ from precompute.images.dataset import iter_batches, normalise
 from precompute.inputs import Inputs
 from precompute.printing import numbers
 from precompute.progress import Reporter
-from precompute.records import Atlas, Concept, Explanation, IntArray, LayerTrust, OffValue, TrustReport, WhatIf
+from precompute.records import (
+    Atlas,
+    Audit,
+    Concept,
+    Explanation,
+    IntArray,
+    LayerInfo,
+    LayerTrust,
+    OffValue,
+    ShortcutFinding,
+    TrustReport,
+    WhatIf,
+)
 from precompute.relevance.choice import input_dtype
 from precompute.relevance.intervention import OffValues, mean_values
 from precompute.relevance.protocol import BatchScores
@@ -35,6 +47,16 @@ from precompute.trust.ablation import (
     counts_of,
     measure_layer,
     try_explanation,
+)
+from precompute.trust.shortcuts import (
+    LEAST_WITH,
+    LEAST_WITHOUT,
+    MOST_WITH,
+    MOST_WITHOUT,
+    Candidate,
+    correct,
+    find_candidates,
+    judge,
 )
 from precompute.trust.statistics import spread_over_classes
 
@@ -108,6 +130,7 @@ class TrustStage:
             "shares": lambda found: dataclasses.replace(
                 found, sample=tuple(int(index) for index in self._sample(atlas).indices), layers=self._layers(atlas)
             ),
+            "audit": lambda found: dataclasses.replace(found, audit=self._audit(atlas)),
             "photos": lambda found: dataclasses.replace(found, photos=self._photos(atlas, explained)),
         }
         for name, make in makers.items():
@@ -137,6 +160,7 @@ class TrustStage:
         common = [TRUST_VERSION, self._inputs.mining_digest, dataclasses.asdict(self._config.trust)]
         return {
             "shares": digest_of([*common, list(atlas.layers), [info.name for info in self._inputs.explained_layers]]),
+            "audit": digest_of([*common, [info.name for info in self._inputs.explained_layers]]),
             "photos": digest_of([*common, [[item.id, item.digest] for item in explained]]),
         }
 
@@ -210,6 +234,53 @@ class TrustStage:
     def _rng(self, *purpose: str) -> np.random.Generator:
         return np.random.default_rng(int(digest_of([self._config.seed, *purpose])[:16], 16))
 
+    # --- the audit ---------------------------------------------------------------------------------------------
+
+    def _audit(self, atlas: Atlas) -> Audit | None:
+        """Look for shortcuts in the layers that are explained; None where scores are no shares."""
+        if atlas.scores == "raw" or not len(self._sample(atlas).indices):
+            return None
+        layers = [info for info in self._inputs.explained_layers if info.name in atlas.layers]
+        rng = self._rng("audit")
+        found = [
+            self._judged(atlas, info, candidate, rng)
+            for info in layers
+            for candidate in find_candidates(atlas, info.name, rng)
+        ]
+        counts = atlas.class_counts[atlas.class_counts > 0]
+        return Audit(
+            findings=correct([finding for finding in found if finding is not None]),
+            layers=tuple(info.name for info in layers),
+            n_small=int((counts < LEAST_WITH + LEAST_WITHOUT).sum()),
+            n_classes=len(counts),
+        )
+
+    def _judged(
+        self, atlas: Atlas, info: LayerInfo, candidate: Candidate, rng: np.random.Generator
+    ) -> ShortcutFinding | None:
+        engine, dtype = self._inputs.engine, input_dtype(self._config.relevance)
+        scored, opened, used = [], [], list[int]()
+        for batch in iter_batches(self._inputs.dataset, candidate.samples.tolist(), self._config):
+            if len(batch.indices):
+                images = normalise(batch.images, self._config.preprocessing, dtype)
+                scored.append(engine.score(images, torch.full((len(images),), candidate.class_index)).layers[info.name])
+                opened.append(engine.intervene(images, info.name))
+                used += batch.indices.tolist()
+        if set(used) != set(candidate.samples.tolist()):
+            return None  # a sample that was mined cannot be read any more
+        ablation = Ablation(opened, self._values(atlas, info.name)[self._config.trust.off], self._config.model.task)
+        off = np.zeros((len(used), info.n_channels), np.bool_)
+        off[:, candidate.concept.channel] = True
+        before, after = ablation.before()[1], ablation.without(off)[1]
+        return judge(
+            candidate,
+            torch.cat([item.relevance for item in scored]).double().cpu().numpy(),
+            torch.cat([item.relevance_neuron for item in scored]).cpu().numpy(),
+            info.width,
+            (before - after)[:, candidate.class_index],
+            rng,
+        )
+
     # --- photos ------------------------------------------------------------------------------------------------
 
     def _photos(self, atlas: Atlas, explained: Sequence[tuple[Explanation, PIL.Image.Image]]) -> tuple[WhatIf, ...]:
@@ -259,10 +330,17 @@ class TrustStage:
             passes += sum(len(layer.concepts) + 2 + settings.n_random for layer in named)
         self._reporter.say(
             f"trust     {numbers.plural(settings.n_samples, 'image')} of the data set, at most "
-            f"{numbers.count(passes)} passes from a layer to the logits (trust.n_samples sets how many)"
+            f"{numbers.count(passes)} passes from a layer to the logits (trust.n_samples sets how many); at most "
+            f"{MOST_WITH + MOST_WITHOUT} images for each candidate of the audit"
         )
 
     def _tell(self, report: TrustReport) -> None:
+        for finding in report.audit.findings if report.audit else ():
+            if finding.is_finding:
+                name = self._inputs.class_names[finding.class_index]
+                self._reporter.say(
+                    f"audit     {name!r} may lean on a shortcut: {finding.concept} (q = {finding.q:.3f})"
+                )
         for layer in report.layers:
             most, random = layer.curve("most"), layer.curve("random")
             if most is None or random is None or layer.correlation is None:

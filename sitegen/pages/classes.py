@@ -14,6 +14,7 @@ from sitegen import links
 from sitegen.data import downloads
 from sitegen.data.catalogue import Catalogue, ConceptCard
 
+from .audit import warned
 from .explanations import explanation_card
 from .page import Page, Section
 
@@ -65,6 +66,10 @@ def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int
     shortcut = _shortcut(catalogue, class_index)
     planted = _planted_row(catalogue, class_index, shortcut)
     flagged, further = _flagged(layers, planted, is_share=catalogue.scores_are_shares)
+    findings = warned(catalogue, class_index)
+    if findings is not None:  # what a concept is called is no evidence: the audit measured it
+        further = [row for row in (*flagged, *further) if row not in planted]
+        flagged = planted
     return {
         "class_index": class_index,
         "name": catalogue.class_name(class_index),
@@ -75,7 +80,9 @@ def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int
         "explained": [explanation_card(catalogue, item) for item, _ in explained.get(class_index, [])],
         "scores_are_shares": catalogue.scores_are_shares,
         "shortcut": shortcut,
-        "suspect": bool(shortcut and shortcut.used) or len(flagged) > len(planted),
+        "findings": [(catalogue.card(item.concept), item) for item in findings or ()],
+        "suspect": bool(findings or (shortcut and shortcut.used)) or len(flagged) > len(planted),
+        "is_audited": findings is not None,
         "catalogue": catalogue,
         "previous": _neighbour(catalogue, indices[place - 1]) if place else None,
         "following": _neighbour(catalogue, indices[place + 1]) if place + 1 < len(indices) else None,
