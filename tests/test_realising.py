@@ -347,3 +347,23 @@ def test_a_name_in_another_language_stands_in_quotes():
         pieces = slots.pieces(wording.concept(slots, "layer:1", LocalName("de", "rundes Auge")))
         assert "".join(piece.text for piece in pieces) == expected
         assert [piece.language for piece in pieces if piece.kind == "concept"] == ["" if code == "de" else "de"]
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "against the class goes to"), ("de", "gegen die Klasse ha")])
+def test_an_expert_reads_on_which_side_a_share_is_unusual(language, words):
+    n_against = 0
+    for seed in range(60):
+        table, facts, narrative = word(seed, "expert", language)
+        known = {fact.id: fact for fact in facts}
+        for statement in narrative.statements:
+            unusual = [known[f] for f in statement.facts if known[f].kind == "usual"]
+            sides = {f.words["side"] for f in unusual if f.words["level"] != "same"}
+            assert (words in statement.text) == ("against" in sides), (table.key, statement.text)
+            n_against += "against" in sides
+    assert n_against > 3
+
+
+def test_no_text_says_that_nothing_was_switched_off():
+    """Trust switches concepts off, and stands on the same page."""
+    for language, audience in product(languages(), AUDIENCES):
+        assert not re.search("no concept was|kein Konzept", read_message(language, audience, "method"))

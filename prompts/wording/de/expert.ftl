@@ -89,11 +89,17 @@ usual =
             [one] liegt { $list }
            *[other] liegen { $list }
         }
-        [more] ungewöhnlich viel für die Klasse { $n ->
+        [more] ungewöhnlich viel { $side ->
+            [against] gegen
+           *[for] für
+        } die Klasse { $n ->
             [one] hat { $list }
            *[other] haben { $list }
         }
-       *[less] ungewöhnlich wenig für die Klasse { $n ->
+       *[less] ungewöhnlich wenig { $side ->
+            [against] gegen
+           *[for] für
+        } die Klasse { $n ->
             [one] hat { $list }
            *[other] haben { $list }
         }
@@ -157,7 +163,7 @@ names =
         [program] die Namen sind Hypothesen eines Programms, das die Referenzen sah
        *[several] die Namen sind Hypothesen mehrerer Namensgeber, die die Referenzen sahen
     }
-method = Anteile sagen, wie die Regeln den Logit verteilt haben; kein Konzept wurde zur Prüfung abgeschaltet
+method = Anteile sagen, wie die Regeln den Logit verteilt haben, und nicht, was aus ihm wird, wenn ein Konzept abgeschaltet ist
 
 caption-concepts = Konzepte von { $layer } nach absolutem Anteil
 caption-below = was ihre Relevanz eine Schicht tiefer getragen hat

@@ -405,6 +405,6 @@ names =
         [program] ein Programm hat die Konzepte benannt, die Namen können falsch sein
        *[several] Menschen oder Programme haben die Konzepte benannt, die Namen können falsch sein
     }
-method = Relevanz ist der Wert des Netzes, zurückverfolgt zu dem, was ihn getragen hat; zur Prüfung weggenommen wurde kein Konzept
+method = Relevanz ist der Wert des Netzes, zurückverfolgt zu dem, was ihn getragen hat; was ohne ein Konzept geschähe, ist eine andere Frage
     .other = die Relevanz sagt, wie sich der Wert des Netzes verteilt, und nicht, was ohne ein Konzept geschähe
-    .third = die Relevanz sagt, wie sich der Wert des Netzes verteilt; zur Prüfung weggenommen wurde kein Konzept
+    .third = die Relevanz sagt, wie sich der Wert des Netzes verteilt; was ohne ein Konzept geschähe, ist eine andere Frage

@@ -86,8 +86,14 @@ no_support = in { $layer }, no concept listed has the sign of the logit
 usual =
     { $level ->
         [same] as usual for the class are the shares of { $list }
-        [more] unusually much for the class goes to { $list }
-       *[less] unusually little for the class goes to { $list }
+        [more] { $side ->
+            [against] unusually much against the class goes to { $list }
+           *[for] unusually much for the class goes to { $list }
+        }
+       *[less] { $side ->
+            [against] unusually little against the class goes to { $list }
+           *[for] unusually little for the class goes to { $list }
+        }
     }
 usual-item =
     { $level ->
@@ -136,7 +142,7 @@ names =
         [program] names are hypotheses of a program that was given the references
        *[several] names are hypotheses of several namers who saw the references
     }
-method = shares say how the rules divided the logit; no concept was switched off to test its effect
+method = shares say how the rules divided the logit, not what becomes of it where a concept is switched off
 
 caption-concepts = concepts of { $layer } by absolute share
 caption-below = what carried their relevance one layer down

@@ -378,6 +378,6 @@ names =
         [program] a program gave the names; they may be wrong
        *[several] people or programs gave the names; they may be wrong
     }
-method = relevance is the network’s score, traced back to what carried it; no concept was taken away to test it
+method = relevance is the network’s score, traced back to what carried it; what would happen without a concept is another question
     .other = relevance says how the network’s score was divided, not what would happen without a concept
-    .third = relevance says how the network’s score was divided; no concept was taken away to test it
+    .third = relevance says how the network’s score was divided; what would happen without a concept is another question
