@@ -29,6 +29,7 @@ def made(tmp_path_factory):
     manifest.finish("names", "atlas name", "c", [folder / "names.jsonl"], manifest.digests("references"))
     manifest.finish("scores", "atlas score", "d", [folder / "scores.jsonl"], manifest.digests("references", "names"))
     manifest.finish("truth", "atlas evaluate", "e", [folder / "truth.json"], manifest.digests("references", "names"))
+    manifest.finish("trust", "atlas trust", "g", [folder / "trust.json"], manifest.digests("atlas"))
     for path in (folder / "explanations").glob("*.json"):
         files = [path, *path.with_suffix("").iterdir()]
         manifest.finish(f"explanations/{path.stem}", "atlas explain", "f", files, manifest.digests("atlas", "names"))
@@ -46,7 +47,7 @@ def faults(folder):
 
 def test_a_whole_folder_has_no_fault(folder, capsys):
     assert faults(folder) == []
-    assert set(require_sound(folder)) >= {"atlas", "references", "names", "scores", "truth"}
+    assert set(require_sound(folder)) >= {"atlas", "references", "names", "scores", "trust", "truth"}
     assert main(["verify", str(folder)]) == 0
     assert "are as they were written" in capsys.readouterr().out
 
