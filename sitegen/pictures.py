@@ -13,8 +13,9 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from precompute.errors import StoreError
 from precompute.printing import palette
@@ -30,6 +31,17 @@ QUALITY = 75
 SHEET_VERSION = b"1"
 
 HEAT_GAMMA = 0.6
+HEAT_BLUR = 1.4
+"""Standard deviation in pixels; a heatmap over a photo is smoothed so that its pattern does not hide the photo's."""
+HEAT_QUANTILE = 0.995
+"""What has full colour over a photo: one extreme pixel does not hide the rest."""
+
+
+class Heat(NamedTuple):
+    """A heatmap to lay over a photo: its address, and what full colour stands for as a part of its largest value."""
+
+    address: str
+    full: float
 
 
 @dataclass(frozen=True)
@@ -164,6 +176,19 @@ class PictureStore:
             self._save(colour_heatmap(grey), address)
         return address
 
+    def heat(self, path: Path) -> Heat:
+        """Write a stored heatmap to lay over its photo: smoothed a little, full colour from `HEAT_QUANTILE` on."""
+        if not path.is_file():
+            return Heat("", 1.0)
+        content = path.read_bytes()
+        grey = _open(content).convert("L").filter(ImageFilter.GaussianBlur(HEAT_BLUR))
+        full = _level_of(grey)
+        address = self.links.sheet(_digest([b"heat", _LOOKUP_KEY.encode(), repr((HEAT_BLUR, full)).encode(), content]))
+        if self._is_new(address):
+            stretched = [max(1, min(255, round(128 + (level - 128) * 127 / full))) for level in range(256)]
+            self._save(colour_heatmap(grey.point(stretched)), address)
+        return Heat(address, full / 127)
+
     def _sheet(self, blobs: Sequence[bytes], references: Sequence[Reference], kind: str) -> list[SpriteSlice | None]:
         """Lay out one kind of picture: a column for each rank, a row for each ranking."""
         if not any(blobs) or (kind != "heatmap" and not self.include_images):
@@ -241,6 +266,22 @@ class PictureStore:
 
 
 _SHARED = ("ranking", "rank", "sample_index", "neuron", "score", "box")
+
+
+def _level_of(grey: Image.Image) -> int:
+    """Return the distance from zero, 1 to 127, that all but the strongest pixels keep below."""
+    counts = grey.histogram()
+    left = (1 - HEAT_QUANTILE) * sum(counts)
+    for distance in range(127, 1, -1):
+        left -= counts[128 + distance] + counts[128 - distance]
+        if left < 0:
+            return distance
+    return 1
+
+
+def opacity_of(strength: float) -> float:
+    """Return the opacity at which a heatmap at full strength looks as one of this strength, 0 to 1, beside others."""
+    return float(strength**HEAT_GAMMA)
 
 
 def colour_heatmap(grey: Image.Image) -> Image.Image:

@@ -259,7 +259,9 @@ def test_every_number_of_an_explanation_equals_its_record(site, source):
     for explanation in read_source(source).explanations:
         page = (site[0] / f"explanations/{explanation.id}.html").read_text(encoding="utf-8")
         head, *sections = re.split(r'<section class="target">', page)
-        rows = re.findall(r'<th scope="row">(.*?)</th>.*?<span class="number">(.*?)</span>', head, re.DOTALL)
+        assert_verdict_is_true(head, explanation)
+        sure = page.partition("How sure it is")[2].partition("</table>")[0]
+        rows = re.findall(r'<th scope="row">(.*?)</th>.*?<span class="number">(.*?)</span>', sure, re.DOTALL)
         assert len(rows) == len(explanation.predictions) > 0
         for (name, printed), prediction in zip(rows, explanation.predictions, strict=True):
             assert html.unescape(re.sub(r"<[^>]+>", "", name)) == prediction.class_name
@@ -267,12 +269,62 @@ def test_every_number_of_an_explanation_equals_its_record(site, source):
         assert len(sections) == len(explanation.targets) > 0
         for section, target in zip(sections, explanation.targets, strict=True):
             assert_target_is_true(section, target)
+            assert_reasons_are_true(section, target, read_source(source).atlas)
+        assert_contrast_is_true(page, explanation)
+
+
+def assert_verdict_is_true(head, explanation):
+    best = explanation.predictions[0].class_name
+    assert f"The network says {html.escape(best, quote=False)}" in head.replace("&#34;", '"').replace("&#39;", "'")
+    assert ('class="verdict right"' in head) == (best == explanation.label)
+    assert ('class="verdict wrong"' in head) == (best != explanation.label)
+
+
+def reasons_of(text):
+    rows = re.findall(r"<tr[^>]*>(<th scope=\"row\">.*?)</tr>", text, re.DOTALL)
+    printed = [
+        [html.unescape(re.sub(r"<[^>]+>", "", n)) for n in re.findall(r"[▲▼]</span>(.*?)</span>", r)] for r in rows
+    ]
+    keys = [re.search(r"concepts/([\w-]+)-c(\d+)\.html", row).groups() for row in rows]
+    return [
+        (f"{layer.replace('-', '.')}:{channel}", *n) for (layer, channel), n in zip(keys, printed, strict=True)
+    ], rows
+
+
+def assert_reasons_are_true(section, target, atlas):
+    """Shares, what is usual, and bars that point to the side of their sign, all on one axis."""
+    found, rows = reasons_of(re.search(r'<table class="reasons">.*?</table>', section, re.DOTALL)[0])
+    concepts = target.layers[0].concepts
+    assert [key for key, _ in found] == [item.concept for item in concepts]
+    for (_, printed), row, item in zip(found, rows, concepts, strict=True):
+        assert shows(printed, item.share)
+        layer, _, channel = item.concept.rpartition(":")
+        usual = (
+            atlas.layers[layer].class_relevance[target.class_index, int(channel)]
+            / atlas.class_counts[target.class_index]
+        )
+        assert shows(re.search(r'<td class="quiet number">(.*?)</td>', row)[1], usual)
+        assert ("▼" in row) == (item.share < 0) == ('class="down"' in row)
+    assert (
+        len(set(re.findall(r'class="track"[^>]*data-s="(\d+)"', section))) <= 2
+    )  # one zero for reasons, one for the contrast
+    assert len(re.findall(r'<a href="#why-\d+-\d+" id="spot-', section)) == len(concepts)
+
+
+def assert_contrast_is_true(page, explanation):
+    first, second = (target.layers[0].shares for target in explanation.targets[:2])
+    found, _ = reasons_of(re.search(r'<table class="reasons contrast">.*?</table>', page, re.DOTALL)[0])
+    channels = [int(key.rpartition(":")[2]) for key, *_ in found]
+    gaps = [abs(first[channel] - second[channel]) for channel in channels]
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[0] == max(abs(a - b) for a, b in zip(first, second, strict=True))
+    for channel, (_, one, other) in zip(channels, found, strict=True):
+        assert shows(one, first[channel])
+        assert shows(other, second[channel])
 
 
 def assert_target_is_true(section, target):
-    probability, logit = re.search(r"<h2[^>]*>.*?<small>(.*?), logit (.*?)</small>", section, re.DOTALL).groups()
-    assert shows(probability, target.probability)
-    assert shows(logit, target.logit)
+    assert shows(re.search(r"<h2[^>]*>.*?<small>(.*?)</small>", section, re.DOTALL)[1], target.probability)
     parts = re.split(r'<section class="layer-part">', section)[1:]
     assert len(parts) == len(target.layers) > 0
     for part, layer in zip(parts, target.layers, strict=True):
@@ -411,7 +463,7 @@ def test_who_named_a_concept_is_said(site):
     assert stated["features.14:1"] == stated["features.14:2"] == ""
     assert "There is no name: the reply was cut off" in said[10]
     assert "Nobody has named this concept yet" in said[11]
-    assert "the score is above 0 on no sample" in said[11]
+    assert "Never used: relevant to no class on 64\u00a0samples" in said[11]
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------

@@ -50,8 +50,9 @@
     var chosen;
     try { chosen = localStorage.getItem("atlas.view"); } catch (error) { chosen = null; }
     document.querySelectorAll('.views input[name="view"]').forEach(function (input) {
-      if (input.value === chosen) input.checked = true;
+      if (input.value === (chosenInAddress("view") || chosen)) input.checked = true;
       input.addEventListener("change", function () {
+        keepInAddress("view", input.value);
         try { localStorage.setItem("atlas.view", input.value); } catch (error) { /* private mode: forget it */ }
       });
     });
@@ -74,6 +75,42 @@
     label.replaceWith(button);
   }
 
+  /* The address keeps what was chosen, so that a link shows the same: #for=expert, #view=heatmap. */
+  function chosenInAddress(name) { return new URLSearchParams(location.hash.slice(1)).get(name); }
+
+  function keepInAddress(name, value) {
+    try { history.replaceState(null, "", "#" + name + "=" + encodeURIComponent(value)); } catch (error) { /* stay */ }
+  }
+
+  function readingLevel() {
+    var inputs = Array.from(document.querySelectorAll('.narratives .views input[type="radio"]'));
+    function choose(audience) {
+      inputs.forEach(function (input) { if (input.value === audience) input.checked = true; });
+    }
+    choose(chosenInAddress("for"));
+    inputs.forEach(function (input) {
+      input.addEventListener("change", function () { choose(input.value); keepInAddress("for", input.value); });
+    });
+  }
+
+  /* A tap on an outline or on a bar's number lights both, without a jump down the page. */
+  function lightUp() {
+    document.querySelectorAll(".why").forEach(function (why) {
+      why.addEventListener("click", function (event) {
+        var link = event.target.closest('a[href^="#"]');
+        var spot = link && event.target.closest("[data-spot]");
+        if (!spot) return;
+        event.preventDefault();
+        var was = spot.classList.contains("lit");
+        why.querySelectorAll("[data-spot]").forEach(function (item) {
+          item.classList.toggle("lit", !was && item.dataset.spot === spot.dataset.spot);
+        });
+      });
+    });
+  }
+
+  readingLevel();
+  lightUp();
   startSearch();
   rememberView();
   menuButton();

@@ -14,7 +14,7 @@ from types import TracebackType
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.records import RANKINGS, Concept, Explanation, Reference
 from sitegen.links import Links
-from sitegen.pictures import PictureStore, SpriteSlice, Tile
+from sitegen.pictures import Heat, PictureStore, SpriteSlice, Tile
 
 from .source import AtlasSource
 
@@ -105,6 +105,11 @@ class Illustrations:
             return self._copied(explanation, overlay)
         path = self._path(explanation, heatmap)
         return self._store.coloured_heatmap(path, strength) if path else ""
+
+    def heat(self, explanation: Explanation, heatmap: str) -> Heat:
+        """Return a stored heatmap to lay over its photo, and what its full colour stands for."""
+        path = self._path(explanation, heatmap)
+        return self._store.heat(path) if path else Heat("", 1.0)
 
     def _references(self, concept: Concept) -> list[Reference]:
         if self._reader is None:

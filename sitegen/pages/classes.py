@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from precompute.records import Concept, Explanation, ShortcutTruth, TargetExplanation
+from precompute.records import MISSING, Concept, Explanation, ShortcutTruth, TargetExplanation
 from sitegen import links
 from sitegen.data import downloads
 from sitegen.data.catalogue import Catalogue, ConceptCard
@@ -63,6 +63,9 @@ def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int
     layers = [
         _layer_rows(catalogue, class_index, layer, N_CONCEPTS_SHOWN) for layer in reversed(catalogue.atlas.layers)
     ]
+    of_class = explained.get(class_index, [])
+    predicted = [item for item, _ in of_class if item.predictions and item.predictions[0].class_index == class_index]
+    predicted.sort(key=lambda item: item.label == item.predictions[0].class_name)  # the wrong ones first
     shortcut = _shortcut(catalogue, class_index)
     planted = _planted_row(catalogue, class_index, shortcut)
     flagged, further = _flagged(layers, planted, is_share=catalogue.scores_are_shares)
@@ -77,7 +80,9 @@ def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int
         "layers": layers,
         "flagged": flagged,
         "flagged_further": further,
-        "explained": [explanation_card(catalogue, item) for item, _ in explained.get(class_index, [])],
+        "explained": [explanation_card(catalogue, item) for item in predicted],
+        "also_explained": [explanation_card(catalogue, item) for item, _ in of_class if item not in predicted],
+        "lede": _lede(catalogue, class_index, layers[0]["rows"] if layers else []),
         "scores_are_shares": catalogue.scores_are_shares,
         "shortcut": shortcut,
         "findings": [(catalogue.card(item.concept), item) for item in findings or ()],
@@ -86,6 +91,18 @@ def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int
         "catalogue": catalogue,
         "previous": _neighbour(catalogue, indices[place - 1]) if place else None,
         "following": _neighbour(catalogue, indices[place + 1]) if place + 1 < len(indices) else None,
+    }
+
+
+def _lede(catalogue: Catalogue, class_index: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Gather the figures that a class's page begins with: its first concepts, and how often the network is right."""
+    samples = catalogue.atlas.samples
+    labelled = (samples.label == class_index) & (samples.prediction != MISSING)
+    return {
+        "first": [row["card"] for row in rows[:3]],
+        "share": sum(row["mean"] for row in rows[:3]),
+        "n_labelled": int(labelled.sum()),
+        "n_right": int((labelled & (samples.prediction == class_index)).sum()),
     }
 
 

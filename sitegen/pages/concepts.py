@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from precompute.records import RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
+from precompute.records import MISSING, RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
 from sitegen import links
 from sitegen.charts import histogram, histogram_ends, is_even
 from sitegen.data import downloads
@@ -75,6 +75,8 @@ def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "truth": catalogue.truth(concept.key),
         "flag": catalogue.flagged.get(concept.key, ""),
         "rankings": [ranking_context(catalogue, concept, ranking) for ranking in RANKINGS],
+        "is_silent": not catalogue.class_means[concept.layer][:, concept.channel].any(),
+        "n_mined": catalogue.n_mined,
         "has_pictures": bool(catalogue.illustrations.tiles(concept)),
         "views": _views(catalogue.illustrations.tiles(concept)),
         "classes": top_classes(catalogue, concept),
@@ -189,14 +191,27 @@ def layer_context(catalogue: Catalogue, layer: str) -> dict[str, Any]:
     info = catalogue.atlas.layers[layer].info
     names = list(catalogue.atlas.layers)
     place = names.index(layer)
+    means = catalogue.class_means[layer]
+    order = np.argsort(-catalogue.atlas.layers[layer].class_relevance.sum(axis=0), kind="stable").tolist()
     return {
         "info": info,
-        "cards": [catalogue.card(Concept(layer, channel).key) for channel in range(info.n_channels)],
+        "tiles": [_tile(catalogue, Concept(layer, channel)) for channel in order if means[:, channel].any()],
+        "silent": [catalogue.card(Concept(layer, channel).key) for channel in order if not means[:, channel].any()],
         "flagged": catalogue.flagged,
+        "scores_are_shares": catalogue.scores_are_shares,
         "links_of": catalogue.links,
         "previous_layer": names[place - 1] if place else "",
         "following_layer": names[place + 1] if place + 1 < len(names) else "",
         "truth": _layer_truth(catalogue, layer),
+    }
+
+
+def _tile(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
+    best = catalogue.best_class(concept)
+    return {
+        "card": catalogue.card(concept.key),
+        "class_name": catalogue.class_name(best) if best != MISSING else "",
+        "mean": catalogue.mean_of(concept, best) if best != MISSING else 0.0,
     }
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from precompute.atlas.json_records import to_json
 from precompute.records import (
+    Concept,
     ConceptAttribution,
     Explanation,
     LayerExplanation,
@@ -23,14 +24,21 @@ from precompute.records import (
 from precompute.records.named import Author
 from sitegen import links
 from sitegen.data.catalogue import Catalogue, explained_share_of
+from sitegen.pictures import Heat, opacity_of
 
 from .page import Page, Section
 from .trust import what_ifs
 
+SPOT = 14
+"""Side of the number of an outline, in pixels of the photo."""
+N_CONTRASTED = 6
+LEAST_CONTRASTED = 0.005
+"""Smallest absolute share, for one of two classes, of a concept that their contrast shows."""
+
 AUDIENCE_WORDS = {"stakeholder": "In plain words", "expert": "For experts"}
 
-PictureAddress = Callable[..., str]
-"""From the file names of an overlay and of its heatmap, and how strong that is, to the address of what is shown."""
+PictureAddress = Callable[[str], Heat]
+"""From the file name of a heatmap to what is shown of it."""
 
 
 def explanation_pages(catalogue: Catalogue) -> Iterator[Page]:
@@ -59,13 +67,19 @@ def explanation_context(catalogue: Catalogue, position: int) -> dict[str, Any]:
     """Gather what one explanation's page shows; `position` is its place among all."""
     explanations = catalogue.source.explanations
     explanation = explanations[position]
-    picture = partial(catalogue.illustrations.picture, explanation)
+    picture = partial(catalogue.illustrations.heat, explanation)
     page = catalogue.links.explanation(explanation.id)
+    best = explanation.predictions[0] if explanation.predictions else None
+    targets = [_target(catalogue, target, picture, links.root_of(page)) for target in explanation.targets]
+    _put_on_axis([row for target in targets for row in target["reasons"]])
     return {
+        "best": best,
+        "is_right": bool(best and best.class_name == explanation.label),
+        "contrast": _contrast(catalogue, explanation.targets),
         "explanation": explanation,
         "photo": catalogue.illustrations.photo(explanation),
         "predictions": _predictions(catalogue, explanation),
-        "targets": [_target(catalogue, target, picture, links.root_of(page)) for target in explanation.targets],
+        "targets": targets,
         "what_ifs": what_ifs(catalogue, explanation),
         "catalogue": catalogue,
         "previous": explanations[position - 1] if position else None,
@@ -87,13 +101,103 @@ def _predictions(catalogue: Catalogue, explanation: Explanation) -> list[dict[st
 
 
 def _target(catalogue: Catalogue, target: TargetExplanation, picture: PictureAddress, root: str) -> dict[str, Any]:
+    shown = [item for layer in target.layers for item in layer.concepts]
+    strongest = max((item.heatmap_scale * picture(item.heatmap).full for item in shown), default=0.0)
     return {
         "target": target,
         "address": catalogue.class_address(target.class_index),
-        "picture": picture(target.overlay, target.heatmap),
+        "picture": picture(target.heatmap).address,
+        "accuracy": next((fact.numbers for fact in target.facts if fact.kind == "accuracy"), None),
+        "reasons": _reasons(catalogue, target),
+        "spots": _spots(target),
         "narratives": [_narrative(catalogue, item, root) for item in in_reading_order(target.narratives)],
-        "layers": [_layer(catalogue, layer, target, picture) for layer in target.layers],
+        "layers": [_layer(catalogue, layer, target, picture, strongest) for layer in target.layers],
     }
+
+
+def _reasons(catalogue: Catalogue, target: TargetExplanation) -> list[dict[str, Any]]:
+    """List the concepts of the main layer with what is usual for the class; `_put_on_axis` adds their bars."""
+    rows = target.layers[0].concepts if target.layers else ()
+    return [
+        {
+            "number": number,
+            "card": catalogue.card(item.concept),
+            "flag": catalogue.flagged.get(item.concept, ""),
+            "share": item.share,
+            "place": item.place.words,
+            "usual": usual_share(catalogue, Concept.parse(item.concept), target.class_index),
+        }
+        for number, item in enumerate(rows, start=1)
+    ]
+
+
+def usual_share(catalogue: Catalogue, concept: Concept, class_index: int) -> float | None:
+    """Return a concept's mean share over the samples of a class; None where no such shares were mined."""
+    means = catalogue.class_means.get(concept.layer)
+    if means is None or catalogue.atlas.scores == "raw" or not 0 <= class_index < len(means):
+        return None
+    if catalogue.atlas.scores == "layer" and catalogue.atlas.layers[concept.layer].info.beside:
+        return None  # shares of an explanation are of all that crosses the network there
+    is_there = concept.channel < means.shape[1] and catalogue.atlas.class_counts[class_index] > 0
+    return float(means[class_index, concept.channel]) if is_there else None
+
+
+def _put_on_axis(rows: Sequence[dict[str, Any]]) -> None:
+    """Give each row its bar on the one axis of the page: fractions of the axis's length, from the left."""
+    values = [value for row in rows for value in (row["share"], row["usual"]) if value is not None]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    length = (high - low) or 1.0
+    for row in rows:
+        row["zero"] = -low / length
+        row["start"] = (min(row["share"], 0.0) - low) / length
+        row["length"] = abs(row["share"]) / length
+        row["usual_at"] = None if row["usual"] is None else (row["usual"] - low) / length
+
+
+def _spots(target: TargetExplanation) -> list[dict[str, Any]]:
+    """Place the numbered outlines on the photo; numbers that would cover another move to the right."""
+    concepts = target.layers[0].concepts if target.layers else ()
+    spots: list[dict[str, Any]] = []
+    taken: list[tuple[int, int]] = []
+    for number, item in enumerate(concepts, start=1):
+        box = item.place.box
+        x, y = box.left, box.top
+        while any(abs(x - other_x) < SPOT and abs(y - other_y) < SPOT for other_x, other_y in taken):
+            x += SPOT
+        taken.append((x, y))
+        spots.append(
+            {
+                "number": number,
+                "box": box,
+                "width": box.right - box.left,
+                "height": box.bottom - box.top,
+                "x": x,
+                "y": y,
+                "words": item.place.words,
+                "card": item.concept,
+            }
+        )
+    return spots
+
+
+def _contrast(catalogue: Catalogue, targets: Sequence[TargetExplanation]) -> dict[str, Any] | None:
+    """Compare the shares of the first two classes in their main layer, what differs most first."""
+    if len(targets) < 2 or not all(target.layers for target in targets[:2]):
+        return None
+    first, second = (target.layers[0] for target in targets[:2])
+    if first.layer != second.layer or len(first.shares) != len(second.shares):
+        return None
+    pairs = sorted(enumerate(zip(first.shares, second.shares, strict=True)), key=lambda x: (-abs(x[1][0] - x[1][1]), x))
+    shown = [(channel, pair) for channel, pair in pairs if max(map(abs, pair)) >= LEAST_CONTRASTED][:N_CONTRASTED]
+    rows: list[dict[str, Any]] = [
+        {
+            "card": catalogue.card(Concept(first.layer, channel).key),
+            "sides": [{"share": s, "usual": None} for s in pair],
+        }
+        for channel, pair in shown
+    ]
+    _put_on_axis([side for row in rows for side in row["sides"]])
+    return {"classes": [target.class_name for target in targets[:2]], "rows": rows} if rows else None
 
 
 def in_reading_order(narratives: Sequence[Narrative]) -> list[Narrative]:
@@ -178,7 +282,11 @@ def _table(catalogue: Catalogue, table: NarrativeTable, root: str) -> dict[str, 
 
 
 def _layer(
-    catalogue: Catalogue, layer: LayerExplanation, target: TargetExplanation, picture: PictureAddress
+    catalogue: Catalogue,
+    layer: LayerExplanation,
+    target: TargetExplanation,
+    picture: PictureAddress,
+    strongest: float,
 ) -> dict[str, Any]:
     largest = max((abs(item.share) for item in layer.concepts), default=0.0)
     return {
@@ -188,7 +296,7 @@ def _layer(
         "conserved": layer.relevance_sum / target.logit if target.logit else None,
         "share_of": explained_share_of(layer),
         "has_sub_concepts": any(item.sub_concepts for item in layer.concepts),
-        "rows": [_row(catalogue, item, target, largest, picture) for item in layer.concepts],
+        "rows": [_row(catalogue, item, largest, picture(item.heatmap), strongest) for item in layer.concepts],
     }
 
 
@@ -199,21 +307,25 @@ def strength_of(target: TargetExplanation, item: ConceptAttribution) -> float:
 
 
 def _row(
-    catalogue: Catalogue, item: ConceptAttribution, target: TargetExplanation, largest: float, picture: PictureAddress
+    catalogue: Catalogue, item: ConceptAttribution, largest: float, heat: Heat, strongest: float
 ) -> dict[str, Any]:
+    strength = min(1.0, item.heatmap_scale * heat.full / strongest) if strongest else 1.0
     return {
         "item": item,
         "card": catalogue.card(item.concept),
         "flag": catalogue.flagged.get(item.concept, ""),
         "bar": abs(item.share) / largest if largest else 0.0,
-        "picture": picture(item.overlay, item.heatmap, strength_of(target, item)),
+        "picture": heat.address,
+        "opacity": f"{opacity_of(strength):.3f}",
         "sub_concepts": [(catalogue.card(sub.concept), sub.share) for sub in item.sub_concepts],
     }
 
 
 def explanations_context(catalogue: Catalogue) -> dict[str, Any]:
-    """Gather the index of the explanations."""
-    return {"cards": [explanation_card(catalogue, item) for item in catalogue.source.explanations]}
+    """Gather the index of the explanations, what the network got wrong first."""
+    cards = [explanation_card(catalogue, item) for item in catalogue.source.explanations]
+    wrong = [card for card in cards if card["is_wrong"]]
+    return {"wrong": wrong, "cards": [card for card in cards if not card["is_wrong"]]}
 
 
 def explanation_card(catalogue: Catalogue, explanation: Explanation) -> dict[str, Any]:
@@ -227,6 +339,7 @@ def explanation_card(catalogue: Catalogue, explanation: Explanation) -> dict[str
         "photo": catalogue.illustrations.photo(explanation),
         "best": best,
         "is_right": bool(best and explanation.label and best.class_name == explanation.label),
+        "is_wrong": bool(best and explanation.label and best.class_name != explanation.label),
         "concepts": [(catalogue.card(item.concept), item.share) for item in layer.concepts[:3]] if layer else [],
         "share_of": explained_share_of(layer) if layer else "",
     }
