@@ -16,6 +16,7 @@ from zennit.composites import EpsilonPlus, EpsilonPlusFlat
 
 from precompute.config import RelevanceConfig
 from precompute.errors import ModelError
+from precompute.relevance import engine as engine_module
 from precompute.relevance import operations
 from precompute.relevance.engine import GraphEngine
 from precompute.relevance.operations import Convolution
@@ -235,6 +236,23 @@ def test_the_batch_does_not_matter():
         for name in engine.layer_names:
             close(found.layers[name].relevance, whole.layers[name].relevance[part], 1e-13)
             assert torch.equal(found.layers[name].activation_neuron, whole.layers[name].activation_neuron[part])
+
+
+def test_large_batches_are_scored_in_equal_pieces(monkeypatch):
+    engine, images, labels = engine_for(nets.tiny(nets.plain)), photos(5), torch.arange(5)
+    together, sizes = engine.score(images, labels), []
+    plain = GraphEngine._score_at_once
+    monkeypatch.setattr(engine_module, "BATCH_ELEMENTS", 2 * engine._largest_map)
+    monkeypatch.setattr(
+        GraphEngine, "_score_at_once", lambda self, part, own: sizes.append(len(part)) or plain(self, part, own)
+    )
+    apart = engine.score(images, labels)
+    assert sizes == [2, 2, 1]
+    assert torch.equal(apart.targets, together.targets)
+    close(apart.logits, together.logits, 1e-13)
+    for name in engine.layer_names:
+        close(apart.layers[name].relevance, together.layers[name].relevance, 1e-13)
+        assert torch.equal(apart.layers[name].activation_neuron, together.layers[name].activation_neuron)
 
 
 @pytest.mark.parametrize("factory", [nets.plain, nets.strided, nets.unrectified])

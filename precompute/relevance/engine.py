@@ -10,6 +10,8 @@ that come from above.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -42,6 +44,10 @@ from .proof import LogitProof
 from .protocol import BatchScores, ConditionalAttribution, LayerAttribution, LayerScores, ReferenceRequest
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+
+BATCH_ELEMENTS = 2**25
+"""Elements of the largest map of all images that are scored at once on a CPU, which is no faster with more; bounds the
+memory."""
 
 ROW_ELEMENTS = 2**26
 """Elements of the largest map of all rows that go through one backward pass; bounds the memory, not the result."""
@@ -433,7 +439,19 @@ class GraphEngine:
         return tuple(self._names.get(value, value) for value in self.cuts[layer].beside)
 
     def score(self, images: torch.Tensor, labels: torch.Tensor) -> BatchScores:
-        """Score every channel of every layer on a batch; `labels` (n,) int64, negative where there is none."""
+        """Score every channel of every layer on a batch; `labels` (n,) int64, negative where there is none.
+
+        On a CPU in equal pieces, where the batch's maps would take much memory.
+        """
+        n_pieces = max(1, -(-len(images) // self._images_at_once))
+        pieces = zip(images.chunk(n_pieces), labels.chunk(n_pieces), strict=True)
+        return BatchScores.joined([self._score_at_once(part, own) for part, own in pieces])
+
+    @property
+    def _images_at_once(self) -> int:
+        return max(1, BATCH_ELEMENTS // self._largest_map) if self._device.type == "cpu" else sys.maxsize
+
+    def _score_at_once(self, images: torch.Tensor, labels: torch.Tensor) -> BatchScores:
         with self._computing():
             values = self._prepared(images)
             keep = {value for layer in self._layers.values() for value in layer.values}
@@ -654,15 +672,14 @@ class GraphEngine:
             starts[value] = torch.tensor(chosen, device=self._device), masked
         return starts
 
-    @cached_property
+    @property
     def _rows_at_once(self) -> int:
-        sizes = []
-        for shape in (self._input_shape, *(node.shape for node, _ in self.network.steps)):
-            size = 1
-            for length in shape:
-                size *= length
-            sizes.append(size)
-        return max(1, ROW_ELEMENTS // max(sizes))
+        return max(1, ROW_ELEMENTS // self._largest_map)
+
+    @cached_property
+    def _largest_map(self) -> int:
+        """Return the elements of the largest value of one image."""
+        return max(math.prod(shape) for shape in (self._input_shape, *(node.shape for node, _ in self.network.steps)))
 
     @cached_property
     def _places(self) -> dict[str, int]:

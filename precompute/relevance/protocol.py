@@ -6,7 +6,7 @@ Owns the protocol and its records. Must not know files, data sets or pages.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
@@ -50,6 +50,25 @@ class BatchScores:
     logits: torch.Tensor
     targets: torch.Tensor
     layers: Mapping[str, LayerScores]
+
+    @classmethod
+    def joined(cls, parts: Sequence[BatchScores]) -> BatchScores:
+        """Join the scores of pieces of one batch, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            torch.cat([part.logits for part in parts]),
+            torch.cat([part.targets for part in parts]),
+            {
+                name: LayerScores(
+                    *(
+                        torch.cat([getattr(part.layers[name], field.name) for part in parts])
+                        for field in fields(LayerScores)
+                    )
+                )
+                for name in parts[0].layers
+            },
+        )
 
 
 @dataclass(frozen=True)
