@@ -5,11 +5,15 @@ import pytest
 from PIL import Image
 
 from precompute.images.pictures import render_reference
+from precompute.images.places import PLACES
 from precompute.naming.appearance import COLOURS, classify_colours, measure, stripe_direction
 from precompute.naming.label_words import LabelWords, binomial_tail, display_name, words_of
 from precompute.naming.namer import ConceptEvidence
-from precompute.naming.offline import MAX_PHRASE, OfflineNamer
+from precompute.naming.offline import MAX_PHRASE, Looks, OfflineNamer
 from precompute.naming.rules import MAX_NAME
+from precompute.naming.traits import CORNER, SHAPES
+from precompute.narratives.looks import find_looks
+from precompute.narratives.wording import languages
 from precompute.records import Box, Concept, Reference
 
 SIDE = 96
@@ -306,3 +310,32 @@ def test_the_tail_of_the_binomial():
     assert binomial_tail(0, 5, 0.3) == pytest.approx(1.0)
     assert binomial_tail(2, 2, 0.5) == pytest.approx(0.25)
     assert binomial_tail(1, 3, 0.5) == pytest.approx(0.875)
+
+
+def test_a_description_is_given_in_the_language_of_the_texts_too():
+    striped_photos = evidence([striped(0)] * 8, ["cat"] * 8)
+    (english,) = OfflineNamer(COUNTS).name([striped_photos])
+    (both,) = OfflineNamer(COUNTS, phrasebook=find_looks("de-CH")).name([striped_photos])
+    assert english.name == both.name == "black and grey horizontal edges, mostly in cat photos"
+    assert not english.local_names
+    assert both.in_language("de").name == "schwarze und graue waagerechte Kanten, meist bei cat"
+    (mark,) = OfflineNamer(COUNTS, phrasebook=find_looks("de")).name(
+        [evidence([blotches(rank) for rank in range(8)], VARIED[:8], [Box(80, 80, 92, 92)] * 8)]
+    )
+    assert (mark.name, mark.in_language("de").name) == ("small mark at lower right", "kleines Zeichen rechts unten")
+    hostile = Looks(("red", "pink"), "round spot", "upper left", classes=("{ $phrase } <b>", "tree"))
+    assert find_looks("de").phrase(hostile) == (
+        "roter und rosafarbener runder Fleck links oben, meist bei { $phrase } <b> und tree"
+    )
+
+
+@pytest.mark.parametrize("language", languages())
+def test_every_term_can_be_said_in_every_language(language):
+    phrasebook = find_looks(language)
+    if phrasebook is None:
+        assert language == "en"
+        return
+    said = {phrasebook.phrase(Looks((colour,), shape)) for colour in COLOURS for shape in SHAPES}
+    assert len(said) == len(COLOURS) * len(SHAPES)
+    assert len({phrasebook.phrase(Looks(mark=place)) for place in (CORNER, *PLACES)}) == 1 + len(PLACES)
+    assert phrasebook.phrase(Looks())

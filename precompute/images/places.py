@@ -52,6 +52,13 @@ def locate(heatmap: FloatArray) -> Place:
     return Place(box, row, column, area, place_words(row, column, area))
 
 
+PLACES = (
+    *("upper left", "upper centre", "upper right", "centre left", "centre", "centre right"),
+    *("lower left", "lower centre", "lower right"),
+)
+"""All words for a place that is not the whole image."""
+
+
 def place_words(row: float, column: float, area: float) -> str:
     """Say in words where a centre lies, both from 0 to 1, and whether the box covers the image."""
     if area > WHOLE_AREA:

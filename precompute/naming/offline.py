@@ -10,14 +10,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
 from precompute.images.places import place_words
 from precompute.printing import numbers
-from precompute.records import Author, ConceptName, Reference
+from precompute.records import Author, ConceptName, LocalName, Reference
 from precompute.records.values import NameKind
 
 from .appearance import Appearance, measure
@@ -34,6 +34,39 @@ MAX_PHRASE = 12
 """Words of a phrase that says what was measured; a name that somebody gives is shorter."""
 
 
+class Looks(NamedTuple):
+    """What a description says, in terms instead of words, so that it can be said in any language.
+
+    Attributes
+    ----------
+    colours : tuple of str
+        Of the eleven colour terms; at most two.
+    shape : str
+        ``round spot``, ``vertical edges``, ``area`` and so on; empty where the references share no look.
+    place : str
+        As of `place_words`; empty where it varies.
+    mark : str
+        The place of a small mark, or `CORNER`; then there is no shape.
+    classes : tuple of str
+        In whose photos most of it was found, as people read them; empty where that is no more than chance.
+    """
+
+    colours: tuple[str, ...] = ()
+    shape: str = ""
+    place: str = ""
+    mark: str = ""
+    classes: tuple[str, ...] = ()
+
+
+class Phrasebook(Protocol):
+    """Says in a language other than English what was measured."""
+
+    language: str
+
+    def phrase(self, looks: Looks) -> str:
+        """Return the description, in the middle of a sentence."""
+
+
 class OfflineNamer:
     """Names concepts from labels, places, colours and textures of their reference images.
 
@@ -46,6 +79,8 @@ class OfflineNamer:
         Height and width of the preprocessed input in pixels; without it the largest reference box stands in.
     date : str
         ISO date put on every name.
+    phrasebook : Phrasebook, optional
+        Of the language of the texts, where that is not English; then each description is given in it too.
     """
 
     author = AUTHOR
@@ -55,10 +90,12 @@ class OfflineNamer:
         label_counts: Mapping[str, int] | None = None,
         image_size: tuple[int, int] | None = None,
         date: str = "",
+        phrasebook: Phrasebook | None = None,
     ) -> None:
         self._label_counts = label_counts
         self._image_size = image_size
         self._date = date
+        self._phrasebook = phrasebook
 
     def name(self, evidence: Sequence[ConceptEvidence]) -> Iterator[ConceptName]:
         """Name each concept, in order; the same evidence gives the same names.
@@ -68,11 +105,13 @@ class OfflineNamer:
         words = LabelWords(self._label_counts if self._label_counts is not None else _pooled_counts(evidence))
         image_size = self._image_size or _largest_extent(evidence)
         for item in evidence:
-            named = _name_concept(item, words, image_size)
+            named = _name_concept(item, words, image_size, self._phrasebook)
             yield replace(named, date=self._date, language=LANGUAGE if named.is_named else "")
 
 
-def _name_concept(evidence: ConceptEvidence, words: LabelWords, image_size: tuple[int, int]) -> ConceptName:
+def _name_concept(
+    evidence: ConceptEvidence, words: LabelWords, image_size: tuple[int, int], phrasebook: Phrasebook | None
+) -> ConceptName:
     ranking = "RelMax" if evidence.relmax else "ActMax"
     references = evidence.relmax or evidence.actmax
     if not references:
@@ -83,12 +122,8 @@ def _name_concept(evidence: ConceptEvidence, words: LabelWords, image_size: tupl
     mark = find_mark(appearances, first.rate if first else 0.0)
     colour, texture = find_colour(appearances), find_texture(appearances)
     check, checked = _check(first, words, evidence.actmax if ranking == "RelMax" else (), evidence.labels)
-    named, outliers = _choose(
-        evidence.concept.key,
-        _Findings(labels, first, second, mark, colour, texture, find_place(appearances)),
-        appearances,
-        check,
-    )
+    found = _Findings(labels, first, second, mark, colour, texture, find_place(appearances))
+    named, outliers = _choose(evidence.concept.key, found, appearances, check)
     figures = [
         _source_sentence(references, ranking),
         *_label_sentences(first, second, labels),
@@ -103,6 +138,7 @@ def _name_concept(evidence: ConceptEvidence, words: LabelWords, image_size: tupl
         common=_common(named, first, colour, texture),
         outliers=tuple(references[position].rank for position in outliers),
         evidence=tuple(figures),
+        local_names=_local_names(named.name, found, phrasebook),
     )
 
 
@@ -124,10 +160,7 @@ def _choose(
         named = ConceptName(key, found.mark.words, "", AUTHOR, "mark", found.mark.strength)
         return named, found.mark.outliers
     colour, texture = found.colour, found.texture
-    words = " ".join(trait.words for trait in (colour, texture) if trait)
-    if colour and not texture:
-        words = f"{words} area"
-    words = words.replace("black dark area", "black area").replace("white bright area", "white area")
+    words = " ".join([*([colour.words] if colour else []), *([shape] if (shape := _shape(found)) else [])])
     kind: NameKind = "other"
     if words and found.place:
         words = f"{words} {found.place.words}"
@@ -141,13 +174,42 @@ def _choose(
     )
 
 
-def _with_context(words: str, found: _Findings) -> str:
-    """Add the class, or the two classes, of the photos that most of it was found in, where that is more than chance."""
+def _shape(found: _Findings) -> str:
+    """Tell the shape: what is as dark or as bright as its colour says anyway is an area."""
+    if found.texture is None:
+        return "area" if found.colour else ""
+    colour = found.colour.terms[-1] if found.colour else ""
+    said = {("black", "dark area"), ("white", "bright area")}
+    return "area" if (colour, found.texture.words) in said else found.texture.words
+
+
+def _classes(found: _Findings) -> tuple[str, ...]:
+    """Name the class, or the two, of the photos that most of it was found in, where that is more than chance."""
     if found.first is None or (found.first.rate < 0.5 and not found.second):
-        return words
-    classes = " and ".join(display_name(group.word) for group in (found.first, found.second) if group)
-    longer = f"{words}, mostly in {classes} photos"
-    return longer if len(longer) <= MAX_NAME and len(longer.split()) <= MAX_PHRASE else words
+        return ()
+    return tuple(display_name(group.word) for group in (found.first, found.second) if group)
+
+
+def _with_context(words: str, found: _Findings) -> str:
+    """Add the classes of the photos that most of it was found in, where there is room."""
+    classes = _classes(found)
+    longer = f"{words}, mostly in {' and '.join(classes)} photos"
+    return longer if classes and len(longer) <= MAX_NAME and len(longer.split()) <= MAX_PHRASE else words
+
+
+def _local_names(name: str, found: _Findings, phrasebook: Phrasebook | None) -> tuple[LocalName, ...]:
+    """Say in the language of the texts what the English description says, and no more."""
+    if phrasebook is None:
+        return ()
+    if found.mark:
+        looks = Looks(mark=found.mark.terms[0])
+    else:
+        colours, shape = found.colour.terms if found.colour else (), _shape(found)
+        place = found.place.terms[0] if shape and found.place else ""
+        looks = Looks(colours, shape, place, classes=_classes(found) if ", mostly in " in name else ())
+    phrases = (phrasebook.phrase(looks), phrasebook.phrase(looks._replace(classes=())))
+    phrase = next((phrase for phrase in phrases if len(phrase) <= MAX_NAME), "")
+    return (LocalName(phrasebook.language, phrase),) if phrase else ()
 
 
 def _check(

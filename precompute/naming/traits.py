@@ -6,7 +6,7 @@ Owns the thresholds from measures to words. Must not know labels, rankings or mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,16 @@ TURNED = 0.45
 """Roundness from which a spot is round and up to which edges are rays, with edges less parallel than `TURNED`: measured
 on the built-in world, where eyes and lamps lie above the first, spoked wheels below the second."""
 
+SHAPES = (
+    *("area", "round spot", "rays from a centre", "horizontal edges", "vertical edges", "diagonal edges"),
+    *("parallel edges", "upright and level edges", "slanted edges"),
+    *("fine-grained texture", "smooth area", "bright area", "dark area"),
+)
+"""All that a description can say of form."""
+
+CORNER = "corner"
+"""The place of a mark that lies in one corner or another."""
+
 FINE = 0.17
 SMOOTH = 0.055
 BRIGHT = 0.62
@@ -64,12 +74,16 @@ class Trait:
         The figures.
     outliers : tuple of int
         Positions of references without it.
+    terms : tuple of str
+        The same as the terms it is made of, for other languages: colours, a shape, or a place (`place_words`, or
+        `CORNER`).
     """
 
     words: str
     strength: float
     sentence: str
     outliers: tuple[int, ...] = ()
+    terms: tuple[str, ...] = ()
 
 
 def find_mark(appearances: Sequence[Appearance], label_rate: float) -> Trait | None:
@@ -96,21 +110,23 @@ def find_mark(appearances: Sequence[Appearance], label_rate: float) -> Trait | N
         and near.mean() >= MARK_RATE
         and max(abs(row - 0.5), abs(column - 0.5)) >= MARK_OFF_CENTRE
     ):
-        return _mark(f"at {place_words(row, column, area)}", near, area)
+        where = place_words(row, column, area)
+        return _mark(f"at {where}", where, near, area)
     # Folded along both middles, the four corners are one place.
     folded = np.abs(centres - 0.5)
     near = distances_to_median(folded) <= MARK_SPREAD
     if near.mean() >= MARK_RATE and np.median(folded, axis=0).min() >= MARK_CORNER:
-        return _mark("in a corner", near, area)
+        return _mark("in a corner", CORNER, near, area)
     return None
 
 
-def _mark(where: str, near: BoolArray, area: float) -> Trait:
+def _mark(where: str, term: str, near: BoolArray, area: float) -> Trait:
     sentence = (
         f"In {near.sum()} of {len(near)} references the crop lies {where} "
         f"and covers {numbers.percent(area)} of the photo."
     )
-    return Trait(f"small mark {where}", float(near.mean()) * 0.9, sentence, tuple(np.flatnonzero(~near).tolist()))
+    outliers = tuple(np.flatnonzero(~near).tolist())
+    return Trait(f"small mark {where}", float(near.mean()) * 0.9, sentence, outliers, (term,))
 
 
 def find_place(appearances: Sequence[Appearance]) -> Trait | None:
@@ -122,7 +138,7 @@ def find_place(appearances: Sequence[Appearance]) -> Trait | None:
         return None
     outliers = tuple(position for position, place in enumerate(places) if place != most)
     sentence = f"{places.count(most)} of {len(places)} references lie {_PLACES[most]}."
-    return Trait(_PLACES[most], rate, sentence, outliers)
+    return Trait(_PLACES[most], rate, sentence, outliers, (most,))
 
 
 _PLACES = {
@@ -154,12 +170,14 @@ def find_colour(appearances: Sequence[Appearance]) -> Trait | None:
     )
     lift = float((mean[best] - COLOUR_PRIOR[best]) / (1 - COLOUR_PRIOR[best]))
     outliers = tuple(np.flatnonzero(shares[:, order].sum(axis=1) < 0.1).tolist())
-    return Trait(" and ".join(COLOURS[index] for index in order), lift * float(rate[best]), sentence, outliers)
+    terms = tuple(COLOURS[index] for index in order)
+    return Trait(" and ".join(terms), lift * float(rate[best]), sentence, outliers, terms)
 
 
 def find_texture(appearances: Sequence[Appearance]) -> Trait | None:
     """Find the most telling of: a round spot, rays, edges in one direction, grain, smoothness, brightness, darkness."""
-    return _find_turned(appearances) or _find_edges(appearances) or _find_grain(appearances)
+    found = _find_turned(appearances) or _find_edges(appearances) or _find_grain(appearances)
+    return replace(found, terms=(found.words,)) if found else None
 
 
 def _find_turned(appearances: Sequence[Appearance]) -> Trait | None:

@@ -30,6 +30,7 @@ from precompute.naming.offline import OfflineNamer
 from precompute.naming.own import OwnNamer
 from precompute.naming.recorded import RecordedNamer, RecordedNames, load_recorded
 from precompute.naming.trial_call import SEEN, trial_evidence
+from precompute.narratives.looks import find_looks
 from precompute.narratives.wording import language_of_texts
 from precompute.progress import Reporter
 from precompute.provenance import today
@@ -41,7 +42,7 @@ from .cost_preview import NOT_ENABLED, announce, counted, sampled
 from .evidence import StoredEvidence
 from .step import Step
 
-OFFLINE_VERSION = 2
+OFFLINE_VERSION = 3
 """Raise it when the offline namer finds other names from the same evidence."""
 
 
@@ -316,7 +317,9 @@ class NameStage:
         labels: Counter[str] = Counter()
         for class_name, count in counts:
             labels[class_name] += count
-        return OfflineNamer({name: n for name, n in labels.items() if n}, self._config.preprocessing.size, today())
+        phrasebook = find_looks(self._config.explaining.language)
+        counts_known = {name: n for name, n in labels.items() if n}
+        return OfflineNamer(counts_known, self._config.preprocessing.size, today(), phrasebook)
 
     def _with_recorded(self, atlas: Atlas, namer: Namer) -> Namer:
         """Put the names that ship before another namer's, where the config asks for them and they fit."""
