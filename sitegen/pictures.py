@@ -162,20 +162,6 @@ class PictureStore:
         shutil.copyfile(path, target)
         return True
 
-    def coloured_heatmap(self, path: Path, strength: float = 1.0) -> str:
-        """Write a stored heatmap in plain colours and return its address; empty where it is missing.
-
-        Its strongest place gets full colour times `strength`, 0 to 1.
-        """
-        if not path.is_file():
-            return ""
-        content = path.read_bytes()
-        address = self.links.sheet(_digest([b"heatmap", _LOOKUP_KEY.encode(), repr(strength).encode(), content]))
-        if self._is_new(address):
-            grey = _open(content).convert("L").point([round(128 + (level - 128) * strength) for level in range(256)])
-            self._save(colour_heatmap(grey), address)
-        return address
-
     def heat(self, path: Path) -> Heat:
         """Write a stored heatmap to lay over its photo: smoothed a little, full colour from `HEAT_QUANTILE` on."""
         if not path.is_file():

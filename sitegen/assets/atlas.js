@@ -46,6 +46,14 @@
     field.focus();
   }
 
+  function keepFilter() {
+    var inputs = Array.from(document.querySelectorAll('.only input[type="radio"]'));
+    inputs.forEach(function (input) {
+      if (input.value === chosenInAddress("only")) input.checked = true;
+      input.addEventListener("change", function () { keepInAddress("only", input.value); });
+    });
+  }
+
   function rememberView() {
     var chosen;
     try { chosen = localStorage.getItem("atlas.view"); } catch (error) { chosen = null; }
@@ -109,6 +117,7 @@
     });
   }
 
+  keepFilter();
   readingLevel();
   lightUp();
   startSearch();

@@ -95,17 +95,6 @@ class Illustrations:
             return ""
         return self._copied(explanation, explanation.photo)
 
-    def picture(self, explanation: Explanation, overlay: str, heatmap: str, strength: float = 1.0) -> str:
-        """Return the address of an overlay, or of its heatmap in plain colours where no photo may be shown.
-
-        The strength, 0 to 1, is how much of the full colour such a heatmap's strongest place gets; an overlay was
-        drawn with it.
-        """
-        if self.include_images and overlay:
-            return self._copied(explanation, overlay)
-        path = self._path(explanation, heatmap)
-        return self._store.coloured_heatmap(path, strength) if path else ""
-
     def heat(self, explanation: Explanation, heatmap: str) -> Heat:
         """Return a stored heatmap to lay over its photo, and what its full colour stands for."""
         path = self._path(explanation, heatmap)

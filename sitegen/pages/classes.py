@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -19,6 +19,9 @@ from .explanations import explanation_card
 from .page import Page, Section
 
 N_CONCEPTS_SHOWN = 10
+LEAST_SHOWN = 0.001
+"""Smallest mean share that has a row of its own; the first concept of a layer always has one."""
+N_CONFUSED_SHOWN = 6
 WARNED_SHARE = 0.01
 """A mark of the deepest layer with a smaller mean share is flagged in its row and not warned of."""
 
@@ -82,6 +85,7 @@ def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int
         "flagged_further": further,
         "explained": [explanation_card(catalogue, item) for item in predicted],
         "also_explained": [explanation_card(catalogue, item) for item, _ in of_class if item not in predicted],
+        "confused": _confused(catalogue, class_index),
         "lede": _lede(catalogue, class_index, layers[0]["rows"] if layers else []),
         "scores_are_shares": catalogue.scores_are_shares,
         "shortcut": shortcut,
@@ -96,11 +100,17 @@ def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int
 
 def _lede(catalogue: Catalogue, class_index: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Gather the figures that a class's page begins with: its first concepts, and how often the network is right."""
-    samples = catalogue.atlas.samples
-    labelled = (samples.label == class_index) & (samples.prediction != MISSING)
     return {
         "first": [row["card"] for row in rows[:3]],
         "share": sum(row["mean"] for row in rows[:3]),
+        **_right(catalogue, class_index),
+    }
+
+
+def _right(catalogue: Catalogue, class_index: int) -> dict[str, int]:
+    samples = catalogue.atlas.samples
+    labelled = (samples.label == class_index) & (samples.prediction != MISSING)
+    return {
         "n_labelled": int(labelled.sum()),
         "n_right": int((labelled & (samples.prediction == class_index)).sum()),
     }
@@ -138,7 +148,12 @@ def _neighbour(catalogue: Catalogue, class_index: int) -> dict[str, str]:
 def _layer_rows(catalogue: Catalogue, class_index: int, layer: str, limit: int) -> dict[str, Any]:
     means = catalogue.class_means[layer][class_index]
     order = np.argsort(-means, kind="stable")[:limit].tolist()
-    shown = [(channel, float(means[channel])) for channel in order if means[channel] > 0]
+    least = LEAST_SHOWN if catalogue.scores_are_shares else 0.0
+    shown = [
+        (channel, float(means[channel]))
+        for rank, channel in enumerate(order)
+        if means[channel] > (least if rank else 0.0)
+    ]
     rows = [
         _row(catalogue, Concept(layer, channel), rank, mean) | {"bar": mean / shown[0][1]}
         for rank, (channel, mean) in enumerate(shown)
@@ -150,6 +165,25 @@ def _layer_rows(catalogue: Catalogue, class_index: int, layer: str, limit: int) 
         "shown_mean": sum(mean for _, mean in shown),
         "share_of": catalogue.share_of(layer),
         "n_channels": catalogue.atlas.layers[layer].info.n_channels,
+        "least": LEAST_SHOWN if len(shown) < limit and catalogue.scores_are_shares else None,
+    }
+
+
+def _confused(catalogue: Catalogue, class_index: int) -> dict[str, Any]:
+    """Count what the class's samples are taken for, and whose samples are taken for it, the most frequent first."""
+    samples = catalogue.atlas.samples
+    known = (samples.label != MISSING) & (samples.prediction != MISSING) & (samples.label != samples.prediction)
+
+    def counted(there: np.ndarray, here: np.ndarray) -> list[dict[str, Any]]:
+        found = Counter(there[known & (here == class_index)].tolist())
+        return [
+            {"name": catalogue.class_name(index), "address": catalogue.class_address(index), "n": number}
+            for index, number in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:N_CONFUSED_SHOWN]
+        ]
+
+    return {
+        "taken_for": counted(samples.prediction, samples.label),
+        "taken_from": counted(samples.label, samples.prediction),
     }
 
 
@@ -174,6 +208,8 @@ def classes_context(catalogue: Catalogue, explained: Mapping[int, list[Explained
                 "address": catalogue.class_address(index),
                 "n_samples": int(catalogue.atlas.class_counts[index]),
                 "n_explained": len(explained.get(index, [])),
+                "n_findings": len(warned(catalogue, index) or ()),
+                **_right(catalogue, index),
                 "lead": _lead(catalogue, index, last) if last else None,
             }
             for index in catalogue.class_indices

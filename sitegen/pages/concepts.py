@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from precompute.records import MISSING, RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
+from precompute.records.values import NameKind
 from sitegen import links
 from sitegen.charts import histogram, histogram_ends, is_even
 from sitegen.data import downloads
@@ -18,6 +19,8 @@ from sitegen.pictures import Tile
 from .page import Page, Section
 
 N_CLASSES_SHOWN = 8
+LEAST_SHOWN = 0.001
+"""Smallest mean share of a class that has a row of its own; the first class always has one."""
 N_USES_SHOWN = 24
 N_CARDS_PER_LAYER = 10
 _NO_BOX = Box(0, 0, 0, 0)
@@ -80,6 +83,7 @@ def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "has_pictures": bool(catalogue.illustrations.tiles(concept)),
         "views": _views(catalogue.illustrations.tiles(concept)),
         "classes": top_classes(catalogue, concept),
+        "n_classes": int((catalogue.class_means[concept.layer][:, concept.channel] > 0).sum()),
         "scores_are_shares": catalogue.scores_are_shares,
         "share_of": catalogue.share_of(concept.layer),
         "histograms": _histograms(catalogue, tables, concept.channel),
@@ -147,7 +151,10 @@ def top_classes(catalogue: Catalogue, concept: Concept) -> list[dict[str, Any]]:
     """List the classes in which a concept has most relevance on average, with bars relative to the first."""
     means = catalogue.class_means[concept.layer][:, concept.channel]
     order = np.argsort(-means, kind="stable")[:N_CLASSES_SHOWN].tolist()
-    rows = [(index, float(means[index])) for index in order if means[index] > 0]
+    least = LEAST_SHOWN if catalogue.scores_are_shares else 0.0
+    rows = [
+        (index, float(means[index])) for place, index in enumerate(order) if means[index] > (least if place else 0.0)
+    ]
     return [
         {
             "name": catalogue.class_name(index),
@@ -193,9 +200,11 @@ def layer_context(catalogue: Catalogue, layer: str) -> dict[str, Any]:
     place = names.index(layer)
     means = catalogue.class_means[layer]
     order = np.argsort(-catalogue.atlas.layers[layer].class_relevance.sum(axis=0), kind="stable").tolist()
+    tiles = [_tile(catalogue, Concept(layer, channel)) for channel in order if means[:, channel].any()]
     return {
         "info": info,
-        "tiles": [_tile(catalogue, Concept(layer, channel)) for channel in order if means[:, channel].any()],
+        "tiles": _stacked(tiles),
+        "filters": _filters(tiles),
         "silent": [catalogue.card(Concept(layer, channel).key) for channel in order if not means[:, channel].any()],
         "flagged": catalogue.flagged,
         "scores_are_shares": catalogue.scores_are_shares,
@@ -212,7 +221,33 @@ def _tile(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "card": catalogue.card(concept.key),
         "class_name": catalogue.class_name(best) if best != MISSING else "",
         "mean": catalogue.mean_of(concept, best) if best != MISSING else 0.0,
+        "more": [],
     }
+
+
+def _stacked(tiles: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put concepts of one name under the one with most relevance; those without a name stay alone."""
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    shown = []
+    for tile in tiles:
+        card = tile["card"]
+        key = (card.name, card.kind)
+        if card.named and key in first:
+            first[key]["more"].append(card)
+            continue
+        shown.append(tile)
+        first.setdefault(key, tile)
+    return shown
+
+
+def _filters(tiles: Sequence[dict[str, Any]]) -> list[tuple[str, str, int]]:
+    """List what a gallery can be narrowed to: value, words and number of concepts; none where there is no choice."""
+    kinds = [kind for kind in get_args(NameKind) if any(tile["card"].kind == kind for tile in tiles)]
+    found = [(f"kind-{kind}", kind, sum(tile["card"].kind == kind for tile in tiles)) for kind in kinds]
+    found += [("mixed", "mixed", sum(tile["card"].mixed for tile in tiles))]
+    found += [("unnamed", "without a name", sum(not tile["card"].named for tile in tiles))]
+    found = [item for item in found if item[2]]
+    return found if len(found) > 1 else []
 
 
 def _layer_truth(catalogue: Catalogue, layer: str) -> LayerTruth | None:

@@ -300,12 +300,6 @@ def _layer(
     }
 
 
-def strength_of(target: TargetExplanation, item: ConceptAttribution) -> float:
-    """Return how strong a concept's heatmap is beside the strongest of its target, 0 to 1."""
-    largest = max((other.heatmap_scale for layer in target.layers for other in layer.concepts), default=0.0)
-    return item.heatmap_scale / largest if largest else 1.0
-
-
 def _row(
     catalogue: Catalogue, item: ConceptAttribution, largest: float, heat: Heat, strongest: float
 ) -> dict[str, Any]:
@@ -319,6 +313,16 @@ def _row(
         "opacity": f"{opacity_of(strength):.3f}",
         "sub_concepts": [(catalogue.card(sub.concept), sub.share) for sub in item.sub_concepts],
     }
+
+
+def leading_heats(catalogue: Catalogue, explanation: Explanation) -> dict[str, dict[str, str]]:
+    """Return the heatmaps of an explanation's first concepts, as its page lays them over the photo, by key."""
+    target = explanation.targets[0] if explanation.targets else None
+    if target is None or not target.layers:
+        return {}
+    entry = _target(catalogue, target, partial(catalogue.illustrations.heat, explanation), "")
+    rows = entry["layers"][0]["rows"]
+    return {row["item"].concept: {key: row[key] for key in ("picture", "opacity")} for row in rows if row["picture"]}
 
 
 def explanations_context(catalogue: Catalogue) -> dict[str, Any]:

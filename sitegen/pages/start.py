@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
-from precompute.records import ConceptName, Explanation, ShortcutTruth
+from precompute.records import MISSING, ConceptName, Explanation, ShortcutTruth
+from precompute.records.reliability import measured_band
 from sitegen import links
 from sitegen.data.catalogue import Catalogue
 
+from .audit import warned
 from .concepts import sample_cards
-from .explanations import explanation_card, strength_of
+from .explanations import explanation_card, leading_heats
 from .page import Page, Section
+
+N_WRONG_SHOWN = 6
+SURE_NAMES = 0.9
+"""Rate of right names, measured on the built-in world, from which names are counted as sure."""
 
 
 def start_pages(catalogue: Catalogue) -> Iterator[Page]:
@@ -27,14 +32,21 @@ def start_context(catalogue: Catalogue) -> dict[str, Any]:
     """Gather the start page."""
     explanations = catalogue.source.explanations
     last = next(reversed(catalogue.atlas.layers), "")
-    cards = [explanation_card(catalogue, item) for item in explanations[:8]]
+    cards = [explanation_card(catalogue, item) for item in explanations]
+    wrong = [card for card in cards if card["is_wrong"]]
     example = choose_example(catalogue)
+    findings = _findings(catalogue)
     return {
         "title": catalogue.title,
         "description": catalogue.description,
         "example": explanation_card(catalogue, explanations[example]) if explanations else None,
-        "overlays": _leading_pictures(catalogue, explanations[example]) if explanations else {},
-        "explanations": cards,
+        "heats": leading_heats(catalogue, explanations[example]) if explanations else {},
+        "wrong": wrong[:N_WRONG_SHOWN],
+        "explanations": [*wrong, *(card for card in cards if not card["is_wrong"])][:4],
+        "n_wrong_explained": len(wrong),
+        "findings": findings,
+        "has_findings": findings["shortcuts"] is not None
+        or bool(findings["n_labelled"] or findings["n_tested"] or findings["sure"]),
         "concepts": sample_cards(catalogue, last, 8) if last else [],
         "classes": [catalogue.class_name(index) for index in catalogue.class_indices[:6]],
         "figures": _figures(catalogue),
@@ -51,12 +63,33 @@ def start_context(catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def _leading_pictures(catalogue: Catalogue, example: Explanation) -> dict[str, str]:
-    """Return the pictures of the example's leading concepts, by concept key."""
-    layers = example.targets[0].layers if example.targets else ()
-    concepts = layers[0].concepts if layers else ()
-    draw = partial(catalogue.illustrations.picture, example)
-    return {item.concept: draw(item.overlay, item.heatmap, strength_of(example.targets[0], item)) for item in concepts}
+def _findings(catalogue: Catalogue) -> dict[str, Any]:
+    """Gather what was found, each part None where it was not looked for: what the start page begins with."""
+    samples, trust = catalogue.atlas.samples, catalogue.source.trust
+    labelled = (samples.label != MISSING) & (samples.prediction != MISSING)
+    tested = [item for item in trust.photos if item.random_low is not None] if trust else []
+    bands = [measured_band(name) for name in catalogue.source.names.values()]
+    sure = [band for band in bands if band is not None and band.rate >= SURE_NAMES]
+    return {
+        "shortcuts": None
+        if trust is None or trust.audit is None
+        else [
+            {
+                "class_name": catalogue.class_name(item.class_index),
+                "class_address": catalogue.class_address(item.class_index),
+                "card": catalogue.card(item.concept),
+                "fall": item.fall_with,
+            }
+            for index in catalogue.class_indices
+            for item in warned(catalogue, index) or ()
+        ],
+        "n_labelled": int(labelled.sum()),
+        "n_wrong": int((labelled & (samples.label != samples.prediction)).sum()),
+        "n_tested": len(tested),
+        "n_telling": sum(item.after < (item.random_low or 0.0) for item in tested),
+        "n_sure": len(sure),
+        "sure": min(sure, key=lambda band: band.rate) if sure else None,
+    }
 
 
 def _start_shortcut(catalogue: Catalogue) -> dict[str, Any] | None:
