@@ -24,7 +24,13 @@ LIMITS = "limits.html"
 PROVENANCE = "provenance.html"
 CONCEPTS_CSV = "concepts.csv"
 SEARCH_INDEX = "assets/search-index.js"
-SEARCH_SCRIPTS = ("assets/vendor/minisearch.js", "assets/vendor/stemmer.js", "assets/search.js", SEARCH_INDEX)
+SEARCH_SCRIPTS = (
+    "assets/vendor/minisearch.js",
+    "assets/vendor/stemmer.js",
+    SEARCH_INDEX,
+    "assets/search.js",
+    "assets/finding.js",
+)
 
 
 def slug(text: str) -> str:

@@ -85,12 +85,39 @@ def test_every_kind_of_page_opens_without_a_fault(site, watched):
 def test_words_are_found_without_a_server(site, watched):
     open_page, faults = watched
     page = open_page(site / "search.html", query="?q=wheel")
-    assert page.locator("#search-hits li").count() == 2
-    assert page.locator("#search-count").inner_text() == "2 hits"
+    first = page.locator("#search-hits a.hit").first
+    assert "wheel" in first.inner_text()
+    assert first.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.select_option("select[name=layer]", label="features.7")
+    assert "layer=0" in page.url
+    assert set(
+        page.locator("#search-hits a.hit").evaluate_all("found => found.map(a => a.href.includes('features-7-'))")
+    ) == {True}
+    page.select_option("select[name=layer]", label="any")
     page.fill("#search-words", "features.14 channel 11")
     assert page.locator("#search-hits a").first.get_attribute("href") == "concepts/features-14-c11.html"
     page.fill("#search-words", "<script>")
     assert page.locator("#search-hits script").count() == 0
+    assert faults == []
+
+
+def test_every_page_suggests_while_one_types_and_arrows_lead_through_it(site, watched):
+    open_page, faults = watched
+    page = open_page(site / "classes/class-1.html")
+    page.locator(".find input").focus()
+    page.keyboard.type("weel")
+    page.locator(".suggested a.hit").first.wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("document.activeElement === document.querySelector('.suggested a.hit')")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.name") == "q"
+    assert not page.locator(".suggested").is_visible()
+    page.keyboard.type(" ")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/concepts/*")
     assert faults == []
 
 

@@ -1,49 +1,20 @@
-/* Small comforts: the search page, the remembered view of the tiles, a labelled menu. Every page works without it. */
+/* Small comforts: search when it is asked for, the remembered view of the tiles, a labelled menu. Every page works without it. */
 (function () {
   "use strict";
 
-  var KINDS = { c: "concept", k: "class", e: "explanation" };
-  var LIMIT = 200;
-  var search;
-
-  function element(name, className, text) {
-    var node = document.createElement(name);
-    if (className) node.className = className;
-    if (text) node.textContent = text;
-    return node;
-  }
-
-  function show(text) {
-    var found = search(text);
-    var hits = found.rows;
-    var list = document.getElementById("search-hits");
-    var status = document.getElementById("search-count");
-    list.replaceChildren();
-    hits.slice(0, LIMIT).forEach(function (row) {
-      var item = element("li");
-      var link = element("a", "", row[2]);
-      link.setAttribute("href", row[1]);
-      item.append(link, element("span", "mark", KINDS[row[0]]), element("span", "where", row[3]));
-      if (row[4]) item.append(element("p", "quiet", row[4]));
-      list.append(item);
+  /* The search is loaded when somebody begins to search: its index is large. */
+  function prepareSearch() {
+    document.querySelectorAll("form.find[data-scripts]").forEach(function (form) {
+      var scripts = form.dataset.scripts.split(" ");
+      function load() {
+        if (!scripts.length) { window.atlasSuggest(form); return; }
+        var script = document.createElement("script");
+        script.src = form.dataset.root + scripts.shift();
+        script.addEventListener("load", load);
+        document.head.append(script);
+      }
+      form.addEventListener("focusin", load, { once: true });
     });
-    var more = hits.length > LIMIT ? ", the first " + LIMIT + " are shown" : "";
-    var near = found.near ? ", of words near to these" : "";
-    status.textContent = text.trim() ? (hits.length === 1 ? "1 hit" : hits.length + " hits") + near + more : "";
-  }
-
-  function startSearch() {
-    var field = document.getElementById("search-words");
-    if (!field || !window.atlasIndex || !window.atlasSearch) return;
-    search = window.atlasSearch(window.atlasIndex);
-    field.value = new URLSearchParams(location.search).get("q") || "";
-    field.addEventListener("input", function () { show(field.value); });
-    document.getElementById("search-form").addEventListener("submit", function (event) {
-      event.preventDefault();
-      show(field.value);
-    });
-    show(field.value);
-    field.focus();
   }
 
   function keepFilter() {
@@ -71,7 +42,8 @@
     var label = document.querySelector('label.md-header__button[for="__drawer"]');
     var drawer = document.getElementById("__drawer");
     if (!label || !drawer) return;
-    var button = element("button", label.className + " menu");
+    var button = document.createElement("button");
+    button.className = label.className + " menu";
     button.type = "button";
     button.setAttribute("aria-label", "Menu");
     button.setAttribute("aria-expanded", "false");
@@ -120,7 +92,7 @@
   keepFilter();
   readingLevel();
   lightUp();
-  startSearch();
+  prepareSearch();
   rememberView();
   menuButton();
 })();

@@ -1,6 +1,6 @@
-"""The data behind the pages, for machines: JSON for each page, a CSV of all concepts, the search index.
+"""The data behind the pages, for machines: JSON for each page, a CSV of all concepts.
 
-Owns their columns and keys, and what keeps untrusted text harmless in a spreadsheet or a script. Must not know HTML.
+Owns their columns and keys, and what keeps untrusted text harmless in a spreadsheet. Must not know HTML.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 from precompute.printing.spreadsheet import csv_text
 from precompute.records import MISSING, RANKINGS, Concept, ConceptName, LayerTables, Ranking
 from precompute.records.reliability import reliability_words
-from sitegen.render import script_json
 
 from .catalogue import Catalogue
 
@@ -20,7 +19,6 @@ CSV_COLUMNS = (
     "concept", "layer", "channel", "name", "second_name", "kind", "reliability", "author", "description",
     "auprc", "f1", "part", "part_mass", "best_class", "best_class_mean", "page",
 )  # fmt: skip
-DESCRIPTION_IN_INDEX = 160
 
 
 def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
@@ -104,34 +102,3 @@ def _name_cells(name: ConceptName) -> tuple[Any, ...]:
 
 def _six() -> tuple[str, ...]:
     return ("",) * 6
-
-
-def _search_words(catalogue: Catalogue, concept: Concept) -> str:
-    name, truth = catalogue.name(concept.key), catalogue.truth(concept.key)
-    best = catalogue.best_class(concept)
-    found = (name.kind if name and name.is_named else "", truth.part if truth else "", catalogue.class_name(best))
-    return " ".join(word for word in (*found[:2], found[2] if best != MISSING else "") if word)
-
-
-def search_index(catalogue: Catalogue) -> str:
-    """Write names, descriptions and classes as a script, since a page opened from a file cannot fetch.
-
-    Rows are ``[kind, address, title, where, description, words, key]``; the kind is ``c`` for a concept, ``k`` for a
-    class and ``e`` for an explanation; the words are what else a concept is found by: its kind, part and main class.
-    """
-    rows: list[list[str]] = []
-    for index in catalogue.class_indices:
-        rows.append(["k", catalogue.class_address(index), catalogue.class_name(index), "class", "", "", ""])
-    for explanation in catalogue.source.explanations:
-        best = explanation.predictions[0].class_name if explanation.predictions else ""
-        rows.append(["e", catalogue.links.explanation(explanation.id), best, explanation.photo_name, "", "", ""])
-    for concept in catalogue.concepts():
-        name = catalogue.name(concept.key)
-        named = name is not None and name.is_named
-        title = name.title if name and named else ""
-        where = f"{concept.layer} channel {concept.channel}"
-        description = name.description[:DESCRIPTION_IN_INDEX] if name and named else ""
-        address = catalogue.links.concept(concept)
-        words = _search_words(catalogue, concept)
-        rows.append(["c", address, title or where, where if title else "", description, words, concept.key])
-    return f"window.atlasIndex={script_json(rows)};\n"

@@ -14,6 +14,7 @@ from sitegen import links
 from sitegen.charts import histogram, histogram_ends, is_even
 from sitegen.data import downloads
 from sitegen.data.catalogue import Catalogue, ConceptCard, find
+from sitegen.data.search_index import search_index
 from sitegen.pictures import Tile
 
 from .page import Page, Section
@@ -40,7 +41,7 @@ def concept_pages(catalogue: Catalogue) -> Iterator[Page]:
         lambda: layers_context(catalogue),
         lambda: {
             links.CONCEPTS_CSV: downloads.concepts_csv(catalogue),
-            links.SEARCH_INDEX: downloads.search_index(catalogue),
+            links.SEARCH_INDEX: search_index(catalogue),
         },
     )
     for layer in catalogue.atlas.layers:
