@@ -115,6 +115,8 @@ def test_what_is_right_is_told(folder, capsys):
         "read as a graph, the network gives the same logits",
         "ok    conv2d, 1 time: loses",
         "operations keeps the relevance handed to it (with biases off, in float64",
+        "0: of the logit ",
+        "% arrives at the layer, ",
         "3 concepts: mining 36 images takes about",
     ):
         assert part in out

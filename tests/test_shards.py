@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from precompute.atlas.hdf5 import write_atlas
+from precompute.atlas.json_records import parse
 from precompute.config import Config, DatasetConfig, MiningConfig, PreprocessingConfig, RelevanceConfig
-from precompute.errors import ConfigError, DataError, ModelError, StoreError
+from precompute.errors import ConfigError, DataError, ModelError, StoreError, UnsupportedModel
 from precompute.images.dataset import Batch
 from precompute.mining.tables import Tables
 from precompute.progress import SilentReporter
-from precompute.records import LARGE_SHARE, LayerInfo
+from precompute.records import LARGE_SHARE, ConservationProof, LayerInfo
+from precompute.relevance.cut import TakenSums
 from precompute.relevance.engine import GraphEngine
 from precompute.stages.mining import ShardMiner, ShardPlan, ShardSubset, merge_plan
 from tests import peer
@@ -101,6 +103,25 @@ def test_batches_shards_and_machines_do_not_change_the_tables(module, tmp_path):
         [{"batch_size": 1}, {"shard_size": 1}, {"shard_size": 5, "parts": 3}, {"shard_size": 22, "batch_size": 7}]
     ):
         assert_same(whole, mine(module, tmp_path / str(number), **options))
+
+
+def test_where_the_relevance_of_the_first_samples_went_is_kept(module, tmp_path):
+    proof = parse(mine(module, tmp_path, shard_size=1).provenance["conservation"], ConservationProof)
+    assert proof.samples == (0, 1)
+    assert proof.operations["conv2d"].count == 2
+    assert 0 < proof.worst[1] < 1e-12
+    parts = proof.parts()
+    assert list(parts) == ["0", "3"]
+    for found in parts.values():
+        assert found.own + found.beside + found.biases + found.stabilisers == pytest.approx(1, abs=1e-12)
+    assert parts["3"].biases != parts["0"].biases != 0
+
+
+def test_relevance_that_goes_astray_ends_mining_with_the_layer(module, tmp_path, monkeypatch):
+    monkeypatch.setattr(TakenSums, "of", lambda sums, cut: (0.0, 0.0))
+    with pytest.raises(UnsupportedModel, match=r"above layer '0' the relevance of a logit of .* does not add up to it"):
+        mine(module, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_tables_equal_zennit_crp(module, tmp_path, batches_from_memory):

@@ -113,6 +113,13 @@ def test_every_page_is_there(site, source):
     assert not any("@@" in path.read_text(encoding="utf-8") for path in pages.values())
 
 
+def test_what_was_proved_while_mining_is_told(site):
+    text = read_page(site[0] / "provenance.html").text.replace("\u00a0", " ")
+    assert "gave the same logits on 1,234 samples, off by at most 2.0 × 10⁻⁷ of the largest" in text
+    assert "on 2 samples, in float64 and with biases off, each of 13 operations handed on" in text
+    assert re.search(r"features\.14\s*12\.5 %\s*20\.0 %\s*65\.0 %\s*2\.5 %", text)
+
+
 def test_two_builds_give_the_same_bytes(site, source, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     build(tmp_path / "elsewhere" / "again", source)

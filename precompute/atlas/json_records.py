@@ -95,6 +95,14 @@ def read_jsonl(path: Path, kind: type[T], hint: str = "Delete the line and run t
     return records
 
 
+def parse(value: object, kind: type[T]) -> T | None:
+    """Read a record out of what JSON gave; None where it is no such record."""
+    try:
+        return adapter(kind).validate_json(json.dumps(value))
+    except (ValidationError, TypeError, ValueError):
+        return None
+
+
 def find_fault(record: object) -> str:
     """Say why a record would be refused when it is read back, for what comes from a user's own code; empty if not."""
     try:

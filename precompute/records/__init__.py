@@ -44,6 +44,7 @@ from .named import (
     LocalName,
 )
 from .narrated import Fact, Narrative, NarrativeTable, OwnWords, Paragraph, Piece, Quantity, Refusal, Statement
+from .proven import ConservationProof, LogitParts, OperationProof
 from .scored import (
     ConceptTruth,
     LayerTruth,
@@ -79,6 +80,7 @@ __all__ = [
     "ConceptName",
     "ConceptScore",
     "ConceptTruth",
+    "ConservationProof",
     "CurveOrder",
     "CutPart",
     "CutSplit",
@@ -93,10 +95,12 @@ __all__ = [
     "LayerTrust",
     "LayerTruth",
     "LocalName",
+    "LogitParts",
     "ModelTruth",
     "Narrative",
     "NarrativeTable",
     "OffValue",
+    "OperationProof",
     "OwnWords",
     "Paragraph",
     "Piece",

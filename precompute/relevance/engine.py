@@ -25,7 +25,7 @@ from precompute.errors import ModelError
 from precompute.network.folding import simplify
 from precompute.network.graph import Graph, capture
 from precompute.network.layers import Layer, describe_layers, find_channel_axes, find_layers, name_values
-from precompute.records import LayerInfo
+from precompute.records import ConservationProof, LayerInfo, OperationProof
 
 from .assignment import Assignment, assign
 from .channel_scores import (
@@ -40,7 +40,7 @@ from .cut import BesidePart, EdgeSums, Split, TakenSums, find_cut
 from .intervention import Intervention, Resumption
 from .neuron_heatmaps import NeuronHeatmaps, NeuronRequest
 from .operations import Activation, Clamp, Kept, Rectifier, Rule
-from .proof import LogitProof
+from .proof import LogitProof, check_conservation, measure_conservation, measure_parts
 from .protocol import BatchScores, ConditionalAttribution, LayerAttribution, LayerScores, ReferenceRequest
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -394,10 +394,11 @@ class GraphEngine:
         graph: Graph | None = None,
     ) -> None:
         self._config, self._input_shape, self._device = config, input_shape, device
-        self._dtype = DTYPES[config.precision]
+        self._dtype, self._name = DTYPES[config.precision], name
+        self._graph = graph or simplify(capture(module, input_shape, name))
         with torch.no_grad():
             self.assignment = assign(
-                graph or simplify(capture(module, input_shape, name)),
+                self._graph,
                 composite=config.composite,
                 zero_params=config.zero_params,
                 device=device,
@@ -489,6 +490,27 @@ class GraphEngine:
         """
         with self._computing():
             return self.proof.check(self._prepared(images), logits.to(self._device))
+
+    def conserve(self, image: torch.Tensor, target: int, sample_index: int) -> ConservationProof:
+        """Follow all relevance of one class of one (1, channels, height, width) image, in float64 on the CPU.
+
+        Raises
+        ------
+        UnsupportedModel
+            An operation loses relevance, or the parts of the logit above a layer do not add up to it.
+        """
+        composite, name = self._config.composite, self._name
+        measured = measure_conservation(self._graph, image, [target], composite=composite, name=name)
+        check_conservation(measured, name)
+        zero_params = self._config.zero_params
+        logit, parts = measure_parts(
+            self._graph, self._layers, image, target, composite=composite, zero_params=zero_params, name=name
+        )
+        lost: dict[str, list[float]] = {}
+        for one in measured:
+            lost.setdefault(one.operation, []).append(one.residual)
+        operations = {operation: OperationProof(len(found), max(found)) for operation, found in lost.items()}
+        return ConservationProof((sample_index,), abs(logit), operations, parts)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Compute (n, n_classes) logits by a plain forward pass, and compare them with the model's own."""

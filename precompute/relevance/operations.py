@@ -45,6 +45,9 @@ cost memory traffic."""
 PIECE_ELEMENTS = 2**23
 """Elements of a convolution's larger map, of all images whose backward pass runs at once; bounds the memory."""
 
+ROWS_AT_ONCE = 256
+"""Rows of a linear layer's weight that are brought to another precision at once."""
+
 Pair = tuple[int, int]
 Kept = tuple[Any, ...]
 """What a rule's backward pass needs of its forward pass."""
@@ -633,14 +636,31 @@ class Linear(Rule):
 
     def forward(self, values: Mapping[str, torch.Tensor], n: int) -> torch.Tensor:
         """Compute W x + b."""
-        return F.linear(values[self.first], self.weight, self.bias)
+        return self._product(values[self.first], self.bias)
+
+    def _product(self, value: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Compute W x + b, a weight of another precision piece by piece: whole, its copy is a lot of memory."""
+        if self.weight.dtype == value.dtype:
+            return F.linear(value, self.weight, bias)
+        made = torch.cat(
+            [F.linear(value, piece.to(value.dtype)) for piece in torch.split(self.weight, ROWS_AT_ONCE)], -1
+        )
+        return made if bias is None else made + bias
+
+    def _spread(self, share: torch.Tensor) -> torch.Tensor:
+        """Compute W^T s, as `_product`."""
+        if self.weight.dtype == share.dtype:
+            return share.matmul(self.weight)
+        pieces = zip(torch.split(share, ROWS_AT_ONCE, -1), torch.split(self.weight, ROWS_AT_ONCE), strict=True)
+        made = [part.matmul(piece.to(share.dtype)) for part, piece in pieces]
+        return torch.stack(made).sum(0)
 
     def keep(self, values: Mapping[str, torch.Tensor], output: torch.Tensor) -> Kept:
         """Keep the input and the stabilised output."""
         if self.flat:
             return NOTHING
         value = values[self.first]
-        return value, stabilise(F.linear(value, self.weight) if self.zero_params else output)
+        return value, stabilise(self._product(value, None) if self.zero_params else output)
 
     def backward(self, kept: Kept, relevance: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Compute x * ((R / stab(z)) W), or share all out evenly."""
@@ -649,7 +669,7 @@ class Linear(Rule):
             even = relevance.sum(-1, keepdim=True) / (n_inputs + EPSILON)
             return (even.expand(*relevance.shape[:-1], n_inputs).contiguous(),)
         value, total = kept
-        return ((relevance / total).matmul(self.weight).mul_(value),)
+        return (self._spread(relevance / total).mul_(value),)
 
     def absorb(self, kept: Kept, relevance: torch.Tensor) -> Absorbed:
         """Give the bias and the stabiliser their parts."""

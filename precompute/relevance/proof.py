@@ -1,22 +1,26 @@
 """The proof that what is explained is the model itself, on the user's own images.
 
-Owns the comparison of the graph's logits with the model's, and of each operation's relevance with what it was given.
+Owns the comparison of the graph's logits with the model's, of each operation's relevance with what it was given, and
+of the parts that a logit is split into above each layer with the logit.
 Must not know data sets or files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from precompute.errors import UnsupportedModel
-from precompute.network.graph import Graph
+from precompute.network.graph import Graph, map_tensors
+from precompute.network.layers import Layer, find_channel_axes
+from precompute.records import LogitParts
 
-from .assignment import assign
+from .assignment import Assignment, assign
 from .channel_scores import start_relevance
+from .cut import EdgeSums, TakenSums, find_cut
 from .operations import Kept, Rule
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-3, "tf32": 2e-2, "bf16": 1e-1}
@@ -106,6 +110,9 @@ class Conservation:
     overclaimed: float = 0.0
 
 
+LARGE_WEIGHT = 2**22
+"""Elements from which on a linear layer's weight stays in its own precision, so that no copy of all of it is made."""
+
 CONSERVED = 1e-9
 """Largest residual of an operation in float64."""
 
@@ -138,22 +145,16 @@ def measure_conservation(
         In the order of execution, of the operations that relevance reaches.
     """
     with torch.no_grad():
-        assignment = assign(
-            graph, composite=composite, zero_params=True, device=torch.device("cpu"), dtype=torch.float64, name=name
-        )
-        n = len(images)
-        values = {assignment.graph.input: images.to("cpu", torch.float64)}
-        kept = {}
-        for node, rule in zip(assignment.graph.nodes, assignment.rules, strict=True):
-            values[node.name], kept[node.name] = rule.forward_keeping(values, n)
+        assignment = assign(graph, composite=composite, zero_params=True, name=name)
+        values, kept = _run(assignment, images)
         logits = values[assignment.graph.output]
         chosen = logits.argmax(1) if targets is None else torch.tensor(list(targets))
         flow = {assignment.graph.output: start_relevance(logits, chosen)}
         found = []
-        for node, rule in reversed(list(zip(assignment.graph.nodes, assignment.rules, strict=True))):
-            if node.name not in flow or not rule.signals:
+        for node, given_rule in reversed(list(zip(assignment.graph.nodes, assignment.rules, strict=True))):
+            if node.name not in flow or not given_rule.signals:
                 continue
-            given = flow.pop(node.name)
+            rule, given = _in_double(given_rule, assignment), flow.pop(node.name)
             absorbed = rule.absorb(kept[node.name], given)
             scale = given.abs().flatten(1).sum(1).clamp(min=1e-300)
             overclaimed = float((_overclaimed(rule, values, kept[node.name], given) / scale).max())
@@ -164,6 +165,102 @@ def measure_conservation(
             residual = float((left.abs() / scale).max())
             found.append(Conservation(node.name, node.operation, node.where, residual, overclaimed))
         return found[::-1]
+
+
+def _in_double(rule: Rule, assignment: Assignment) -> Rule:
+    """Make a rule anew in float64 on the CPU; one at a time, since all of a network's weights are a lot of memory."""
+
+    def moved(tensor: torch.Tensor) -> torch.Tensor:
+        is_large = rule.node.operation == "linear" and tensor.numel() > LARGE_WEIGHT  # it converts such a one in pieces
+        return tensor.to("cpu", torch.float64 if tensor.is_floating_point() and not is_large else None)
+
+    arguments = {key: map_tensors(part, moved) for key, part in rule.node.arguments.items()}
+    return type(rule)(replace(rule.node, arguments=arguments), assignment.facts)
+
+
+def _run(assignment: Assignment, images: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, Kept]]:
+    """Run forward in float64: every value, and what each rule keeps."""
+    values, kept = {assignment.graph.input: images.to("cpu", torch.float64)}, {}
+    for given in assignment.rules:
+        rule = _in_double(given, assignment)
+        values[rule.node.name], kept[rule.node.name] = rule.forward_keeping(values, len(images))
+    return values, kept
+
+
+def measure_parts(
+    graph: Graph,
+    layers: Mapping[str, Layer],
+    image: torch.Tensor,
+    target: int,
+    *,
+    composite: str = "EpsilonPlusFlat",
+    zero_params: bool = False,
+    name: str = "the model",
+) -> tuple[float, dict[str, LogitParts]]:
+    """Measure where the relevance of one logit goes on its way down to each layer, in float64.
+
+    Parameters
+    ----------
+    graph : Graph
+        Simplified.
+    layers : mapping of str to Layer
+    image : (1, channels, height, width) float
+    target : int
+        The class explained.
+    composite, zero_params : optional
+        As relevance is computed for the atlas.
+    name : str
+        Of the model, for messages.
+
+    Returns
+    -------
+    logit : float
+    parts : dict of str to LogitParts
+        In units of the logit, with the sign turned where that is negative.
+
+    Raises
+    ------
+    UnsupportedModel
+        The parts above a layer do not add up to the logit.
+    """
+    with torch.no_grad():
+        made = assign(graph, composite=composite, zero_params=zero_params, name=name)
+        steps = tuple(zip(made.graph.nodes, made.rules, strict=True))
+        cuts = {layer: find_cut(steps, made.flowing, found) for layer, found in layers.items()}
+        edges = EdgeSums(frozenset(edge for cut in cuts.values() for edge in cut.edges), find_channel_axes(made.graph))
+        values, kept = _run(made, image)
+        logits = values[made.graph.output]
+        logit = float(logits[0, target])
+        flow = {made.graph.output: start_relevance(logits, torch.tensor([target]))}
+        arrived: dict[str, float] = {}
+        taken, largest = TakenSums(), abs(logit)
+        for node, given_rule in reversed(steps):
+            given = flow.pop(node.name, None)
+            if given is None or not given_rule.signals:
+                continue
+            rule = _in_double(given_rule, made)
+            arrived[node.name] = float(given.sum())
+            largest = max(largest, float(given.abs().sum()))
+            taken.note(node.name, rule, kept[node.name], given)
+            parts = rule.backward(kept[node.name], given)
+            edges.note(node.name, rule.signals, parts)
+            for source, part in zip(rule.signals, parts, strict=True):
+                flow[source] = flow[source] + part if source in flow else part
+        sign = -1.0 if logit < 0 else 1.0
+        found = {}
+        for layer, cut in cuts.items():
+            own = sum(arrived.get(value, 0.0) for value in layers[layer].values)
+            beside = sum(float(part.sum()) for part in edges.of(cut).values())
+            biases, stabilisers = taken.of(cut)
+            missing = abs(logit - own - beside - biases - stabilisers)
+            if not missing <= CONSERVED * largest:
+                raise UnsupportedModel(
+                    f"{name} cannot be explained: above layer {layer!r} the relevance of a logit of {logit:.4g} does "
+                    f"not add up to it: {missing:.2g} is neither at the layer nor beside it, nor taken by biases or "
+                    "stabilisers. Choose another layer, and report the network"
+                )
+            found[layer] = LogitParts(sign * own, sign * beside, sign * biases, sign * stabilisers, missing)
+        return logit, found
 
 
 def _overclaimed(rule: Rule, values: Mapping[str, torch.Tensor], kept: Kept, relevance: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import torch
 
+from precompute.records import ConservationProof
+
 from .cut import Split
 from .intervention import Intervention
 
@@ -154,6 +156,16 @@ class Engine(Protocol):
         ------
         UnsupportedModel
             They are others: what is explained is not the model.
+        """
+        ...
+
+    def conserve(self, image: torch.Tensor, target: int, sample_index: int) -> ConservationProof:
+        """Follow all relevance of one class of one (1, channels, height, width) image, in float64.
+
+        Raises
+        ------
+        UnsupportedModel
+            Some of it goes astray.
         """
         ...
 

@@ -30,8 +30,8 @@ from precompute.network.factories import AS_BUILT
 from precompute.network.heads import compute_probabilities
 from precompute.printing.numbers import count, percent, plural, significant
 from precompute.progress import Reporter
-from precompute.records import MISSING, Box
-from precompute.relevance.proof import check_conservation, measure_conservation
+from precompute.records import MISSING, Box, ConservationProof, LogitParts
+from precompute.relevance.channel_scores import choose_targets
 from precompute.relevance.protocol import ReferenceRequest
 
 N_IMAGES = 200
@@ -348,26 +348,29 @@ class Check:
     def _look_at_relevance(self) -> Iterator[Finding]:
         inputs = self._inputs
         images = normalise(self._trial.images[:N_PROVED], self._config.preprocessing)
-        inputs.engine.logits(images)
+        logits = inputs.engine.logits(images).cpu()
         off = inputs.engine.proof.deviation
         yield Finding(
             "ok", f"read as a graph, the network gives the same logits (off by {significant(off, 2)} of the largest)"
         )
-        measured = measure_conservation(
-            inputs.graph, images, composite=self._config.relevance.composite, name=inputs.model.name
+        targets = choose_targets(logits, self._trial.labels[:N_PROVED], self._config.relevance.target)
+        proof = ConservationProof.joined(
+            [
+                inputs.engine.conserve(images[row : row + 1], int(targets[row]), int(self._trial.indices[row]))
+                for row in range(len(images))
+            ]
         )
-        worst = check_conservation(measured, inputs.model.name)
-        kinds: dict[str, list[float]] = {}
-        for one in measured:
-            kinds.setdefault(one.operation, []).append(one.residual)
-        for operation, residuals in kinds.items():
-            yield Finding("ok", f"{operation}, {plural(len(residuals), 'time')}: loses {_residual(max(residuals))}")
+        for operation, found in proof.operations.items():
+            yield Finding("ok", f"{operation}, {plural(found.count, 'time')}: loses {_residual(found.lost)}")
         yield Finding(
             "ok",
-            f"each of {plural(len(measured), 'operation')} keeps the relevance handed to it (with biases off, in "
-            "float64, "
-            f"at most {_residual(worst)} lost)",
+            f"each of {plural(proof.n_operations, 'operation')} keeps the relevance handed to it (with biases off, in "
+            f"float64, at most {_residual(proof.worst[1])} lost)",
         )
+        parts = proof.parts()
+        for place in spread_evenly(len(parts), N_SHOWN):
+            name = list(parts)[place]
+            yield Finding("ok", f"{name}: of the logit {_where(parts[name])}")
 
     def _look_at_cost(self) -> Iterator[Finding]:
         inputs, config = self._inputs, self._config
@@ -455,6 +458,14 @@ def _time(work: Callable[[], object], n: int) -> float:
 
 def _residual(value: float) -> str:
     return "nothing" if value == 0 else f"{significant(value, 1)} of it"
+
+
+def _where(parts: LogitParts) -> str:
+    """Say where the relevance of a logit went on its way down to a layer."""
+    words = [f"{percent(parts.own)} arrives at the layer"]
+    words += [f"{percent(parts.beside)} passes beside it"] if parts.beside else []
+    words += [f"{percent(parts.biases)} went to biases, {percent(parts.stabilisers)} to stabilisers"]
+    return ", ".join(words)
 
 
 def _range(values: torch.Tensor) -> str:

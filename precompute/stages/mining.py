@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from precompute.atlas.hdf5 import read_atlas, write_atlas
+from precompute.atlas.json_records import parse
 from precompute.config import Config
 from precompute.errors import ConfigError, DataError, StoreError
 from precompute.images.dataset import Batch, Dataset, iter_batches, normalise
 from precompute.mining.tables import ShardAccumulator, Tables, merge_shards
 from precompute.progress import Reporter
-from precompute.records import Atlas
+from precompute.records import Atlas, ConservationProof
 from precompute.relevance.choice import input_dtype
 from precompute.relevance.protocol import Engine
 
@@ -120,24 +122,56 @@ def is_proved(index: int) -> bool:
     return index < FIRST_PROVED or drawn
 
 
+N_CONSERVED = 2
+"""Usable ones of the first samples whose relevance is followed through every operation, in float64."""
+
+
 @dataclass
 class Proof:
-    """How far the logits of the graph that is explained are off the model's own.
+    """What was proved of the network while it was mined.
 
     Attributes
     ----------
     logits_compared : int
         Samples.
     logits_off : float
-        The largest difference, over the largest absolute logit.
+        The largest difference between a logit of the graph that is explained and the model's own, over the largest
+        absolute logit.
+    followed : list of ConservationProof
+        One for each sample whose relevance was followed, ascending.
     """
 
     logits_compared: int = 0
     logits_off: float = 0.0
+    followed: list[ConservationProof] = field(default_factory=list)
 
     def add(self, off: float, n: int) -> None:
         """Count `n` samples more."""
         self.logits_compared, self.logits_off = self.logits_compared + n, max(self.logits_off, off)
+
+    def wants(self, index: int) -> bool:
+        """Whether the relevance of a sample is to be followed: of the first of a data set, whatever the shards are."""
+        return index < FIRST_PROVED and len(self.followed) < N_CONSERVED
+
+    def of_shard(self) -> dict[str, object]:
+        """Return what the provenance of one shard says."""
+        return {**self._compared, "followed": [dataclasses.asdict(found) for found in self.followed]}
+
+    def join(self, shard: Mapping[str, Any]) -> None:
+        """Add what the provenance of one shard says; shards come in their order."""
+        self.add(float(shard.get("logits_off", 0)), int(shard.get("logits_compared", 0)))
+        found = [parse(part, ConservationProof) for part in shard.get("followed", ())]
+        self.followed = [*self.followed, *(one for one in found if one)][:N_CONSERVED]
+
+    def of_atlas(self) -> dict[str, object]:
+        """Return what the provenance of the atlas says."""
+        if not self.followed:
+            return self._compared
+        return {**self._compared, "conservation": dataclasses.asdict(ConservationProof.joined(self.followed))}
+
+    @property
+    def _compared(self) -> dict[str, object]:
+        return {"logits_compared": self.logits_compared, "logits_off": self.logits_off}
 
 
 class ShardMiner:
@@ -196,7 +230,7 @@ class ShardMiner:
             accumulator.skip(batch.skipped)
             self._score(batch, accumulator, proof)
             advance(len(batch.indices) + len(batch.skipped))
-        provenance = {**plan.origin(number), **dataclasses.asdict(proof)}
+        provenance = {**plan.origin(number), **proof.of_shard()}
         write_atlas(plan.path(number), accumulator.finish(self._config.name, provenance))
 
     def _score(self, batch: Batch, accumulator: ShardAccumulator, proof: Proof) -> None:
@@ -214,6 +248,10 @@ class ShardMiner:
                 if chosen.any():
                     rows = chosen.to(inputs.device)
                     proof.add(self._engine.prove(inputs[rows], scores.logits[rows]), int(chosen.sum()))
+                for row, sample in enumerate(index.tolist()):
+                    if proof.wants(sample):
+                        target = int(scores.targets[row])
+                        proof.followed.append(self._engine.conserve(inputs[row : row + 1], target, sample))
 
 
 def _by_shard(batches: Iterator[Batch], shard_size: int) -> Iterator[tuple[int, Iterator[Batch]]]:
@@ -261,12 +299,11 @@ def merge_plan(plan: ShardPlan, provenance: dict[str, object]) -> Atlas:
     def shards() -> Iterator[Atlas]:
         for number in range(plan.n_shards):
             shard = _read_shard(plan, number)
-            known = shard.provenance
-            proof.add(float(known.get("logits_off", 0)), int(known.get("logits_compared", 0)))
+            proof.join(shard.provenance)
             yield shard
 
     atlas = merge_shards(shards(), provenance)
-    atlas = dataclasses.replace(atlas, provenance={**provenance, **dataclasses.asdict(proof)})
+    atlas = dataclasses.replace(atlas, provenance={**provenance, **proof.of_atlas()})
     if not atlas.class_counts.sum():
         reasons = sorted(atlas.samples.skipped.items())[:3]
         listed = "; ".join(f"{atlas.samples.name[index]!r}: {reason}" for index, reason in reasons)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from precompute.atlas.json_records import parse
+from precompute.records import ConservationProof
 from sitegen import links
 from sitegen.data.catalogue import Catalogue
 
@@ -31,12 +33,28 @@ def provenance_context(catalogue: Catalogue) -> dict[str, Any]:
     skipped = sorted(catalogue.atlas.samples.skipped.items())
     return {
         "rows": _rows({key: item for key, item in catalogue.atlas.provenance.items() if key in SHOWN}),
+        "proof": _proof(catalogue),
         "n_samples": len(catalogue.atlas.samples.name),
         "n_mined": catalogue.n_mined,
         "n_skipped": len(skipped),
         "skipped": [(catalogue.sample_name(index), reason) for index, reason in skipped[:N_SKIPPED_SHOWN]],
         "authors": catalogue.authors,
         "warnings": catalogue.source.warnings,
+    }
+
+
+def _proof(catalogue: Catalogue) -> dict[str, Any]:
+    """Gather what was proved of the network while it was mined; values are None where the file does not say them."""
+    known = catalogue.atlas.provenance
+    compared, off = known.get("logits_compared"), known.get("logits_off")
+    is_told = isinstance(compared, int) and compared > 0 and isinstance(off, int | float)
+    found = parse(known.get("conservation"), ConservationProof)
+    return {
+        "compared": compared if is_told else None,
+        "off": off if is_told else None,
+        "conservation": found,
+        "worst": found.worst if found and found.operations else None,
+        "layers": [(layer, parts) for layer, parts in found.parts().items()] if found else [],
     }
 
 
