@@ -74,6 +74,10 @@ class Links:
         """Address of a class's page."""
         return f"classes/class-{class_index}.html"
 
+    def samples(self, class_index: int) -> str:
+        """Address of the page of the samples of a class; of those of no class where it is negative."""
+        return f"classes/samples-{class_index}.html" if class_index >= 0 else "classes/samples-no-class.html"
+
     def explanation(self, explanation_id: str) -> str:
         """Address of an explanation's page."""
         return f"explanations/{self._explanations[explanation_id]}.html"

@@ -108,7 +108,8 @@ def test_every_page_is_there(site, source):
     assert report.n_pages == len(pages)
     assert {"index.html", "method.html", "limits.html", "truth.html", "provenance.html", "search.html"} <= set(pages)
     assert sum(name.startswith("concepts/") for name in pages) == 21 + 2 + 1
-    assert sum(name.startswith("classes/") for name in pages) == 8 + 1
+    assert sum(name.startswith("classes/class-") for name in pages) == 8
+    assert sum(name.startswith("classes/samples-") for name in pages) == 8
     assert sum(name.startswith("explanations/") for name in pages) == 3 + 1
     assert not any("@@" in path.read_text(encoding="utf-8") for path in pages.values())
 

@@ -22,6 +22,7 @@ PAGES = (
     "concepts/features-14-c11.html",
     "classes/index.html",
     "classes/class-1.html",
+    "classes/samples-1.html",
     "search.html",
     "truth.html",
     "method.html",

@@ -82,6 +82,20 @@ def test_a_gallery_stacks_equal_names_and_offers_what_there_is(pages):
         assert any(value in tags.split() for tags, _ in tiles)
 
 
+def test_every_sample_that_a_concept_shows_has_its_entry_and_wrong_ones_come_first(pages):
+    text = pages("classes/samples-1.html")
+    entries = re.findall(r'id="sample-(\d+)"', text)
+    assert entries[0] == "1"
+    assert {int(entry) % 8 for entry in entries} == {1}
+    first = words(text[text.index('id="sample-1"') :].partition("</article>")[0])
+    assert "The network says tree" in first
+    assert "the label is sailing boat" in first
+    assert "An example of:" in first
+    assert 'src="../photos/' in text
+    gallery = pages("classes/class-1.html")
+    assert 'href="../classes/samples-1.html"' in gallery
+
+
 def test_every_choice_of_a_gallery_has_its_rule():
     style = (files("sitegen") / "assets/atlas.css").read_text(encoding="utf-8")
     for value in (*(f"kind-{kind}" for kind in get_args(NameKind)), "mixed", "unnamed"):

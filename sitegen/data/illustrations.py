@@ -57,6 +57,11 @@ class Illustrations:
         self._stack.close()
 
     @property
+    def n_gallery(self) -> int:
+        """Reference images shown for each ranking."""
+        return self._n_gallery
+
+    @property
     def include_images(self) -> bool:
         """Whether pixels of the data set may be shown."""
         return self._store.include_images

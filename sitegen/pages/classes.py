@@ -17,6 +17,7 @@ from sitegen.data.catalogue import Catalogue, ConceptCard
 from .audit import warned
 from .explanations import explanation_card
 from .page import Page, Section
+from .samples import SampleUses, sample_pages
 
 N_CONCEPTS_SHOWN = 10
 LEAST_SHOWN = 0.001
@@ -30,7 +31,7 @@ Explained = tuple[Explanation, TargetExplanation]
 
 def class_pages(catalogue: Catalogue) -> Iterator[Page]:
     """List the index and the page of each class that has samples."""
-    explained = explained_classes(catalogue)
+    explained, uses = explained_classes(catalogue), SampleUses(catalogue)
     yield Page(links.CLASSES, "Classes", "classes.html.j2", lambda: classes_context(catalogue, explained))
     for index in catalogue.class_indices:
         address = catalogue.links.class_page(index)
@@ -38,9 +39,10 @@ def class_pages(catalogue: Catalogue) -> Iterator[Page]:
             address,
             catalogue.class_name(index),
             "class.html.j2",
-            partial(class_context, catalogue, index, explained),
+            partial(class_context, catalogue, index, explained, has_samples=index in uses.of_class),
             partial(_class_data, catalogue, index, address),
         )
+    yield from sample_pages(catalogue, uses)
 
 
 SECTIONS = (Section("Classes", links.CLASSES, 30, class_pages),)
@@ -59,8 +61,10 @@ def explained_classes(catalogue: Catalogue) -> Mapping[int, list[Explained]]:
     return found
 
 
-def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int, list[Explained]]) -> dict[str, Any]:
-    """Gather what one class's page shows: the deepest layer first."""
+def class_context(
+    catalogue: Catalogue, class_index: int, explained: Mapping[int, list[Explained]], *, has_samples: bool
+) -> dict[str, Any]:
+    """Gather what one class's page shows: the deepest layer first; `has_samples` if there is a page of its samples."""
     indices = catalogue.class_indices
     place = indices.index(class_index)
     layers = [
@@ -85,6 +89,7 @@ def class_context(catalogue: Catalogue, class_index: int, explained: Mapping[int
         "flagged_further": further,
         "explained": [explanation_card(catalogue, item) for item in predicted],
         "also_explained": [explanation_card(catalogue, item) for item, _ in of_class if item not in predicted],
+        "samples_address": catalogue.links.samples(class_index) if has_samples else "",
         "confused": _confused(catalogue, class_index),
         "lede": _lede(catalogue, class_index, layers[0]["rows"] if layers else []),
         "scores_are_shares": catalogue.scores_are_shares,

@@ -18,6 +18,7 @@ from sitegen.data.search_index import search_index
 from sitegen.pictures import Tile
 
 from .page import Page, Section
+from .samples import sample_address
 
 N_CLASSES_SHOWN = 8
 LEAST_SHOWN = 0.001
@@ -115,6 +116,7 @@ def ranking_context(catalogue: Catalogue, concept: Concept, ranking: Ranking) ->
             {
                 "tile": tile,
                 "sample": catalogue.sample_name(tile.sample_index),
+                "address": sample_address(catalogue, tile.sample_index),
                 "label": catalogue.sample_label(tile.sample_index),
                 "outlier": _is_outlier(catalogue.name(concept.key), tile),
             }
