@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,10 +22,10 @@ from tqdm import tqdm
 
 from precompute.atlas.folder import Workspace
 from precompute.atlas.manifest import Manifest, check_folder
-from precompute.atlas.ownership import remove_site, require_replaceable, some
-from precompute.config import Config, load_config
+from precompute.atlas.ownership import is_made, remove_site, require_replaceable, some
+from precompute.config import Config, load_config, resolve_path
 from precompute.errors import AtlasError
-from precompute.provenance import today
+from precompute.provenance import package_versions, today
 from precompute.serving import make_server
 
 if TYPE_CHECKING:
@@ -81,8 +81,10 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = _common_arguments()
     for name, (function, text) in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text, parents=[common])
+        command = commands.add_parser(name, help=text, description=text, parents=[] if name == "report" else [common])
         command.set_defaults(function=function)
+        if name == "report":
+            _add_reports(command, common)
         _add_own_arguments(name, command)
     return parser
 
@@ -146,6 +148,21 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("folder", nargs="?", type=_path, metavar="FOLDER", help="of the atlas (the config's)")
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
+
+
+def _add_reports(command: argparse.ArgumentParser, common: _Parser) -> None:
+    """Give `atlas report` its kinds, each a command of its own."""
+    kinds = command.add_subparsers(dest="kind", required=True, metavar="KIND")
+    for kind, (metavar, about) in _REPORTS.items():
+        one = kinds.add_parser(kind, help=about, description=f"Write a report {about}.", parents=[common])
+        if metavar:
+            one.add_argument("subjects", nargs="*", metavar=metavar, help=_SUBJECTS[metavar])
+        one.add_argument("--into", type=_path, metavar="FOLDER", help="folder of the reports (reports/<name>)")
+        one.add_argument("--form", choices=("pdf", "html", "both"), default="both", help="which files (both)")
+
+
+_REPORTS = {"explanation": ("PHOTO", "of why the network decided on a photo as it did")}
+_SUBJECTS = {"PHOTO": "explained photos: files, or their names or ids in the atlas (all)"}
 
 
 # --- commands --------------------------------------------------------------------------------------------------
@@ -277,6 +294,35 @@ def _site(arguments: argparse.Namespace) -> None:
     print(_pipeline(arguments).build_site().resolve().as_uri())  # noqa: T201
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config, arguments.overrides)
+    workspace = _workspace(config, arguments)
+    from sitegen.reports.build import FORMS, explanation_reports, opened, read_logo  # noqa: PLC0415
+    from sitegen.reports.material import ReportOptions  # noqa: PLC0415
+
+    wanted = config.report
+    options = ReportOptions(
+        title=wanted.title or config.site.title or config.name,
+        author=wanted.author,
+        logo=read_logo(resolve_path(config, wanted.logo)) if wanted.logo else b"",
+        approval=wanted.approval,
+        audience=wanted.audience,
+        language=wanted.language,
+        paper=wanted.paper,
+        include_images=config.site.include_images,
+        date=today(),
+        made_from={"program": package_versions()["concept-atlas"]},
+    )
+    folder = arguments.into or Path("reports") / config.name
+    forms = FORMS if arguments.form == "both" else (arguments.form,)
+    with workspace.in_use(shared=True) if is_made(workspace.folder) else nullcontext():
+        workspace.digest_contents()  # no report of what is damaged or stale
+        with opened(workspace.folder, options) as material:
+            for paths in explanation_reports(material, arguments.subjects, folder, forms):
+                for path in paths:
+                    print(path)  # noqa: T201
+
+
 def _verify(arguments: argparse.Namespace) -> None:
     folder = arguments.folder
     if folder is None:
@@ -330,6 +376,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "evaluate": (_evaluate, "score concepts and names against the truth, where the data set knows it"),
     "trust": (_trust, "measure how far the atlas can be trusted: what happens without the concepts that it names"),
     "site": (_site, "build the site from what is there"),
+    "report": (_report, "write documents to file and sign: a tagged PDF, and one HTML file that needs nothing else"),
     "clean": (_clean, "remove what was made: the site, and of the output folder all but corrections and paid replies"),
     "verify": (_verify, "check every file of an atlas against what was written, and say what mends it"),
     "serve": (_serve, "serve the finished site on this machine"),

@@ -380,6 +380,36 @@ class SiteConfig:
 
 
 @dataclass(frozen=True, config=_RULES)
+class ReportConfig:
+    """Documents for people who file and sign them.
+
+    Attributes
+    ----------
+    title : str
+        Of what the reports are about, for example the system's name; empty is the site's title.
+    author : str
+        Who answers for them; printed on each.
+    logo : str
+        A PNG or WebP for the cover, relative to the config file.
+    approval : tuple of str
+        Who has to sign: each gets a line on the cover.
+    audience : str
+        For whom the text of an explanation is written: one of `explaining.audiences`.
+    language : str
+        Of that text, where an atlas has several; empty takes the one that there is.
+    paper : str
+    """
+
+    title: Annotated[Text, WORDS] = ""
+    author: Annotated[Text, WORDS] = ""
+    logo: Annotated[Text, WORDS] = ""
+    approval: Annotated[tuple[Text, ...], Field(max_length=6), WORDS] = ()
+    audience: Annotated[Text, WORDS] = "stakeholder"
+    language: Annotated[Text, WORDS] = ""
+    paper: Annotated[Literal["a4", "letter"], WORDS] = "a4"
+
+
+@dataclass(frozen=True, config=_RULES)
 class Config:
     """One atlas.
 
@@ -409,6 +439,7 @@ class Config:
     trust: TrustConfig = field(default_factory=TrustConfig)
     llm: LlmConfig = field(default_factory=LlmConfig)
     site: SiteConfig = field(default_factory=SiteConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
 
 NOT_KEYS = frozenset({"path", "given"})

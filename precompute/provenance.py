@@ -47,6 +47,8 @@ PUBLIC_TEXTS = {
     "llm.model": r"[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9._:-]+)?",
     "site.title": r"(?s:.*)",
     "site.description": r"(?s:.*)",
+    "report.audience": _WORD,
+    "report.language": _WORD,
 }
 """The form that a text of the config must have to be published, by its key; a key that is not here is not published."""
 

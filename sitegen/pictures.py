@@ -28,6 +28,8 @@ THUMB = 80
 THUMB_COLUMNS = 16
 THUMBS_PER_SHEET = 256
 QUALITY = 75
+REPORT_QUALITY = 90
+"""On paper a picture is looked at closer than on a page of thousands."""
 SHEET_VERSION = b"1"
 
 HEAT_GAMMA = 0.6
@@ -167,12 +169,10 @@ class PictureStore:
         if not path.is_file():
             return Heat("", 1.0)
         content = path.read_bytes()
-        grey = _open(content).convert("L").filter(ImageFilter.GaussianBlur(HEAT_BLUR))
-        full = _level_of(grey)
+        grey, full = _smoothed(content)
         address = self.links.sheet(_digest([b"heat", _LOOKUP_KEY.encode(), repr((HEAT_BLUR, full)).encode(), content]))
         if self._is_new(address):
-            stretched = [max(1, min(255, round(128 + (level - 128) * 127 / full))) for level in range(256)]
-            self._save(colour_heatmap(grey.point(stretched)), address)
+            self._save(colour_heatmap(_stretched(grey, full)), address)
         return Heat(address, full / 127)
 
     def _sheet(self, blobs: Sequence[bytes], references: Sequence[Reference], kind: str) -> list[SpriteSlice | None]:
@@ -252,6 +252,67 @@ class PictureStore:
 
 
 _SHARED = ("ranking", "rank", "sample_index", "neuron", "score", "box")
+
+
+def _smoothed(content: bytes) -> tuple[Image.Image, int]:
+    """Smooth a stored heatmap, to be laid over a photo; also return the distance from zero that gets full colour."""
+    grey = _open(content).convert("L").filter(ImageFilter.GaussianBlur(HEAT_BLUR))
+    return grey, _level_of(grey)
+
+
+def _stretched(grey: Image.Image, full: int) -> Image.Image:
+    return grey.point([max(1, min(255, round(128 + (level - 128) * 127 / full))) for level in range(256)])
+
+
+def full_of(heatmap: bytes) -> float:
+    """Return what full colour stands for where a stored heatmap is laid over its photo, as `Heat.full`."""
+    return _smoothed(heatmap)[1] / 127
+
+
+def laid_over(photo: bytes, heatmap: bytes, opacity: float = 1.0) -> bytes:
+    """Lay a stored heatmap over its photo, or over plain ground where there is none, as one WebP."""
+    grey, full = _smoothed(heatmap)
+    colours = colour_heatmap(_stretched(grey, full))
+    ground = _open(photo).convert("RGBA").resize(colours.size) if photo else Image.new("RGBA", colours.size, _GROUND)
+    colours.putalpha(colours.getchannel("A").point([round(level * opacity) for level in range(256)]))
+    return _as_webp(Image.alpha_composite(ground, colours).convert("RGB"))
+
+
+def strip(blobs: Sequence[bytes], *, heat: bool) -> bytes:
+    """Put tiles side by side, the middle of each, as one WebP; heatmaps get plain ground."""
+    side, gap = PHOTO_TILE, PHOTO_TILE // 16
+    sheet = Image.new("RGB", (len(blobs) * (side + gap) - gap, side), "white")
+    for place, blob in enumerate(blobs):
+        picture = ImageOps.fit(_open(blob).convert("L" if heat else "RGB"), (side, side))
+        if heat:
+            ground = Image.new("RGBA", picture.size, _GROUND)
+            picture = Image.alpha_composite(ground, colour_heatmap(picture)).convert("RGB")
+        sheet.paste(picture, (place * (side + gap), 0))
+    return _as_webp(sheet)
+
+
+def size_of(content: bytes) -> tuple[int, int]:
+    """Return width and height of a WebP or PNG in pixels."""
+    return _open(content).size
+
+
+def is_picture(content: bytes) -> bool:
+    """Tell whether bytes are a whole PNG or WebP."""
+    try:
+        _open(content).load()
+    except (StoreError, OSError, ValueError, Image.DecompressionBombError):
+        return False
+    return True
+
+
+def _as_webp(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=REPORT_QUALITY, method=4)
+    return buffer.getvalue()
+
+
+_GROUND = (0xF2, 0xEF, 0xE8, 0xFF)
+"""What lies under a heatmap that may not show its photo."""
 
 
 def _level_of(grey: Image.Image) -> int:

@@ -58,7 +58,10 @@ def test_every_command_of_a_document_exists(command):
     elif words[0].removeprefix(".venv/bin/") == "atlas" and len(words) > 1 and not words[1].startswith("-"):
         subcommands = build_parser()._subparsers._group_actions[0].choices
         assert words[1] in subcommands
-        known = {option for action in subcommands[words[1]]._actions for option in action.option_strings}
+        command = subcommands[words[1]]
+        if command._subparsers and len(words) > 2:
+            command = command._subparsers._group_actions[0].choices[words[2]]
+        known = {option for action in command._actions for option in action.option_strings}
         assert {word.split("=")[0] for word in words if word.startswith("--")} <= known
 
 

@@ -17,6 +17,7 @@ from precompute.config import NOT_KEYS, Config
 from precompute.llm.batch import SubmittedBatches
 from precompute.llm.journal import Entry
 from precompute.records import ConceptName, ConceptScore, Explanation, TrustReport, TruthReport
+from precompute.records.reported import Document
 
 FILES: dict[str, type] = {
     "names.jsonl": ConceptName,
@@ -25,6 +26,7 @@ FILES: dict[str, type] = {
     "explanation.json": Explanation,
     "truth.json": TruthReport,
     "trust.json": TrustReport,
+    "record.json": Document,
     "llm/journal.jsonl": Entry,
     "llm/batches.json": SubmittedBatches,
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.records import RANKINGS, Concept, Explanation, Reference
@@ -46,7 +47,7 @@ class Illustrations:
         self._reader: ReferenceReader | None = None
         self.warnings: list[str] = []
 
-    def __enter__(self) -> Illustrations:
+    def __enter__(self) -> Self:
         if self._source.references is not None:
             self._reader = self._stack.enter_context(ReferenceReader(self._source.references))
         return self

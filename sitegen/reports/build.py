@@ -1,0 +1,157 @@
+"""Reads an atlas once and makes its reports, each file whole or not at all.
+
+Owns the names of the files, the order of work, and what reports say that they rest on. Must not know what they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from precompute.atlas.digests import digest_file, digest_of, digest_package
+from precompute.atlas.files import unreadable, write_bytes
+from precompute.atlas.manifest import SHOWN, Manifest
+from precompute.errors import ConfigError, DataError, nearest_of
+from precompute.records import Explanation
+from sitegen.data.catalogue import Catalogue
+from sitegen.data.source import AtlasSource, read_source
+from sitegen.links import Links, slug
+from sitegen.pictures import PictureStore, is_picture
+
+from .album import Pictures
+from .explanation import explanation_report
+from .material import Material, Report, ReportOptions
+from .typesetting import pdf_of
+from .webpage import html_of
+
+Form = Literal["pdf", "html"]
+FORMS: tuple[Form, ...] = ("pdf", "html")
+
+
+@contextmanager
+def opened(folder: Path, options: ReportOptions) -> Iterator[Material]:
+    """Read the folder of an atlas for its reports; only ``atlas.h5`` must be there.
+
+    Raises
+    ------
+    StoreError
+        ``atlas.h5`` is missing, or a file is damaged.
+    """
+    source = read_source(folder)
+    options = replace(options, made_from=_made_from(source) | options.made_from)
+    links = Links(source.atlas.layers, (item.id for item in source.explanations))
+    store = PictureStore(folder, folder, links, options.include_images)  # nothing is written by it
+    with Pictures(source, links, store, 0) as pictures:
+        title = options.title or f"Concept atlas: {source.atlas.name}"
+        yield Material(Catalogue(source, links, pictures, title), pictures, options)
+
+
+_DIGESTS = {"weights": "weights_digest", "data": "dataset_digest", "mining": "mining_digest"}
+LOGO_BYTES = 1 << 20
+
+
+def _made_from(source: AtlasSource) -> dict[str, str]:
+    """List what every report of an atlas rests on: digests and versions by name."""
+    provenance = source.atlas.provenance
+    manifest = Manifest(source.folder)
+    products = {Path(name).stem: manifest.digest(Path(name).stem) for name in SHOWN}
+    found = {
+        "atlas": source.atlas.name,
+        "program_code": digest_package("sitegen"),
+        **{key: str(provenance.get(name, "")) for key, name in _DIGESTS.items()},
+        "config": digest_of(provenance["config"]) if "config" in provenance else "",
+        **{f"product:{name}": digest for name, digest in products.items()},
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def read_logo(path: Path) -> bytes:
+    """Read a logo.
+
+    Raises
+    ------
+    ConfigError
+        It is no PNG or WebP, or larger than 1 MiB.
+    StoreError
+        It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LOGO_BYTES + 1)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if len(content) > LOGO_BYTES or not is_picture(content):
+        raise ConfigError(f"the logo {path} is no PNG or WebP of at most 1 MiB: give one in report.logo")
+    return content
+
+
+def explanation_reports(
+    material: Material, photos: Sequence[str], folder: Path, forms: Sequence[Form] = FORMS
+) -> Iterator[list[Path]]:
+    """Make the report of each photo and yield the files of each as they are written.
+
+    Parameters
+    ----------
+    material : Material
+    photos : sequence of str
+        Files, or ids or names of explained photos; none takes every explained photo.
+    folder : Path
+        Made where it is missing.
+    forms : sequence of {"pdf", "html"}
+
+    Raises
+    ------
+    DataError
+        A photo is not explained in the atlas; told before anything is written.
+    OutputError
+        No space, no permission.
+    """
+    source = material.catalogue.source
+    for position in _positions(source, photos):
+        report = explanation_report(material, position)
+        yield write_report(report, folder, forms)
+
+
+def write_report(report: Report, folder: Path, forms: Sequence[Form]) -> list[Path]:
+    """Write a report in each of its forms, and return the files."""
+    stem = f"{report.document.report}-{slug(report.document.subject)}"
+    written = []
+    for form in forms:
+        path = folder / f"{stem}.{form}"
+        write_bytes(path, _RENDERERS[form](report))
+        written.append(path)
+    return written
+
+
+_RENDERERS: dict[Form, Callable[[Report], bytes]] = {"pdf": pdf_of, "html": html_of}
+
+
+def _positions(source: AtlasSource, photos: Sequence[str]) -> list[int]:
+    if not source.explanations:
+        raise DataError(f"{source.folder} has no explained photo: run `atlas explain PHOTO` first")
+    return [_position(source, photo) for photo in photos] or list(range(len(source.explanations)))
+
+
+def _position(source: AtlasSource, photo: str) -> int:
+    path = Path(photo)
+    digest = digest_file(path) if path.is_file() else ""
+    for position, item in enumerate(source.explanations):
+        if item.photo_digest == digest or photo in _called(item):
+            return position
+    if digest:
+        raise DataError(
+            f"{photo} is not explained in {source.folder} (no explanation of a photo with its digest {digest[:12]}…). "
+            f"Run `atlas explain {photo}` with the same config first"
+        )
+    known = [item.photo_name for item in source.explanations]
+    raise DataError(
+        f"{photo!r} is no file and no explained photo of {source.folder}"
+        f"{nearest_of(photo, known, otherwise='explained photos')}"
+    )
+
+
+def _called(explanation: Explanation) -> tuple[str, ...]:
+    return explanation.id, explanation.photo_name
