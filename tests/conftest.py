@@ -1,8 +1,13 @@
 """What holds for all tests."""
 
+import gc
+import os
 import signal
+from functools import cache
 from pathlib import Path
 
+import httpcore2
+import pytest
 from hypothesis import settings
 
 # The fast suite tries the same examples everywhere, so that what is green here is green on a fresh checkout; `make
@@ -26,3 +31,24 @@ def pytest_collection_modifyitems(items):
     """Put the tests of long files first; the order within a file stays."""
     first = {f"test_{name}": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: first.get(Path(item.path).stem, len(first)))
+
+
+def pytest_collection_finish():
+    """Leave what the imports made out of the collector's rounds: zennit-crp asks for a full one at every step."""
+    gc.collect()
+    gc.freeze()
+
+
+_read_certificates = httpcore2.default_ssl_context
+
+
+@cache
+def _certificates(*_):
+    return _read_certificates()
+
+
+@pytest.fixture(autouse=True)
+def certificates_are_read_once(monkeypatch):
+    """Give hundreds of clients one set of certificates; where the variables name another, that one is read."""
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    monkeypatch.setattr(httpcore2, "default_ssl_context", lambda **_: _certificates(*map(os.environ.get, names)))

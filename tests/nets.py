@@ -72,6 +72,24 @@ def grouped_first():
     )  # fmt: skip
 
 
+def with_narrow_head(factory, n_classes, width=32):
+    """Make a torchvision chain whose hidden linear layers are narrow: their hundreds of megabytes show nothing more."""
+    with torch.device("meta"):
+        module = factory(num_classes=n_classes)
+    places = [place for place, part in enumerate(module.classifier) if isinstance(part, nn.Linear)]
+    n_inputs = module.classifier[places[0]].in_features
+    for place in places:
+        n_outputs = n_classes if place == places[-1] else width
+        module.classifier[place], n_inputs = nn.Linear(n_inputs, n_outputs), n_outputs
+    module.to_empty(device="cpu")
+    for part in module.modules():
+        if hasattr(part, "reset_parameters"):
+            part.reset_parameters()
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+    return module
+
+
 TINY = (plain, strided, averaged, unrectified, normalised, dense_first, grouped_first)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,7 +44,11 @@ class RandomPrediction:
     accuracy: Accuracy | None
 
     def table(self) -> PredictionTable:
-        """Build the table under test."""
+        """Give the table under test; plain frozen data, built once."""
+        return self._table
+
+    @cached_property
+    def _table(self) -> PredictionTable:
         return build_prediction(
             self.explanation,
             self.target,
@@ -69,6 +74,7 @@ class RandomPrediction:
         return SimpleNamespace(layers=layers, class_counts=self.usual.counts, samples=samples)
 
 
+@lru_cache(maxsize=512)
 def random_prediction(seed: int) -> RandomPrediction:
     """Make one prediction of everything from the seed."""
     rng = np.random.default_rng(seed)

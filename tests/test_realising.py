@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, combinations, product
 from pathlib import Path
 
@@ -27,10 +27,15 @@ from tests.random_predictions import CLASSES, NAMES, random_prediction
 BOTH = [(audience, language) for audience in AUDIENCES for language in ("en", "de")]
 
 
+@lru_cache(maxsize=1024)
+def facts_of(seed):
+    return derive_facts(random_prediction(seed).table())
+
+
+@lru_cache(maxsize=1024)
 def word(seed, audience, language, plan=None):
-    """Make one random table and word it."""
-    table = random_prediction(seed).table()
-    facts = derive_facts(table)
+    """Make one random table and word it; several tests read the same texts."""
+    table, facts = random_prediction(seed).table(), facts_of(seed)
     chosen = find_audience(audience)
     return table, facts, narrate(table, facts, chosen, find_wording(language, audience, chosen.decimals), plan=plan)
 
@@ -71,7 +76,7 @@ def test_every_number_is_the_tables_and_stands_once(audience, language):
 
 def fact_ids(seed, audience):
     table = random_prediction(seed).table()
-    return [fact.id for fact in find_audience(audience).concerns(derive_facts(table), table)]
+    return [fact.id for fact in find_audience(audience).concerns(facts_of(seed), table)]
 
 
 @st.composite
@@ -125,7 +130,7 @@ def test_every_variant_of_every_message_can_be_worded(audience, language):
     tried = set()
     for seed in range(250):
         table = random_prediction(seed).table()
-        facts = chosen.concerns(derive_facts(table), table)
+        facts = chosen.concerns(facts_of(seed), table)
         for fact in facts:
             for used in range(wording.n_variants(fact.kind)):
                 words = tuple(sorted(fact.words.items()))
@@ -145,7 +150,7 @@ def test_what_was_told_is_not_printed_again_in_any_variant_of_any_message(audien
     tried = set()
     for seed in range(150):
         table = random_prediction(seed).table()
-        facts = chosen.concerns(derive_facts(table), table)
+        facts = chosen.concerns(facts_of(seed), table)
         for fact in facts:
             keys = {
                 (each.name, each.of) for role, each in fact.numbers.items() if (fact.kind, role) in shared_numbers()
@@ -182,7 +187,7 @@ def shared_numbers():
     found = set()
     for seed in range(250):
         owners = {}
-        for fact in derive_facts(random_prediction(seed).table()):
+        for fact in facts_of(seed):
             for role, quantity in fact.numbers.items():
                 if quantity.unit != "count":
                     owners.setdefault((quantity.name, quantity.of), set()).add((fact.kind, role))
@@ -234,7 +239,7 @@ def test_a_relation_that_does_not_hold_is_dropped():
     for seed in range(150):
         table = random_prediction(seed).table()
         audience = find_audience("stakeholder")
-        facts = audience.concerns(derive_facts(table), table)
+        facts = audience.concerns(facts_of(seed), table)
         known = {fact.id: fact for fact in facts}
         pairs = [(a, b) for a in facts for b in facts if a.kind == "supports" and b.kind in ("opposes", "coverage")]
         for first, second in pairs[:3]:
@@ -293,7 +298,7 @@ def test_the_built_in_plan_tells_the_strongest_first():
     for seed in range(100):
         table = random_prediction(seed).table()
         audience = find_audience("stakeholder")
-        facts = audience.concerns(derive_facts(table), table)
+        facts = audience.concerns(facts_of(seed), table)
         plan = built_in_plan(facts, table, audience)
         assert plan.headline.facts[0] == "decision"
         assert not [paragraph for paragraph in plan.paragraphs if not paragraph]

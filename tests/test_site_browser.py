@@ -60,7 +60,8 @@ def watched(browser):
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("requestfailed", lambda request: faults.append(f"failed {request.url}"))
+        left = "net::ERR_ABORTED"  # the page was left before it had its icon
+        page.on("requestfailed", lambda request: request.failure == left or faults.append(f"failed {request.url}"))
         page.on(
             "request",
             lambda request: None if request.url.startswith(("file:", "data:")) else faults.append(request.url),
@@ -75,10 +76,11 @@ def watched(browser):
 
 def test_every_kind_of_page_opens_without_a_fault(site, watched):
     open_page, faults = watched
-    for number, kind in enumerate(PAGES * 2):
-        width, scheme = ((1280, "light"), (390, "dark"))[number // len(PAGES)]
-        page = open_page(site / kind, width=width, scheme=scheme)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, kind
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        page = open_page(site / PAGES[0], width=width, scheme=scheme)
+        for kind in (*PAGES[1:], PAGES[0]):
+            page.goto((site / kind).as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, kind
         page.close()
     assert faults == []
 

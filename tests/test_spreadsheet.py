@@ -36,15 +36,26 @@ def test_numbers_stay_numbers():
     assert csv_text(("share", "text", "none"), [(-0.5, "-0.5", None)]) == "share,text,none\n-0.5,'-0.5,\n"
 
 
-@pytest.mark.parametrize("text", ["|cmd", "%0A=1", "＝1+1", "=1+1", '=HYPERLINK("x")'])
-def test_both_tables_of_names_are_guarded_alike(tmp_path, text):
-    """The table for corrections, and the one of the site: no cell of either begins as the text does."""
-    source = tmp_path / "atlas"
-    write_synthetic(source, n_samples=8, n_explanations=0)
-    named = replace(read_jsonl(source / "names.jsonl", ConceptName)[0], name=text)
-    write_jsonl(source / "names.jsonl", [named])
-    build_site(tmp_path / "site", source)
-    export_names(tmp_path / "names.csv", [named])
-    for path in (tmp_path / "site/concepts.csv", tmp_path / "names.csv"):
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-        assert rows[0]["name"] == "'" + text
+NAMES = ("|cmd", "%0A=1", "＝1+1", "=1+1", '=HYPERLINK("x")')
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """The table for corrections, and the one of the site: their rows, each with one of the names."""
+    folder = tmp_path_factory.mktemp("tables")
+    write_synthetic(folder / "atlas", n_samples=8, n_explanations=0)
+    named = read_jsonl(folder / "atlas/names.jsonl", ConceptName)[: len(NAMES)]
+    named = [replace(each, name=name) for each, name in zip(named, NAMES, strict=True)]
+    write_jsonl(folder / "atlas/names.jsonl", named)
+    build_site(folder / "site", folder / "atlas")
+    export_names(folder / "names.csv", named)
+    texts = [path.read_text(encoding="utf-8-sig") for path in (folder / "site/concepts.csv", folder / "names.csv")]
+    rows = [{row["concept"]: row for row in csv.DictReader(io.StringIO(text))} for text in texts]
+    return {name: [table[each.concept] for table in rows] for name, each in zip(NAMES, named, strict=True)}
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_both_tables_of_names_are_guarded_alike(tables, text):
+    """No cell of either begins as the text does."""
+    for row in tables[text]:
+        assert row["name"] == "'" + text

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from precompute.cli import main
+
 from .small_atlas import make_small_atlas
 
 ROOT = Path(__file__).parents[1]
@@ -45,45 +47,38 @@ def test_a_c_locale_a_strict_mask_and_a_folder_with_spaces_and_umlauts(tmp_path)
     assert done.stdout.count("kept") == 5
 
 
-@pytest.mark.parametrize("place", ["missing", "a file", "full"])
-def test_no_temporary_folder_is_needed(tmp_path, place):
-    make_small_atlas(tmp_path, n_per_class=3)
-    temporary = tmp_path / "tmp"
-    if place == "a file":
-        temporary.write_text("")
-    if place == "full":
-        if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
-            pytest.skip("needs root to mount a full disk")
-        temporary.mkdir()
-    full = f'mount -t tmpfs -o size=4k none "{temporary}" && head -c 4096 /dev/zero > "{temporary}/x"; exec "$@"'
-    prefix = ("unshare", "-m", "sh", "-c", full, "sh") if place == "full" else ()
-    done = run("layers", "--config", "small.toml", cwd=tmp_path, prefix=prefix, TMPDIR=str(temporary))
-    assert done.returncode == 0, done.stderr
+def mounting(commands):
+    """Make the prefix that runs a program where something else is mounted; skips where that may not be done."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs root to mount a folder")
+    return ("unshare", "-m", "sh", "-c", f'{commands} && exec "$@"', "sh")
 
 
 def test_a_file_system_that_may_only_be_read(tmp_path):
-    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("needs root to mount a folder read-only")
+    """Nor is a temporary folder needed: that of the first run is a file, that of the second is full."""
     make_small_atlas(tmp_path / "w", n_per_class=3)
-    mount = f'mount --bind "{tmp_path}/w" "{tmp_path}/w" && mount -o remount,ro,bind "{tmp_path}/w" && exec "$@"'
-    prefix = ("unshare", "-m", "sh", "-c", mount, "sh")
-    done = run("mine", "--config", "w/small.toml", cwd=tmp_path, prefix=prefix)
+    full, file = tmp_path / "full", tmp_path / "file"
+    full.mkdir()
+    file.write_text("")
+    read_only = f'mount --bind "{tmp_path}/w" "{tmp_path}/w" && mount -o remount,ro,bind "{tmp_path}/w"'
+    filled = f'mount -t tmpfs -o size=4k none "{full}" && ! head -c 8192 /dev/zero > "{full}/x" 2>/dev/null'
+    command = ("mine", "--config", "w/small.toml")
+    done = run(*command, cwd=tmp_path, prefix=mounting(read_only), TMPDIR=str(file))
     told_in_one_line(done, "Read-only file system", "--output")
-    done = run("mine", "--config", "w/small.toml", "--output", "elsewhere", cwd=tmp_path, prefix=prefix)
+    prefix = mounting(f"{read_only} && {filled}")
+    done = run(*command, "--output", "elsewhere", cwd=tmp_path, prefix=prefix, TMPDIR=str(full))
     assert done.returncode == 0, done.stderr  # the advice followed
     assert (tmp_path / "elsewhere/atlas.h5").exists()
 
 
 def test_a_disk_that_is_full_while_mining(tmp_path):
-    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("needs root to mount a small disk")
     make_small_atlas(tmp_path, n_per_class=3)
     (tmp_path / "small").mkdir()
-    mount = f'mount -t tmpfs -o size=8k none "{tmp_path}/small" && exec "$@"'
-    done = run("mine", "--config", "small.toml", cwd=tmp_path, prefix=("unshare", "-m", "sh", "-c", mount, "sh"))
+    prefix = mounting(f'mount -t tmpfs -o size=8k none "{tmp_path}/small"')
+    done = run("mine", "--config", "small.toml", cwd=tmp_path, prefix=prefix)
     told_in_one_line(done, "No space left on device")
     shutil.rmtree(tmp_path / "small")
-    assert run("mine", "--config", "small.toml", cwd=tmp_path).returncode == 0
+    assert main(["mine", "--config", str(tmp_path / "small.toml")]) == 0
 
 
 def test_what_torch_reads_while_it_is_loaded_is_set_before():

@@ -49,6 +49,7 @@ def folders_of(name):
 
 def atlas(installed, folder, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+    environment["TMPDIR"] = str(folder / "missing")  # no temporary folder is needed
     command = [sys.executable, "-m", "precompute.cli", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

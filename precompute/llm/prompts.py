@@ -7,6 +7,7 @@ system message from the user message. Must not know tasks, models or what a repl
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -63,10 +64,14 @@ class Prompt:
                 f"prompt {self.name}: missing variables {sorted(missing)}, unknown variables {sorted(unknown)}; "
                 f"it declares {list(self.variables)}"
             )
-        system, user = (
-            _ENVIRONMENT.from_string(text).render(values) for text in (self.system_template, self.user_template)
-        )
+        system, user = (_compiled(text).render(values) for text in (self.system_template, self.user_template))
         return system.strip(), user.strip()
+
+
+@functools.cache
+def _compiled(text: str) -> jinja2.Template:
+    """Compile a template once: an atlas fills in the same few thousands of times."""
+    return _ENVIRONMENT.from_string(text)
 
 
 def load_prompt(name: str, folder: Traversable | None = None) -> Prompt:

@@ -6,6 +6,7 @@ know what replies mean.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -32,8 +33,14 @@ def strict_schema(model: type[BaseModel], choices: Mapping[str, Sequence[str]] |
     choices : mapping of str to str, optional
         What a text that the model marks as `one_of` may be in this request: a language model can choose no other.
     """
-    full = model.model_json_schema()
+    full = _full_schema(model)
     return _strict(full, full.get("$defs", {}), choices or {})
+
+
+@functools.cache
+def _full_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Ask pydantic once for each form: every request of a run has one of a few."""
+    return model.model_json_schema()
 
 
 def one_of(choice: str) -> FieldInfo:
