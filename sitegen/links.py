@@ -24,6 +24,10 @@ LIMITS = "limits.html"
 PROVENANCE = "provenance.html"
 CONCEPTS_CSV = "concepts.csv"
 SEARCH_INDEX = "assets/search-index.js"
+MAP = "map.html"
+COMPARE = "compare.html"
+MAP_DATA = "assets/map-data.js"
+COMPARE_DATA = "assets/compare-data.js"
 SEARCH_SCRIPTS = (
     "assets/vendor/minisearch.js",
     "assets/vendor/stemmer.js",
@@ -31,6 +35,8 @@ SEARCH_SCRIPTS = (
     "assets/search.js",
     "assets/finding.js",
 )
+MAP_SCRIPTS = (SEARCH_INDEX, "assets/search.js", "assets/finding.js", MAP_DATA, "assets/map.js")
+COMPARE_SCRIPTS = (SEARCH_INDEX, "assets/search.js", "assets/finding.js", COMPARE_DATA, "assets/compare.js")
 
 
 def slug(text: str) -> str:

@@ -24,6 +24,8 @@ PAGES = (
     "classes/class-1.html",
     "classes/samples-1.html",
     "search.html",
+    "map.html",
+    "compare.html",
     "truth.html",
     "method.html",
     "limits.html",

@@ -61,13 +61,13 @@ def test_a_class_leads_with_how_often_it_is_right_and_leaves_next_to_nothing_out
     text = pages("classes/class-1.html")
     lead = words(text[text.index('class="lead"') :].partition("</header>")[0])
     assert "Of the 8 labelled sailing boat, 7 are classified right." in lead
-    assert "Taken for something else: tree 1." in lead
+    assert "Taken for something else: tree 1 ( compare )." in lead
     deepest = text[text.index("layer_features-14.html") : text.index("1\u00a0shallower layer</summary>")]
     assert "&lt; 0.1" not in deepest
     assert "< 0.1" not in deepest
     assert deepest.count("<tr>") == 1 + 5
     assert "Every other concept of this layer has a mean share of less than 0.1\u00a0%" in deepest
-    assert "Taken for tree: sailing boat 1." in words(pages("classes/class-2.html"))
+    assert "Taken for tree: sailing boat 1 ( compare )." in words(pages("classes/class-2.html"))
 
 
 def test_a_gallery_stacks_equal_names_and_offers_what_there_is(pages):

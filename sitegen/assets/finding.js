@@ -6,7 +6,11 @@
   var LIMIT = 120, SUGGESTED = 7;
   var WORDS = { class: "class", photo: "explained photo" };
   var index = window.atlasIndex;
-  var search = window.atlasSearch(index);
+  var engine;
+  function search(text, filter) {
+    engine = engine || window.atlasSearch(index);
+    return engine(text, filter);
+  }
 
   function element(name, className, text) {
     var node = document.createElement(name);
@@ -100,6 +104,7 @@
     list.setAttribute("aria-label", "Suggestions");
     list.hidden = true;
     form.append(list, status);
+    search("");  /* the index is ready before the first word is typed */
     function close() { list.hidden = true; }
     function suggest() {
       var found = search(field.value);
@@ -160,6 +165,8 @@
     field.focus();
   }
 
+  /* For the map and the comparison. */
+  window.atlasHits = { element: element, hit: hit, rows: function () { return window.atlasRows(index); } };
   var form = document.getElementById("search-form");
   if (form) startPage(form);
 })();

@@ -76,6 +76,8 @@
     }
   }
 
+  window.atlasRows = readIndex;
+
   window.atlasSearch = function (index) {
     var rows = readIndex(index);
     var vocabulary = new Map();

@@ -90,6 +90,7 @@ def class_context(
         "explained": [explanation_card(catalogue, item) for item in predicted],
         "also_explained": [explanation_card(catalogue, item) for item, _ in of_class if item not in predicted],
         "samples_address": catalogue.links.samples(class_index) if has_samples else "",
+        "place": place,
         "confused": _confused(catalogue, class_index),
         "lede": _lede(catalogue, class_index, layers[0]["rows"] if layers else []),
         "scores_are_shares": catalogue.scores_are_shares,
@@ -182,8 +183,14 @@ def _confused(catalogue: Catalogue, class_index: int) -> dict[str, Any]:
     def counted(there: np.ndarray, here: np.ndarray) -> list[dict[str, Any]]:
         found = Counter(there[known & (here == class_index)].tolist())
         return [
-            {"name": catalogue.class_name(index), "address": catalogue.class_address(index), "n": number}
+            {
+                "name": catalogue.class_name(index),
+                "address": catalogue.class_address(index),
+                "n": number,
+                "place": catalogue.class_indices.index(index),
+            }
             for index, number in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:N_CONFUSED_SHOWN]
+            if catalogue.class_address(index)
         ]
 
     return {
