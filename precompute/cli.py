@@ -30,6 +30,7 @@ from precompute.serving import make_server
 
 if TYPE_CHECKING:
     from precompute.pipeline import Pipeline
+    from sitegen.reports.material import Material
 
 DEFAULT_CONFIG = "data/world.toml"
 _DRY_RUN = {
@@ -145,7 +146,13 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
     if name == "init":
         command.add_argument("example", nargs="?", default="world", help="its name (world); `list` lists them")
     if name == "verify":
-        command.add_argument("folder", nargs="?", type=_path, metavar="FOLDER", help="of the atlas (the config's)")
+        command.add_argument(
+            "what",
+            nargs="?",
+            type=_path,
+            metavar="FOLDER|REPORT",
+            help="folder of an atlas (the config's), or a report that is held against the config's atlas",
+        )
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
 
@@ -295,12 +302,24 @@ def _site(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
+    from sitegen.reports.build import FORMS, explanation_reports  # noqa: PLC0415
+
     config = load_config(arguments.config, arguments.overrides)
-    workspace = _workspace(config, arguments)
-    from sitegen.reports.build import FORMS, explanation_reports, opened, read_logo  # noqa: PLC0415
+    folder = arguments.into or Path("reports") / config.name
+    forms = FORMS if arguments.form == "both" else (arguments.form,)
+    with _material(config, arguments) as material:
+        for paths in explanation_reports(material, arguments.subjects, folder, forms):
+            for path in paths:
+                print(path)  # noqa: T201
+
+
+@contextmanager
+def _material(config: Config, arguments: argparse.Namespace) -> Iterator[Material]:
+    """Open the atlas of a config for its reports; nothing damaged or stale is reported on."""
+    from sitegen.reports.build import opened, read_logo  # noqa: PLC0415
     from sitegen.reports.material import ReportOptions  # noqa: PLC0415
 
-    wanted = config.report
+    workspace, wanted = _workspace(config, arguments), config.report
     options = ReportOptions(
         title=wanted.title or config.site.title or config.name,
         author=wanted.author,
@@ -313,18 +332,17 @@ def _report(arguments: argparse.Namespace) -> None:
         date=today(),
         made_from={"program": package_versions()["concept-atlas"]},
     )
-    folder = arguments.into or Path("reports") / config.name
-    forms = FORMS if arguments.form == "both" else (arguments.form,)
     with workspace.in_use(shared=True) if is_made(workspace.folder) else nullcontext():
-        workspace.digest_contents()  # no report of what is damaged or stale
+        workspace.digest_contents()
         with opened(workspace.folder, options) as material:
-            for paths in explanation_reports(material, arguments.subjects, folder, forms):
-                for path in paths:
-                    print(path)  # noqa: T201
+            yield material
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    folder = arguments.folder
+    if arguments.what is not None and arguments.what.is_file():
+        _verify_report(arguments)
+        return
+    folder = arguments.what
     if folder is None:
         config = load_config(arguments.config, arguments.overrides)
         folder = _workspace(config, arguments).folder
@@ -336,6 +354,24 @@ def _verify(arguments: argparse.Namespace) -> None:
         raise AtlasError(f"{folder} has {how_many}, listed above. `atlas run` with the same config mends all of it")
     files = [file for product in Manifest(folder).products.values() for file in product.files]
     print(f"whole     {folder}: {len(files)} files are as they were written, and made from each other")  # noqa: T201
+
+
+def _verify_report(arguments: argparse.Namespace) -> None:
+    """Hold a report against the atlas of the config."""
+    from sitegen.reports.verifying import read_report, verify  # noqa: PLC0415
+
+    path, config = arguments.what, load_config(arguments.config, arguments.overrides)
+    read_report(path)  # what is no report is told before the atlas is opened
+    with _material(config, arguments) as material:
+        verdict = verify(path, material)
+    for finding in verdict.findings:
+        print(f"{verdict.outcome:<9} {finding}")  # noqa: T201
+    folder = _workspace(config, arguments).folder
+    if verdict.outcome == "changed":
+        raise AtlasError(f"{path} is not what {folder} gives now, for the reasons listed above")
+    if verdict.outcome == "unknown":
+        raise AtlasError(f"cannot tell of {path} by {folder}: see above. --config or --output names another atlas")
+    print(f"same      {path}: {folder} gives the same report, byte for byte")  # noqa: T201
 
 
 def _serve(arguments: argparse.Namespace) -> None:
@@ -378,7 +414,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "site": (_site, "build the site from what is there"),
     "report": (_report, "write documents to file and sign: a tagged PDF, and one HTML file that needs nothing else"),
     "clean": (_clean, "remove what was made: the site, and of the output folder all but corrections and paid replies"),
-    "verify": (_verify, "check every file of an atlas against what was written, and say what mends it"),
+    "verify": (_verify, "check every file of an atlas, or a report against its atlas, and say what was changed"),
     "serve": (_serve, "serve the finished site on this machine"),
 }
 

@@ -16,6 +16,7 @@ from precompute.atlas.files import unreadable, write_bytes
 from precompute.atlas.manifest import SHOWN, Manifest
 from precompute.errors import ConfigError, DataError, nearest_of
 from precompute.records import Explanation
+from precompute.records.reported import ReportKind
 from sitegen.data.catalogue import Catalogue
 from sitegen.data.source import AtlasSource, read_source
 from sitegen.links import Links, slug
@@ -111,8 +112,19 @@ def explanation_reports(
     """
     source = material.catalogue.source
     for position in _positions(source, photos):
-        report = explanation_report(material, position)
-        yield write_report(report, folder, forms)
+        yield write_report(explanation_report(material, position), folder, forms)
+
+
+def report_of(material: Material, kind: ReportKind, subject: str) -> Report:
+    """Make the report of a kind about a subject, as its record names them.
+
+    Raises
+    ------
+    DataError
+        The atlas has no such subject.
+    """
+    del kind  # there is one
+    return explanation_report(material, _position(material.catalogue.source, subject))
 
 
 def write_report(report: Report, folder: Path, forms: Sequence[Form]) -> list[Path]:
@@ -121,12 +133,12 @@ def write_report(report: Report, folder: Path, forms: Sequence[Form]) -> list[Pa
     written = []
     for form in forms:
         path = folder / f"{stem}.{form}"
-        write_bytes(path, _RENDERERS[form](report))
+        write_bytes(path, RENDERERS[form](report))
         written.append(path)
     return written
 
 
-_RENDERERS: dict[Form, Callable[[Report], bytes]] = {"pdf": pdf_of, "html": html_of}
+RENDERERS: dict[Form, Callable[[Report], bytes]] = {"pdf": pdf_of, "html": html_of}
 
 
 def _positions(source: AtlasSource, photos: Sequence[str]) -> list[int]:
