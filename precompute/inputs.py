@@ -5,7 +5,8 @@ Owns opening them once and only when asked, and checking that they fit together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from precompute.atlas.hdf5 import FORMAT_VERSION
 from precompute.config import Config
 from precompute.errors import DataError
 from precompute.images.dataset import Dataset, open_dataset
+from precompute.llm.text import clean_line
 from precompute.mining.tables import MINING_VERSION, Tables
 from precompute.network.factories import BuiltinNetwork
 from precompute.network.graph import Graph
@@ -145,7 +147,7 @@ class Inputs:
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """The name of every output of the model.
+        """The name of every output of the model, each another.
 
         Raises
         ------
@@ -167,7 +169,7 @@ class Inputs:
             raise DataError(
                 f"the data set has label {largest}, but the model {self.model.name} has {n_classes} classes"
             )
-        return names
+        return tell_classes_apart(names)
 
     @cached_property
     def tables(self) -> Tables:
@@ -194,3 +196,21 @@ class Inputs:
         return digest_of(
             [FORMAT_VERSION, REFERENCES_VERSION, self.mining_digest, config_digest(self.config, "references")]
         )
+
+
+def tell_classes_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """Give every class a name that can be read and that no other has: those without, or with a twin, get their index.
+
+    Names are how records and texts speak of classes: with two called alike, a wrong answer would read as right.
+
+    Examples: ``("crane", "goose", "crane")`` gives ``("crane (class 0)", "goose", "crane (class 2)")``.
+    """
+    shown = [clean_line(name) for name in names]
+    counts = Counter(shown)
+
+    def told_apart(index: int) -> str:
+        if not shown[index]:
+            return f"class {index}"
+        return names[index] if counts[shown[index]] == 1 else f"{names[index]} (class {index})"
+
+    return tuple(told_apart(index) for index in range(len(names)))

@@ -26,6 +26,7 @@ def make_environment() -> Environment:
     )
     environment.filters.update(
         percent=numbers.percent,
+        probability=numbers.probability,
         signed_percent=numbers.signed_percent,
         decimal=numbers.decimal,
         significant=numbers.significant,

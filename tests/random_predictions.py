@@ -189,7 +189,7 @@ def _usual(rng: np.random.Generator, layers: list[tuple[str, int]], target: Targ
     if rng.random() < 0.2:
         means.pop(layers[-1][0])
     large = {name: _large(rng, shares, counts) for name, shares in _shares_of(target, layers).items()}
-    return UsualShares(counts.astype(np.int64), means, large)
+    return UsualShares(counts.astype(np.int64), means, large, rng.random(len(CLASSES)) < 0.8)
 
 
 def _shares_of(target: TargetExplanation, layers: list[tuple[str, int]]) -> dict[str, np.ndarray]:

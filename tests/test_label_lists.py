@@ -17,6 +17,7 @@ from precompute.config import DatasetConfig
 from precompute.errors import DataError
 from precompute.images.classes import ClassList, find_classes, load_classes
 from precompute.images.label_lists import read_ground_truth
+from precompute.inputs import tell_classes_apart
 from tests.many_examples import examples
 from tests.photo_files import fill, open_here
 
@@ -436,3 +437,9 @@ def test_many_mutated_lists_are_refused_or_read_right(tmp_path, capsys):
 def test_find_classes_says_where():
     with pytest.raises(DataError, match="there: 'horse' is no class"):
         find_classes({"cat": "here", "horse": "there"}, PETS)
+
+
+def test_no_two_classes_are_called_alike_and_each_can_be_read():
+    """A wrong answer whose name is that of the label would read as right."""
+    names = ("crane", "goose", "cr\u200bane", "\u3164", "")
+    assert tell_classes_apart(names) == ("crane (class 0)", "goose", "cr\u200bane (class 2)", "class 3", "class 4")

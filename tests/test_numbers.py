@@ -153,3 +153,11 @@ def test_bars_stay_within_their_frame():
     assert charts.width(1.7) == "100.00%"
     assert charts.width(-1) == "0.00%"
     assert charts.width(math.nan) == "0.00%"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0 %"), (1e-30, "< 0.1 %"), (1e-12, "< 0.1 %"), (0.5, "50.0 %"), (1 - 1e-15, "> 99.9 %"), (1.0, "100 %")],
+)
+def test_a_probability_is_0_or_1_only_where_it_is(value, text):
+    assert numbers.probability(value).replace("\u00a0", " ") == text

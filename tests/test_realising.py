@@ -368,6 +368,43 @@ def test_an_expert_reads_on_which_side_a_share_is_unusual(language, words):
     assert n_against > 3
 
 
+@pytest.mark.parametrize(
+    "name", ["eye and beak", "trunk which is wrong", "part of a wall", "house but the label is tree"]
+)
+def test_a_name_that_could_go_on_with_the_sentence_stands_in_quotes(name):
+    wording, slots = find_wording("en", "stakeholder", 0), Slots()
+    said = "".join(piece.text for piece in slots.pieces(wording.concept(slots, "layer:1", LocalName("en", name))))
+    called = "".join(piece.text for piece in slots.pieces(wording.class_name(slots, name, 1)))
+    if name == "part of a wall":
+        assert (said, called) == ("the part of a wall", name)
+    else:
+        assert (said, called) == (f"the “{name}”", f"“{name}”")
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_a_mark_is_called_a_shortcut_only_where_it_counts_for_one_class_alone(language):
+    said = {"class": set(), "name": set()}
+    for seed, audience in product(range(150), AUDIENCES):
+        table, facts, _ = word(seed, audience, language)
+        chosen = find_audience(audience)
+        teller = teller_of(table, facts, chosen, find_wording(language, audience, chosen.decimals))
+        for fact in (fact for fact in facts if fact.kind == "mark"):
+            text = teller.alone(fact)
+            said[fact.words["evidence"]].add("shortcut" in text or "Abkürzung" in text)
+            assert fact.words["evidence"] == "name" or f"class_only:{fact.id.partition(':')[2]}" in teller.facts
+    assert said == {"class": {True}, "name": {False}}
+
+
+def test_no_message_prints_a_number_where_less_than_one_percent_would_not_fit():
+    """A bound is worded ("less than 1 %"): "only less than", "the less than", "another less than" are no English."""
+    for seed, (audience, language) in product(range(120), BOTH):
+        _, _, narrative = word(seed, audience, language)
+        for statement in narrative.statements:
+            assert not re.search(
+                "(another|only|the|nur|die|weitere) (less|more|weniger|mehr) (than|als) [0-9]", statement.text
+            )
+
+
 def test_no_text_says_that_nothing_was_switched_off():
     """Trust switches concepts off, and stands on the same page."""
     for language, audience in product(languages(), AUDIENCES):

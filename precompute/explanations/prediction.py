@@ -48,6 +48,8 @@ class Usual:
     other : ClassRef or None
         The other class with the largest signed mean; None where there is no other.
     other_mean : float
+    is_labelled : bool
+        The samples of the class are those labelled so; else those that the network took for it.
     """
 
     mean: float
@@ -57,6 +59,7 @@ class Usual:
     elsewhere: float
     other: ClassRef | None
     other_mean: float
+    is_labelled: bool
 
 
 @dataclass(frozen=True)
@@ -366,6 +369,7 @@ class _Builder:
             elsewhere=max((abs(value) for value, _ in elsewhere), default=0.0),
             other=ClassRef(other, self._class_name(other)) if other >= 0 else None,
             other_mean=other_mean,
+            is_labelled=bool(usual.labelled[index]),
         )
 
     def _leader(self, layer: LayerExplanation) -> UsualLeader | None:

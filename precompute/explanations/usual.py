@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.records import LARGE_SHARE, MISSING, Atlas, FloatArray, IntArray, LargeShares
+from precompute.records import LARGE_SHARE, MISSING, Atlas, BoolArray, FloatArray, IntArray, LargeShares
 
 SURENESS_BANDS = (0.0, 0.5, 0.8, 0.95)
 """Lower ends of the ranges of probability in which right predictions are counted."""
@@ -64,11 +64,14 @@ class UsualShares:
         By layer: mean signed share over those samples; 0 for a class without any.
     large : dict of str to ClassShares
         By layer: every share of at least `LARGE_SHARE`.
+    labelled : (n_classes,) bool
+        These samples are those with the class as their label; elsewhere they are what the network took for it.
     """
 
     counts: IntArray
     means: Mapping[str, FloatArray]
     large: Mapping[str, ClassShares]
+    labelled: BoolArray
 
     def mean(self, layer: str, channel: int, class_index: int) -> float | None:
         """Return one mean; None where the layer or the class was not mined."""
@@ -107,11 +110,27 @@ class UsualShares:
 
 
 def usual_shares(atlas: Atlas) -> UsualShares:
-    """Divide the class sums of an atlas by its class counts; its scores have to be shares: sums, normalised."""
+    """Divide the class sums of an atlas by its class counts; its scores have to be shares: sums, normalised.
+
+    A layer with something beside it is left out where shares were mined of the layer alone: those of an explanation are
+    of all that crosses the network there, and cannot be compared with them.
+    """
     counts = np.maximum(atlas.class_counts, 1)[:, None]
-    means = {layer: tables.class_relevance / counts for layer, tables in atlas.layers.items()}
-    large = {layer: _class_shares(tables.large, atlas.samples.target) for layer, tables in atlas.layers.items()}
-    return UsualShares(atlas.class_counts, means, large)
+    layers = {name: each for name, each in atlas.layers.items() if atlas.scores != "layer" or not each.info.beside}
+    means = {name: tables.class_relevance / counts for name, tables in layers.items()}
+    large = {name: _class_shares(tables.large, atlas.samples.target) for name, tables in layers.items()}
+    return UsualShares(atlas.class_counts, means, large, _labelled(atlas))
+
+
+def _labelled(atlas: Atlas) -> BoolArray:
+    """Find the classes whose mined samples are exactly those with the class as their label."""
+    samples, n_classes = atlas.samples, len(atlas.class_counts)
+    mined = samples.target != MISSING
+    differing = mined & (samples.label != samples.target)
+    found = np.ones(n_classes, dtype=bool)
+    found[samples.target[differing]] = False
+    found[samples.label[differing & (samples.label != MISSING)]] = False
+    return found
 
 
 def _class_shares(large: LargeShares, target: IntArray) -> ClassShares:

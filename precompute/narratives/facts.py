@@ -7,7 +7,7 @@ sentences, languages, audiences or language models.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from precompute.explanations.prediction import ConceptRow, LayerRow, PredictionTable, Usual
@@ -20,7 +20,7 @@ Topic = Literal["decision", "concepts", "usual", "whole", "limits"]
 WORTH_TELLING = 0.05
 """Least absolute share for which a mark, a scene, an uncertain name or a comparison is a fact."""
 CLOSE_BEHIND = 0.1
-"""A runner-up that is at most this much less probable is close."""
+"""A runner-up is close that is less probable by less than this, and about as probable (`ALIKE_PART`)."""
 FAR_BEHIND = 0.5
 """A runner-up that is at least this much less probable is far behind."""
 SLIGHT = 0.1
@@ -31,7 +31,9 @@ UNUSUAL_STEP = 0.05
 MIN_SPREAD_SAMPLES = 10
 """Fewest samples of a class of which a part is told."""
 NEXT_TO_NOTHING = 0.005
-"""A mean of less than this, on either side, is next to nothing."""
+"""A share or a mean of less than this, on either side, is next to nothing."""
+ALIKE_PART = 1 / 3
+"""Two numbers are about the same only where they differ by less than this part of the larger."""
 LEADING_MEAN = 0.1
 """Least mean share of a concept that is called usual for a class."""
 ABSENT_FACTOR = 0.25
@@ -108,7 +110,10 @@ def _decision(table: PredictionTable) -> Iterator[Fact]:
             "probability": Quantity("probability", (str(table.target.index),), table.probability, "probability"),
             "logit": Quantity("logit", (str(table.target.index),), table.logit, "score"),
         },
-        words={"standing": "first" if table.is_predicted else "other"},
+        words={
+            "standing": "first" if table.is_predicted else "other",
+            "classes": "exclusive" if table.is_exclusive else "several",
+        },
         must=True,
         polarity=1,
     )
@@ -140,7 +145,8 @@ def _runner_up(table: PredictionTable) -> Iterator[Fact]:
     if table.runner_up is None:
         return
     gap = table.probability - table.runner_up_probability
-    margin = "above" if gap < 0 else "close" if gap <= CLOSE_BEHIND else "far" if gap >= FAR_BEHIND else "some"
+    is_close = _are_alike(table.probability, table.runner_up_probability, CLOSE_BEHIND)
+    margin = "above" if gap < 0 else "close" if is_close else "far" if gap >= FAR_BEHIND else "some"
     yield Fact(
         id="runner_up",
         kind="runner_up",
@@ -253,7 +259,7 @@ def _opposes(table: PredictionTable) -> Iterator[Fact]:
         is_first = fact.layer not in found
         found.add(fact.layer)
         main = table.main
-        yield _with_must(fact, must=is_first and main is not None and fact.layer == main.layer)
+        yield replace(fact, must=is_first and main is not None and fact.layer == main.layer)
 
 
 @_kind(
@@ -335,8 +341,9 @@ def _built_from(table: PredictionTable) -> Iterator[Fact]:
     "usual",
     "usual",
     f"the logit is positive, the class has at least {MIN_CLASS_SAMPLES} samples, share or mean is at least "
-    f"{WORTH_TELLING:.0%}, and the share is less than {UNUSUAL_STEP:.0%} away from its mean, or farther and more (or "
-    f"less) than in {UNUSUAL_PART:.0%} of at least {MIN_SPREAD_SAMPLES} samples of the class",
+    f"{WORTH_TELLING:.0%}, and the share is less than {UNUSUAL_STEP:.0%} and less than a third of the larger away from "
+    f"its mean, or {UNUSUAL_STEP:.0%} away and more (or less) than in {UNUSUAL_PART:.0%} of at least "
+    f"{MIN_SPREAD_SAMPLES} samples of the class",
     "whether a concept's share is more or less than in most photos of the class, or about their mean",
 )
 def _usual(table: PredictionTable) -> Iterator[Fact]:
@@ -367,6 +374,7 @@ def _usual(table: PredictionTable) -> Iterator[Fact]:
                 "level": level,
                 "average": _average(mean),
                 "part": "all" if in_all else "most",
+                "photos": "labelled" if usual.is_labelled else "taken",
                 **_direction(table, row),
             },
             polarity=1 if level == "same" else -1,
@@ -379,8 +387,10 @@ def _average(mean: float) -> str:
 
 
 def _level(share: float, mean: float, usual: Usual) -> str:
-    if abs(share - mean) < UNUSUAL_STEP:
+    if _are_alike(share, mean, UNUSUAL_STEP):
         return "same"
+    if abs(share - mean) < UNUSUAL_STEP:
+        return ""
     most = UNUSUAL_PART * max(usual.n_samples, MIN_SPREAD_SAMPLES)
     if share > mean:
         return "more" if usual.n_less >= most else ""
@@ -395,8 +405,8 @@ def _level(share: float, mean: float, usual: Usual) -> str:
     "a concept that matters for this class alone",
 )
 def _class_only(table: PredictionTable) -> Iterator[Fact]:
-    for layer, row, usual in _compared(table):
-        if row.direction > 0 and usual.other and usual.mean >= LEADING_MEAN and usual.elsewhere < ELSEWHERE:
+    for layer, row, _ in _compared(table):
+        if _is_of_one_class(row):
             must = _is_of_kind(table, row, "mark") and _is_main(table, layer)
             yield _about(table, "class_only", layer, row, share=None, must=must)
 
@@ -443,7 +453,6 @@ def _absent(table: PredictionTable) -> Iterator[Fact]:
         if table.logit <= 0 or leader is None or leader.n_samples < MIN_CLASS_SAMPLES or leader.mean < LEADING_MEAN:
             continue
         if leader.share < ABSENT_FACTOR * leader.mean:
-            against = leader.share < 0
             yield Fact(
                 id=f"absent:{layer.id}",
                 kind="absent",
@@ -454,9 +463,18 @@ def _absent(table: PredictionTable) -> Iterator[Fact]:
                     "mean": Quantity("mean_share", (leader.key, str(table.target.index)), leader.mean),
                     "share": Quantity("share", (leader.key,), leader.share),
                 },
-                words={"here": "against" if against else "for" if leader.share else "none"},
+                words={"here": _what_is_left(leader.share)},
                 polarity=-1,
             )
+
+
+def _what_is_left(share: float) -> str:
+    """Say what is here of a concept that has much more on average."""
+    if not share:
+        return "none"
+    if share <= -NEXT_TO_NOTHING:
+        return "against"
+    return "little" if share < WORTH_TELLING else "less"
 
 
 @_kind(
@@ -474,12 +492,13 @@ def _contrast(table: PredictionTable) -> Iterator[Fact]:
 @_kind(
     "shared",
     "usual",
-    f"a concept speaks for both classes with at least {WORTH_TELLING:.0%}, and its shares differ by less than that",
+    f"a concept speaks for both classes with at least {WORTH_TELLING:.0%}, and its shares differ by less than that and "
+    "less than a third of the larger",
     "a concept that speaks for the runner-up as much",
 )
 def _shared(table: PredictionTable) -> Iterator[Fact]:
     for layer, row, rival_share in _rivals(table):
-        if min(row.share, rival_share) >= WORTH_TELLING > abs(row.share - rival_share):
+        if min(row.share, rival_share) >= WORTH_TELLING and _are_alike(row.share, rival_share, WORTH_TELLING):
             yield _against_rival(table, "shared", layer, row, rival_share)
 
 
@@ -527,13 +546,13 @@ def _beside(table: PredictionTable) -> Iterator[Fact]:
 @_kind(
     "concentration",
     "whole",
-    "the channels of the layer have at least half of the relevance",
+    "the layer has more than one channel, and they have at least half of the relevance",
     "how few channels carry half of the relevance",
 )
 def _concentration(table: PredictionTable) -> Iterator[Fact]:
     for layer in table.layers:
         sizes = sorted((abs(share) for share in layer.shares if share), reverse=True)
-        if sum(sizes) >= 0.5 - SOUND / 2:
+        if len(layer.shares) > 1 and sum(sizes) >= 0.5 - SOUND / 2:
             total, needed = 0.0, 0
             while total < 0.5 - SOUND:
                 total += sizes[needed]
@@ -617,13 +636,14 @@ def _other_layers(table: PredictionTable) -> Iterator[Fact]:
     "mark",
     "concepts",
     f"a shown concept with at least {WORTH_TELLING:.0%} is named as a mark",
-    "a concept that is no part of the object: a possible shortcut",
+    "a concept that is no part of the object, by its name; where `class_only` holds too, a possible shortcut",
 )
 def _mark(table: PredictionTable) -> Iterator[Fact]:
     for layer in table.layers:
         for row in layer.concepts:
             if _is_of_kind(table, row, "mark"):
-                yield _about(table, "mark", layer, row, must=_is_main(table, layer), polarity=-1)
+                fact = _about(table, "mark", layer, row, must=_is_main(table, layer), polarity=-1)
+                yield replace(fact, words=fact.words | {"evidence": "class" if _is_of_one_class(row) else "name"})
 
 
 @_kind(
@@ -675,6 +695,10 @@ def _name_band(table: PredictionTable) -> Iterator[Fact]:
                         "n_right": Quantity("band_names_right", (row.key,), band.n_right, "count"),
                         "n_names": Quantity("band_names", (row.key,), band.n_names, "count"),
                     },
+                    words={
+                        "alike": "surety" if name and name.by.kind != "offline" else "way",
+                        "right": "all" if band.n_right == band.n_names else "some",
+                    },
                     polarity=1 if band.rate >= HIGH_ACCURACY else -1 if band.rate < DOUBTFUL_RATE else 0,
                 )
 
@@ -702,7 +726,7 @@ def _is_main(table: PredictionTable, layer: LayerRow) -> bool:
 def _leads(table: PredictionTable) -> Iterator[tuple[LayerRow, ConceptRow]]:
     """Find the concept of each layer whose absolute share is larger than that of every other channel."""
     for layer in table.layers:
-        if layer.concepts and layer.concepts[0].share:
+        if layer.concepts and layer.concepts[0].direction:
             first = layer.concepts[0]
             sizes = sorted((abs(share) for share in layer.shares), reverse=True)
             if len(sizes) == 1 or sizes[1] < abs(first.share):
@@ -757,6 +781,19 @@ def _group(table: PredictionTable, kind: str, layer: LayerRow, rows: Sequence[Co
         words={"place": rows[0].place, **_direction(table, rows[0])},
         polarity=_polarity(table, rows[0]),
     )
+
+
+def _is_of_one_class(row: ConceptRow) -> bool:
+    """Whether a concept that speaks for the class matters, on average, for this class alone."""
+    usual = row.usual
+    if usual is None or usual.other is None or row.direction <= 0 or usual.n_samples < MIN_CLASS_SAMPLES:
+        return False
+    return row.share > 0 and usual.mean >= LEADING_MEAN and usual.elsewhere < ELSEWHERE
+
+
+def _are_alike(one: float, other: float, step: float) -> bool:
+    """Whether two numbers differ by less than a step, and by little for their size."""
+    return abs(one - other) < min(step, ALIKE_PART * max(abs(one), abs(other)))
 
 
 def _compared(table: PredictionTable) -> Iterator[tuple[LayerRow, ConceptRow, Usual]]:
@@ -815,12 +852,6 @@ def _about(
         words=words | ({"place": row.place} if row.place else {}),
         must=must,
         polarity=_polarity(table, row) if polarity is None else polarity,
-    )
-
-
-def _with_must(fact: Fact, *, must: bool) -> Fact:
-    return Fact(
-        fact.id, fact.kind, fact.layer, fact.concepts, fact.classes, fact.numbers, fact.words, must, fact.polarity
     )
 
 

@@ -321,7 +321,7 @@ def _yes(holds: bool) -> str:
 def _capitalised(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     """Begin a sentence with a capital."""
     first = pieces[0]
-    return (replace(first, text=first.text[:1].upper() + first.text[1:]), *pieces[1:])
+    return (replace(first, text=first.text[:1].title() + first.text[1:]), *pieces[1:])
 
 
 # --- tables ----------------------------------------------------------------------------------------------------

@@ -29,8 +29,7 @@ from precompute.records.narrated import Piece, Quantity
 
 DEFAULT_LANGUAGE = "en"
 _MARK = re.compile("\ue000([0-9]+)\ue001")
-_PLAIN_CLASS = re.compile(r"[^\W\d_]+(?:[ '’-][^\W\d_]+)*", re.UNICODE)
-_PLAIN_NAME = _PLAIN_CLASS
+_PLAIN = re.compile(r"[^\W\d_]+(?:[ '’-][^\W\d_]+)*", re.UNICODE)
 """Words and what joins them: letters, blanks, hyphens and apostrophes."""
 
 
@@ -119,6 +118,7 @@ class Wording:
             digest.update(content.encode())
         self.digest = digest.hexdigest()
         self._articles = frozenset(str(self.format("articles", {})).split())
+        self._joiners = frozenset(str(self.format("joiners", {})).split()) if self.has("joiners") else frozenset()
 
     def has(self, message: str) -> bool:
         """Whether there is a message of that id."""
@@ -176,6 +176,8 @@ class Wording:
             return numbers.decimal(value, language)
         if quantity.unit == "activation":
             return numbers.significant(value, 4, language)
+        if quantity.unit == "probability":
+            return numbers.probability(value, language, self._decimals)
         return (
             numbers.signed_percent(value, language) if signed else numbers.percent(abs(value), language, self._decimals)
         )
@@ -189,7 +191,7 @@ class Wording:
 
     def class_name(self, slots: Slots, name: str, index: int | None) -> str:
         """Hold the name of a class; one that could be read as part of the sentence gets quotes."""
-        message = "class" if _PLAIN_CLASS.fullmatch(name) else "class-marked"
+        message = "class" if self._is_plain(name) else "class-marked"
         return self._held(slots, message, {"name": Piece("class", clean_line(name), class_index=index)})
 
     def concept(self, slots: Slots, key: str, name: LocalName, *, again: bool = False, described: bool = False) -> str:
@@ -200,7 +202,7 @@ class Wording:
         """
         if name.second_name.strip():
             return self._mixed(slots, key, name)
-        if described or self.is_foreign(name) or not _PLAIN_NAME.fullmatch(clean_line(name.name)):
+        if described or self.is_foreign(name) or not self._is_plain(clean_line(name.name)):
             message = "concept-described" if described else "concept-marked"
             whole = self.name_piece(key, name.name, name.language)
             return self._held(slots, f"{message}-again" if again else message, {"name": whole})
@@ -209,7 +211,7 @@ class Wording:
 
     def _mixed(self, slots: Slots, key: str, name: LocalName) -> str:
         both = {"name": clean_line(name.name), "second": clean_line(name.second_name)}
-        are_plain = not self.is_foreign(name) and all(_PLAIN_NAME.fullmatch(text) for text in both.values())
+        are_plain = not self.is_foreign(name) and all(self._is_plain(text) for text in both.values())
         bare = {role: self._bare(text) if are_plain else text for role, text in both.items()}
         pieces = {role: self.name_piece(key, text, name.language) for role, text in bare.items()}
         return self._held(slots, "concept-mixed" if are_plain else "concept-mixed-marked", pieces)
@@ -241,6 +243,10 @@ class Wording:
         """Say where, for the words of a `Place`; empty where it is nowhere."""
         message = f"place-{words.replace(' ', '-')}"
         return self.format(message, {}) if words and self.has(message) else ""
+
+    def _is_plain(self, name: str) -> bool:
+        """Whether a name cannot be read as part of the sentence: words alone, none of which joins clauses."""
+        return _PLAIN.fullmatch(name) is not None and self._joiners.isdisjoint(name.casefold().split())
 
     def _held(self, slots: Slots, message: str, pieces: Mapping[str, Piece]) -> str:
         """Format a message around pieces and hold the whole of it."""

@@ -20,6 +20,7 @@ UNKNOWN = "–"
 NOISE = 1e-12
 """Sums of shares are off by rounding: 1 - 1e-16 is printed as 100 %."""
 ENGLISH = "en"
+_PERCENT = f"{NO_BREAK}%"
 
 
 def percent(fraction: float | None, language: str = ENGLISH, decimals: int = 1) -> str:
@@ -36,6 +37,14 @@ def percent(fraction: float | None, language: str = ENGLISH, decimals: int = 1) 
     decimals : int
     """
     return _percent(fraction, "", language, decimals)
+
+
+def probability(value: float | None, language: str = ENGLISH, decimals: int = 1) -> str:
+    """Print a probability as `percent` does; it is no sum, so that only 0 itself is 0 % and only 1 itself 100 %.
+
+    Examples: ``1e-13`` gives ``< 0.1 %``.
+    """
+    return _percent(value, "", language, decimals, noise=0.0)
 
 
 def signed_percent(fraction: float | None, language: str = ENGLISH) -> str:
@@ -89,19 +98,25 @@ def plural(value: int, one: str, many: str = "") -> str:
     return f"{count(value)}{NO_BREAK}{one if value == 1 else many or one + 's'}"
 
 
-def _percent(fraction: float | None, plus: str, language: str, decimals: int = 1) -> str:
-    unit = f"{NO_BREAK}%"
+def _percent(fraction: float | None, plus: str, language: str, decimals: int = 1, *, noise: float = NOISE) -> str:
     if fraction is None or not math.isfinite(fraction):
         return UNKNOWN
-    if abs(fraction) <= NOISE:
-        return f"0{unit}"
-    if abs(abs(fraction) - 1) <= NOISE:
-        return f"{MINUS if fraction < 0 else plus}100{unit}"
-    return _bounded(fraction, 100, decimals, language, whole=1.0, plus=plus) + unit
+    if abs(fraction) <= noise:
+        return f"0{_PERCENT}"
+    if abs(abs(fraction) - 1) <= noise:
+        return f"{MINUS if fraction < 0 else plus}100{_PERCENT}"
+    return _bounded(fraction, 100, decimals, language, whole=1.0, plus=plus, noise=noise) + _PERCENT
 
 
 def _bounded(
-    value: float | None, scale: float, decimals: int, language: str, *, whole: float = math.inf, plus: str = ""
+    value: float | None,
+    scale: float,
+    decimals: int,
+    language: str,
+    *,
+    whole: float = math.inf,
+    plus: str = "",
+    noise: float = NOISE,
 ) -> str:
     """Print `scale` times a value that is not 0; as a bound where that would look like 0, or like all of it."""
     if value is None or not math.isfinite(value):
@@ -112,7 +127,7 @@ def _bounded(
     text, bound = f"{scale * abs(value):.{decimals}f}", ""
     if float(text) == 0:
         text, bound = f"{step:.{decimals}f}", f"{toward_zero}{NO_BREAK}"
-    elif float(text) == scale * whole and abs(value) < whole - NOISE:
+    elif float(text) == scale * whole and abs(value) < whole - noise:
         text, bound = f"{scale * whole - step:.{decimals}f}", f"{away}{NO_BREAK}"
     return f"{bound}{sign}{_marked(text, language)}"
 

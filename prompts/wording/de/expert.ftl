@@ -5,8 +5,14 @@ more-than = > { $number }
 
 decision =
     { $standing ->
-        [first] vorhergesagt wird { $class } mit einer Wahrscheinlichkeit von { $probability } (Logit { $logit })
-       *[other] erklärt wird { $class } bei einer Wahrscheinlichkeit von { $probability } (Logit { $logit }); vorhergesagt wird { $predicted }
+        [first] { $classes ->
+            [several] am wahrscheinlichsten ist { $class } mit { $probability } (Logit { $logit })
+           *[exclusive] vorhergesagt wird { $class } mit einer Wahrscheinlichkeit von { $probability } (Logit { $logit })
+        }
+       *[other] erklärt wird { $class } bei einer Wahrscheinlichkeit von { $probability } (Logit { $logit }); { $classes ->
+            [several] am wahrscheinlichsten ist
+           *[exclusive] vorhergesagt wird
+        } { $predicted }
     }
 verdict =
     { $verdict ->
@@ -40,8 +46,14 @@ coverage =
         [one] das für { $layer } aufgeführte Konzept hat { $coverage }
        *[other] die { $n_concepts } für { $layer } aufgeführten Konzepte haben { $coverage }
     }{ $whole ->
-        [yes] {" "}der absoluten Relevanz der { $n_channels } Kanäle dieser Schicht
-       *[no] {" "}der absoluten Relevanz in der Tiefe dieser Schicht, die sich deren { $n_channels } Kanäle mit dem teilen, was neben ihnen verläuft
+        [yes] {" "}der absoluten Relevanz { $n_channels ->
+            [one] des { $n_channels } Kanals
+           *[other] der { $n_channels } Kanäle
+        } dieser Schicht
+       *[no] {" "}der absoluten Relevanz in der Tiefe dieser Schicht, die sich { $n_channels ->
+            [one] deren { $n_channels } Kanal mit dem teilt, was neben ihr verläuft
+           *[other] deren { $n_channels } Kanäle mit dem teilen, was neben ihr verläuft
+        }
     }{ $rest ->
         [none] {""}
        *[some] { $n_others ->
@@ -110,16 +122,17 @@ usual-item =
         [more] { $concept } (mehr als in { $n_less } von { $n_samples } Bildern)
        *[less] { $concept } (weniger als in { $n_more } von { $n_samples } Bildern)
     }
-class_only = nach den Klassenmitteln { $n ->
+class_only = im Mittel über die Bilder jeder Klasse { $n ->
         [one] hat { $list }
        *[other] haben { $list }
     } nur bei { $class } einen nennenswerten Anteil
 class_only-item = { $concept }
-other_class = nach den Klassenmitteln hat { $concept } bei { $other } mehr, nämlich { $other_mean }
+other_class = im Mittel über die Bilder jeder Klasse hat { $concept } bei { $other } einen größeren Anteil: { $other_mean }
 absent =
     { $here ->
         [none] das sonst führende Konzept der Klasse, { $concept }, trägt hier nichts
-        [for] das sonst führende Konzept der Klasse, { $concept }, hat hier kaum einen Anteil
+        [little] das sonst führende Konzept der Klasse, { $concept }, hat hier kaum einen Anteil
+        [less] das sonst führende Konzept der Klasse, { $concept }, hat hier weniger als ein Viertel seines mittleren Anteils
        *[against] das sonst führende Konzept der Klasse, { $concept }, hat hier das umgekehrte Vorzeichen
     }
 contrast = von { $runner_up } unterscheidet sich die Klasse in { $list }
@@ -142,14 +155,20 @@ same_place =
            *[no] { $list } liegen alle { $place } und haben zusammen { $sum }
         }
     }
-mark = als Markierung benannt und damit eine mögliche Abkürzung { $n ->
-        [one] ist { $list }
-       *[other] sind { $list }
+mark =
+    { $n ->
+        [one] dem Namen nach kein Teil des Objekts, sondern eine Markierung: { $list }
+       *[other] den Namen nach keine Teile des Objekts, sondern Markierungen: { $list }
     }
-mark-item = { $concept }
-scene = als Szene benannt und nicht als Teil des Objekts { $n ->
-        [one] ist { $list }
-       *[other] sind { $list }
+mark-item =
+    { $evidence ->
+        [class] { $concept } (mit einem Anteil bei dieser Klasse allein: vielleicht eine Abkürzung)
+       *[name] { $concept }
+    }
+scene =
+    { $n ->
+        [one] dem Namen nach kein Teil des Objekts, sondern seine Umgebung: { $list }
+       *[other] den Namen nach keine Teile des Objekts, sondern seine Umgebung: { $list }
     }
 scene-item = { $concept }
 mixed_name = in zwei Gruppen zerfallen die Referenzen, sodass der Name unsicher ist, bei { $list }

@@ -1,19 +1,34 @@
 # Deutsch, für Menschen, die den Einsatz des Netzes verantworten und nichts von Netzen wissen.
 
 decision =
-    { $standing ->
-        [first] das Netz sagt { $class }, mit einer Wahrscheinlichkeit von { $probability }
-       *[other] das Netz sagt { $predicted }; hier geht es um { $class }, wofür es eine Wahrscheinlichkeit von { $probability } angibt
+    { $classes ->
+        [several] { decision-several }
+       *[exclusive] { $standing ->
+            [first] das Netz sagt { $class }, mit einer Wahrscheinlichkeit von { $probability }
+           *[other] das Netz sagt { $predicted }; hier geht es um { $class }, wofür es eine Wahrscheinlichkeit von { $probability } angibt
+        }
     }
     .other =
-    { $standing ->
-        [first] die Antwort des Netzes ist { $class }, mit einer Wahrscheinlichkeit von { $probability }
-       *[other] die Antwort des Netzes ist { $predicted }; hier geht es um { $class } mit einer Wahrscheinlichkeit von { $probability }
+    { $classes ->
+        [several] { decision-several }
+       *[exclusive] { $standing ->
+            [first] die Antwort des Netzes ist { $class }, mit einer Wahrscheinlichkeit von { $probability }
+           *[other] die Antwort des Netzes ist { $predicted }; hier geht es um { $class } mit einer Wahrscheinlichkeit von { $probability }
+        }
     }
     .third =
+    { $classes ->
+        [several] { decision-several }
+       *[exclusive] { $standing ->
+            [first] mit einer Wahrscheinlichkeit von { $probability } sagt das Netz { $class }
+           *[other] mit einer Wahrscheinlichkeit von { $probability } kommt { $class } hinter der Antwort des Netzes, { $predicted }
+        }
+    }
+# Wo ein Foto mehrere Klassen zugleich haben kann.
+decision-several =
     { $standing ->
-        [first] mit einer Wahrscheinlichkeit von { $probability } sagt das Netz { $class }
-       *[other] mit einer Wahrscheinlichkeit von { $probability } kommt { $class } hinter der Antwort des Netzes, { $predicted }
+        [first] am wahrscheinlichsten ist für das Netz { $class } mit { $probability }
+       *[other] für { $class }, worum es hier geht, gibt das Netz eine Wahrscheinlichkeit von { $probability } an; am wahrscheinlichsten ist ihm { $predicted }
     }
 verdict =
     { $verdict ->
@@ -25,7 +40,7 @@ runner_up =
     { $margin ->
         [above] wahrscheinlicher ist { $runner_up } mit { $probability }
         [close] fast ebenso wahrscheinlich ist { $runner_up } mit { $probability }
-        [far] die nächste Klasse, { $runner_up }, hat eine Wahrscheinlichkeit von nur { $probability }
+        [far] die nächste Klasse, { $runner_up }, liegt mit einer Wahrscheinlichkeit von { $probability } weit zurück
        *[some] die nächste Klasse ist { $runner_up } mit einer Wahrscheinlichkeit von { $probability }
     }
 doubt = alle anderen Klassen zusammen sind wahrscheinlicher als { $class }
@@ -57,8 +72,8 @@ lead =
         [yes] { lead-told }
        *[no] { $score ->
             [negative] { $side ->
-                [for] kein Anteil an der Relevanz ist größer als die { $share } mit dem Vorzeichen des Wertes bei { $spot }
-               *[against] kein Anteil an der Relevanz ist größer als die { $share } mit umgekehrtem Vorzeichen bei { $spot }
+                [for] an der Spitze steht, mit dem Vorzeichen des Wertes und { $share } der Relevanz, { $spot }
+               *[against] an der Spitze steht, mit umgekehrtem Vorzeichen und { $share } der Relevanz, { $spot }
             }
            *[positive] { $side ->
                 [for] an der Spitze steht mit { $share } der Relevanz { $spot }
@@ -214,18 +229,18 @@ usual =
         [same] { $mean_told ->
             [yes] der Anteil von { $concept } ist für { $class } üblich
            *[no] { $again ->
-                [yes] das ist etwa so viel wie im Mittel der Fotos von { $class } in dieser Sammlung ({ $mean })
+                [yes] das ist etwa so viel wie im Mittel der { usual-photos } ({ $mean })
                *[no] der Anteil von { $concept } ist für { $class } üblich; im Mittel sind es { $mean }
             }
         }
         [more] { $again ->
             [yes] { $part ->
-                [all] das ist mehr als in allen { $n_samples } Fotos von { $class } in dieser Sammlung
-               *[most] das ist mehr als in { $n_less } der { $n_samples } Fotos von { $class } in dieser Sammlung
+                [all] das ist mehr als in allen { $n_samples } { usual-photos }
+               *[most] das ist mehr als in { $n_less } der { $n_samples } { usual-photos }
             }
            *[no] { $side ->
-                [for] einen größeren Anteil als in { $n_less } der { $n_samples } Fotos von { $class } in dieser Sammlung hat { $concept }
-               *[against] mehr als in { $n_less } der { $n_samples } Fotos von { $class } in dieser Sammlung spricht { $concept } gegen diese Klasse
+                [for] größer als in { $n_less } der { $n_samples } { usual-photos } ist der Anteil von { $concept }
+               *[against] größer als in { $n_less } der { $n_samples } { usual-photos } ist, was { $concept } dagegen beiträgt
             }
         }{ $mean_told ->
             [yes] {""}
@@ -237,17 +252,23 @@ usual =
         }
        *[less] { $again ->
             [yes] { $part ->
-                [all] das ist weniger als in allen { $n_samples } Fotos von { $class } in dieser Sammlung
-               *[most] das ist weniger als in { $n_more } der { $n_samples } Fotos von { $class } in dieser Sammlung
+                [all] das ist weniger als in allen { $n_samples } { usual-photos }
+               *[most] das ist weniger als in { $n_more } der { $n_samples } { usual-photos }
             }
            *[no] { $side ->
-                [for] einen kleineren Anteil als in { $n_more } der { $n_samples } Fotos von { $class } in dieser Sammlung hat { $concept }
-               *[against] weniger als in { $n_more } der { $n_samples } Fotos von { $class } in dieser Sammlung spricht { $concept } gegen diese Klasse
+                [for] kleiner als in { $n_more } der { $n_samples } { usual-photos } ist der Anteil von { $concept }
+               *[against] kleiner als in { $n_more } der { $n_samples } { usual-photos } ist, was { $concept } dagegen beiträgt
             }
         }{ $mean_told ->
             [yes] {""}
            *[no] ; im Mittel sind es { $mean }
         }
+    }
+# Ohne bekannte oder gezählte Labels sind es die Fotos, die das Netz für die Klasse hält.
+usual-photos =
+    { $photos ->
+        [labelled] Fotos von { $class } in dieser Sammlung
+       *[taken] vom Netz für { $class } gehaltenen Fotos dieser Sammlung
     }
 class_only =
     { $again ->
@@ -274,16 +295,8 @@ absent =
             [yes] , mit nichts in diesem Foto
            *[no] , mit { $mean } im Mittel und nichts in diesem Foto
         }
-        [for] hier fehlt fast ganz, was bei { $class } sonst führt: { $concept }{ $share_told ->
-            [yes] { $mean_told ->
-                [yes] {""}
-               *[no] , mit { $mean } im Mittel
-            }
-           *[no] { $mean_told ->
-                [yes] , mit { $share } in diesem Foto
-               *[no] , mit { $mean } im Mittel und { $share } in diesem Foto
-            }
-        }
+        [little] hier fehlt fast ganz, was bei { $class } sonst führt: { $concept }{ absent-shares }
+        [less] viel schwächer als sonst ist hier, was bei { $class } im Mittel führt: { $concept }{ absent-shares }
        *[against] hier ist ins Gegenteil verkehrt, was bei { $class } sonst führt: { $concept }{ $share_told ->
             [yes] { $mean_told ->
                 [yes] {""}
@@ -293,6 +306,17 @@ absent =
                 [yes] , mit { $share } dagegen in diesem Foto
                *[no] , mit { $mean } dafür im Mittel und { $share } dagegen in diesem Foto
             }
+        }
+    }
+absent-shares =
+    { $share_told ->
+        [yes] { $mean_told ->
+            [yes] {""}
+           *[no] , mit { $mean } im Mittel
+        }
+       *[no] { $mean_told ->
+            [yes] , mit { $share } in diesem Foto
+           *[no] , mit { $mean } im Mittel und { $share } in diesem Foto
         }
     }
 contrast =
@@ -353,7 +377,7 @@ coverage-rest-with =
             }
         }
     }
-beside = weitere { $beside } laufen neben diesem Teil des Netzes
+beside = { $beside } der Relevanz laufen neben diesem Teil des Netzes
 concentration =
     { $k ->
         [one] { $k } von { $n_channels } Kanälen genügt für die Hälfte der Relevanz
@@ -363,14 +387,20 @@ other_layers = alle Anteile gelten für { $layer }, eine von { $n_layers } erkl�
 
 mark =
     { $again ->
-        [yes] dem Namen nach ist das eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
+        [yes] dem Namen nach ist das eine Markierung, die nicht zum Objekt gehört{ mark-evidence }
        *[no] { $share_told ->
-            [yes] dem Namen nach ist { $concept } eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
+            [yes] dem Namen nach ist { $concept } eine Markierung, die nicht zum Objekt gehört{ mark-evidence }
            *[no] { $side ->
-                [against] { $concept }, mit { $share } der Relevanz und auf der Gegenseite, ist dem Namen nach eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
-               *[other] { $concept }, mit { $share } der Relevanz, ist dem Namen nach eine Markierung, die nicht zum Objekt gehört: vielleicht eine Abkürzung, die zu prüfen ist
+                [against] { $concept }, mit { $share } der Relevanz und auf der Gegenseite, ist dem Namen nach eine Markierung, die nicht zum Objekt gehört{ mark-evidence }
+               *[other] { $concept }, mit { $share } der Relevanz, ist dem Namen nach eine Markierung, die nicht zum Objekt gehört{ mark-evidence }
             }
         }
+    }
+# Ob mehr als ein Name für eine Abkürzung spricht: ein Anteil bei dieser Klasse allein.
+mark-evidence =
+    { $evidence ->
+        [class] : vielleicht eine Abkürzung, die zu prüfen ist
+       *[name] ; das ist eine Vermutung, die zu prüfen ist
     }
 scene =
     { $again ->
@@ -383,9 +413,21 @@ mixed_name =
        *[no] die Bilder hinter { $concept } zerfallen in zwei Gruppen, der Name ist also unsicher
     }
 name_band =
-    { $again ->
-        [yes] von { $n_names } ebenso sicher vergebenen Namen stimmten in einer Probe { $n_right }
-       *[no] von { $n_names } Namen, so sicher vergeben wie { $concept }, stimmten in einer Probe { $n_right }
+    { $right ->
+        [all] { $alike ->
+            [way] alle { $n_names } Markierungen, die ebenso gefunden wurden, stimmten in einer Probe mit gezeichneten Bildern
+           *[surety] { $again ->
+                [yes] alle { $n_names } ebenso sicher vergebenen Namen stimmten in einer Probe mit gezeichneten Bildern
+               *[no] alle { $n_names } Namen, die so sicher vergeben wurden wie { $concept }, stimmten in einer Probe mit gezeichneten Bildern
+            }
+        }
+       *[some] { $alike ->
+            [way] von { $n_names } Markierungen, die ebenso gefunden wurden, stimmten in einer Probe mit gezeichneten Bildern { $n_right }
+           *[surety] { $again ->
+                [yes] von { $n_names } ebenso sicher vergebenen Namen stimmten in einer Probe mit gezeichneten Bildern { $n_right }
+               *[no] von { $n_names } Namen, die so sicher vergeben wurden wie { $concept }, stimmten in einer Probe mit gezeichneten Bildern { $n_right }
+            }
+        }
     }
 names =
     { $maker ->

@@ -7,6 +7,9 @@
 # Words that a name may begin with and that are left out after "the".
 articles = a an the
 
+# A name or a class with one of these words could be read as part of the sentence, and so it stands in quotes.
+joiners = and or but nor not so yet than because that which who is are was were has have
+
 concept = the { $name }
 # A second concept with the same name.
 concept-again = another “{ $name }”

@@ -5,8 +5,14 @@ more-than = > { $number }
 
 decision =
     { $standing ->
-        [first] { $class } is predicted with a probability of { $probability } (logit { $logit })
-       *[other] { $class } is explained, at a probability of { $probability } (logit { $logit }); predicted is { $predicted }
+        [first] { $classes ->
+            [several] { $class } is the most probable class, at { $probability } (logit { $logit })
+           *[exclusive] { $class } is predicted with a probability of { $probability } (logit { $logit })
+        }
+       *[other] { $class } is explained, at a probability of { $probability } (logit { $logit }); { $classes ->
+            [several] the most probable class
+           *[exclusive] predicted
+        } is { $predicted }
     }
 verdict =
     { $verdict ->
@@ -40,14 +46,22 @@ coverage =
         [one] the concept listed for { $layer } carries { $coverage }
        *[other] the { $n_concepts } concepts listed for { $layer } carry { $coverage }
     }{ $whole ->
-        [yes] {" "}of the absolute relevance of its { $n_channels } channels
-       *[no] {" "}of the absolute relevance at its depth, which its { $n_channels } channels share with what runs beside them
+        [yes] {" "}of the absolute relevance of its { $n_channels } { channels }
+       *[no] {" "}of the absolute relevance at its depth, which its { $n_channels } { $n_channels ->
+            [one] channel shares
+           *[other] channels share
+        } with what runs beside the layer
     }{ $rest ->
         [none] {""}
        *[some] { $n_others ->
             [one] ; { $n_others } other has { $rest_share }
            *[other] ; { $n_others } others have { $rest_share }
         }
+    }
+channels =
+    { $n_channels ->
+        [one] channel
+       *[other] channels
     }
 beside = { $beside } of the absolute relevance runs beside { $layer }
 split =
@@ -101,16 +115,17 @@ usual-item =
         [more] { $concept } (more than in { $n_less } of { $n_samples } samples)
        *[less] { $concept } (less than in { $n_more } of { $n_samples } samples)
     }
-class_only = on the class means, no class but { $class } gives a share worth mentioning to { $list }
+class_only = on average over each class’s samples, only { $class } gives a share worth mentioning to { $list }
 class_only-item = { $concept }
-other_class = on the class means, { $other } gets more from { $concept }, { $other_mean }
+other_class = on average over each class’s samples, { $other } gives a larger share to { $concept }: { $other_mean }
 absent =
     { $here ->
         [none] the usual lead of the class, { $concept }, carries nothing here
-        [for] the usual lead of the class, { $concept }, has next to no share here
+        [little] the usual lead of the class, { $concept }, has next to no share here
+        [less] the usual lead of the class, { $concept }, has here less than a quarter of its mean share
        *[against] the usual lead of the class, { $concept }, has the opposite sign here
     }
-contrast = what separates { $class } from { $runner_up } is { $list }
+contrast = { $class } is set apart from { $runner_up } by { $list }
 contrast-item = { $concept }
 shared = { $runner_up } gets about the same share from { $list }
 shared-item = { $concept }
@@ -127,9 +142,21 @@ same_place =
            *[no] { $list } all lie { $place } and add up to { $sum }
         }
     }
-mark = named as a mark, and so a possible shortcut, is { $list }
-mark-item = { $concept }
-scene = named as a scene, not as a part of the object, is { $list }
+mark =
+    { $n ->
+        [one] by its name, no part of the object but a mark: { $list }
+       *[other] by their names, no parts of the object but marks: { $list }
+    }
+mark-item =
+    { $evidence ->
+        [class] { $concept } (with a share for this class alone: possibly a shortcut)
+       *[name] { $concept }
+    }
+scene =
+    { $n ->
+        [one] by its name, no part of the object but its surroundings: { $list }
+       *[other] by their names, no parts of the object but its surroundings: { $list }
+    }
 scene-item = { $concept }
 mixed_name = the references form two groups, so that the name is uncertain, for { $list }
 mixed_name-item = { $concept }

@@ -1,19 +1,34 @@
 # English, for somebody who has to answer for the network's use and knows nothing of networks.
 
 decision =
-    { $standing ->
-        [first] the network says { $class }, with a probability of { $probability }
-       *[other] the network says { $predicted }; this text is about { $class }, to which it gives a probability of { $probability }
+    { $classes ->
+        [several] { decision-several }
+       *[exclusive] { $standing ->
+            [first] the network says { $class }, with a probability of { $probability }
+           *[other] the network says { $predicted }; this text is about { $class }, to which it gives a probability of { $probability }
+        }
     }
     .other =
-    { $standing ->
-        [first] the network’s answer is { $class }, with a probability of { $probability }
-       *[other] the network’s answer is { $predicted }; this text is about { $class }, with a probability of { $probability }
+    { $classes ->
+        [several] { decision-several }
+       *[exclusive] { $standing ->
+            [first] the network’s answer is { $class }, with a probability of { $probability }
+           *[other] the network’s answer is { $predicted }; this text is about { $class }, with a probability of { $probability }
+        }
     }
     .third =
+    { $classes ->
+        [several] { decision-several }
+       *[exclusive] { $standing ->
+            [first] with a probability of { $probability }, the network says { $class }
+           *[other] with a probability of { $probability }, { $class } comes behind the network’s answer, { $predicted }
+        }
+    }
+# Where a photo can have several classes at once.
+decision-several =
     { $standing ->
-        [first] with a probability of { $probability }, the network says { $class }
-       *[other] with a probability of { $probability }, { $class } comes behind the network’s answer, { $predicted }
+        [first] most probable to the network is { $class }, with { $probability }
+       *[other] to { $class }, which this text is about, the network gives a probability of { $probability }; most probable to it is { $predicted }
     }
 verdict =
     { $verdict ->
@@ -31,7 +46,7 @@ runner_up =
     { $margin ->
         [above] { $runner_up } is more probable, with { $probability }
         [close] { $runner_up } is nearly as probable, with { $probability }
-        [far] the next class, { $runner_up }, has a probability of only { $probability }
+        [far] the next class, { $runner_up }, is far behind, with a probability of { $probability }
        *[some] the next class is { $runner_up }, with a probability of { $probability }
     }
 doubt = all other classes together are more probable than { $class }
@@ -63,8 +78,8 @@ lead =
         [yes] { lead-told }
        *[no] { $score ->
             [negative] { $side ->
-                [for] no share of the relevance is larger than the { $share } of { $spot }, which has the sign of the score
-               *[against] no share of the relevance is larger than the { $share } of { $spot }, which has the opposite sign
+                [for] { $share } of the relevance, more than to any other concept and with the sign of the score, goes to { $spot }
+               *[against] { $share } of the relevance, more than to any other concept and with the opposite sign, goes to { $spot }
             }
            *[positive] { $side ->
                 [for] { $share } of the relevance, more than to any other concept, goes to { $spot }
@@ -77,12 +92,12 @@ lead =
         [yes] { lead-told }
        *[no] { $score ->
             [negative] { $side ->
-                [for] foremost in relevance, with the sign of the score and { $share }, is { $spot }
-               *[against] foremost in relevance, with the opposite sign and { $share }, is { $spot }
+                [for] first place goes to { $spot }, with { $share } of the relevance and the sign of the score
+               *[against] first place goes to { $spot }, with { $share } of the relevance and the opposite sign
             }
            *[positive] { $side ->
-                [for] first comes { $spot }, with { $share } of the relevance
-               *[against] first comes something that speaks against { $class }: { $spot }, with { $share } of the relevance
+                [for] first place goes to { $spot }, with { $share } of the relevance
+               *[against] first place goes to something that speaks against { $class }: { $spot }, with { $share } of the relevance
             }
         }
     }
@@ -193,12 +208,12 @@ usual =
         }
         [more] { $again ->
             [yes] { $part ->
-                [all] this is more than in all { $n_samples } photos of { $class } in this data set
-               *[most] this is more than in { $n_less } of the { $n_samples } photos of { $class } in this data set
+                [all] this is more than in all { $n_samples } { usual-photos }
+               *[most] this is more than in { $n_less } of the { $n_samples } { usual-photos }
             }
            *[no] { $side ->
-                [for] { $concept } has a larger share than in { $n_less } of the { $n_samples } photos of { $class } in this data set
-               *[against] { $concept } speaks against { $class } more than in { $n_less } of its { $n_samples } photos in this data set
+                [for] the share of { $concept } is larger than in { $n_less } of the { $n_samples } { usual-photos }
+               *[against] the share of { $concept } against { $class } is larger than in { $n_less } of the { $n_samples } { usual-photos }
             }
         }{ $mean_told ->
             [yes] {""}
@@ -210,17 +225,23 @@ usual =
         }
        *[less] { $again ->
             [yes] { $part ->
-                [all] this is less than in all { $n_samples } photos of { $class } in this data set
-               *[most] this is less than in { $n_more } of the { $n_samples } photos of { $class } in this data set
+                [all] this is less than in all { $n_samples } { usual-photos }
+               *[most] this is less than in { $n_more } of the { $n_samples } { usual-photos }
             }
            *[no] { $side ->
-                [for] { $concept } has a smaller share than in { $n_more } of the { $n_samples } photos of { $class } in this data set
-               *[against] { $concept } speaks against { $class } less than in { $n_more } of its { $n_samples } photos in this data set
+                [for] the share of { $concept } is smaller than in { $n_more } of the { $n_samples } { usual-photos }
+               *[against] the share of { $concept } against { $class } is smaller than in { $n_more } of the { $n_samples } { usual-photos }
             }
         }{ $mean_told ->
             [yes] {""}
            *[no] , where the average is { $mean }
         }
+    }
+# Whose labels are not known, or not counted, are the photos that the network takes for the class.
+usual-photos =
+    { $photos ->
+        [labelled] photos of { $class } in this data set
+       *[taken] photos of this data set that the network takes for { $class }
     }
 class_only =
     { $again ->
@@ -238,7 +259,7 @@ other_class =
         }
        *[other] { $again ->
             [yes] on average it counts for { $other } ({ $other_mean }) and not for { $class }
-           *[no] on average, { $concept } counts for { $other } ({ $other_mean }) and not for { $class }
+           *[no] on average, { $other } gets { $other_mean } from { $concept }, and { $class } nothing worth mentioning
         }
     }
 absent =
@@ -247,16 +268,8 @@ absent =
             [yes] , with nothing in this photo
            *[no] , with { $mean } on average and nothing in this photo
         }
-        [for] nearly missing here is what usually leads for { $class }: { $concept }{ $share_told ->
-            [yes] { $mean_told ->
-                [yes] {""}
-               *[no] , with { $mean } on average
-            }
-           *[no] { $mean_told ->
-                [yes] , with { $share } in this photo
-               *[no] , with { $mean } on average and { $share } in this photo
-            }
-        }
+        [little] nearly missing here is what usually leads for { $class }: { $concept }{ absent-shares }
+        [less] much weaker here than usual is what leads for { $class } on average: { $concept }{ absent-shares }
        *[against] turned around here is what usually leads for { $class }: { $concept }{ $share_told ->
             [yes] { $mean_told ->
                 [yes] {""}
@@ -268,17 +281,28 @@ absent =
             }
         }
     }
+absent-shares =
+    { $share_told ->
+        [yes] { $mean_told ->
+            [yes] {""}
+           *[no] , with { $mean } on average
+        }
+       *[no] { $mean_told ->
+            [yes] , with { $share } in this photo
+           *[no] , with { $mean } on average and { $share } in this photo
+        }
+    }
 contrast =
     { $share_told ->
         [yes] { $rival_side ->
-            [for] one difference from { $runner_up } is { $concept }, which gives that class { $rival_share } of its relevance
-            [against] one difference from { $runner_up } is { $concept }, with { $rival_share } against that class
-           *[none] one difference from { $runner_up } is { $concept }, with nothing for that class
+            [for] one difference from { $runner_up } lies in { $concept }, with { $rival_share } for that class
+            [against] one difference from { $runner_up } lies in { $concept }, with { $rival_share } against that class
+           *[none] one difference from { $runner_up } lies in { $concept }, with nothing for that class
         }
        *[no] { $rival_side ->
-            [for] one difference from { $runner_up } is { $concept }, with { $share } for { $class } and { $rival_share } for { $runner_up }
-            [against] one difference from { $runner_up } is { $concept }, with { $share } for { $class } and { $rival_share } against { $runner_up }
-           *[none] one difference from { $runner_up } is { $concept }, with { $share } for { $class } and nothing for { $runner_up }
+            [for] one difference from { $runner_up } lies in { $concept }, with { $share } for { $class } and { $rival_share } for { $runner_up }
+            [against] one difference from { $runner_up } lies in { $concept }, with { $share } for { $class } and { $rival_share } against { $runner_up }
+           *[none] one difference from { $runner_up } lies in { $concept }, with { $share } for { $class } and nothing for { $runner_up }
         }
     }
 shared = { $runner_up } gets about as much from { $concept }: { $rival_share }
@@ -326,7 +350,7 @@ coverage-rest-with =
             }
         }
     }
-beside = another { $beside } runs beside this part of the network
+beside = { $beside } of the relevance runs beside this part of the network
 concentration =
     { $k ->
         [one] { $k } of { $n_channels } channels is enough for half of the relevance
@@ -336,19 +360,25 @@ other_layers = all shares are of { $layer }, one of { $n_layers } layers explain
 
 mark =
     { $again ->
-        [yes] by its name it is a mark, no part of the object: possibly a shortcut, and worth checking
+        [yes] by its name it is a mark, no part of the object{ mark-evidence }
        *[no] { $share_told ->
-            [yes] { $concept } is by its name a mark, no part of the object: possibly a shortcut, and worth checking
+            [yes] the name of { $concept } tells of a mark, no part of the object{ mark-evidence }
            *[no] { $side ->
-                [against] { $concept }, with { $share } of the relevance and on the other side, is by its name a mark, no part of the object: possibly a shortcut, and worth checking
-               *[other] { $concept }, with { $share } of the relevance, is by its name a mark, no part of the object: possibly a shortcut, and worth checking
+                [against] { $share } of the relevance, on the other side, goes to { $concept }, by name a mark and no part of the object{ mark-evidence }
+               *[other] { $share } of the relevance goes to { $concept }, by name a mark and no part of the object{ mark-evidence }
             }
         }
+    }
+# Whether more than a name speaks for a shortcut: a share for this class alone.
+mark-evidence =
+    { $evidence ->
+        [class] : possibly a shortcut, and worth checking
+       *[name] ; that is a guess, and worth checking
     }
 scene =
     { $again ->
         [yes] by its name this is the surroundings and not the object
-       *[no] by its name, { $concept } belongs to the surroundings and not to the object
+       *[no] the name of { $concept } tells of the surroundings and not of the object
     }
 mixed_name =
     { $again ->
@@ -356,9 +386,21 @@ mixed_name =
        *[no] the images behind { $concept } fall into two groups, so that its name is uncertain
     }
 name_band =
-    { $again ->
-        [yes] of { $n_names } names given as confidently as this one, { $n_right } were right in a test
-       *[no] of { $n_names } names given as confidently as that of { $concept }, { $n_right } were right in a test
+    { $right ->
+        [all] { $alike ->
+            [way] all { $n_names } marks found in the same way were right in a test on drawn pictures
+           *[surety] { $again ->
+                [yes] all { $n_names } names given as confidently as this one were right in a test on drawn pictures
+               *[no] all { $n_names } names given as confidently as that of { $concept } were right in a test on drawn pictures
+            }
+        }
+       *[some] { $alike ->
+            [way] of { $n_names } marks found in the same way, { $n_right } were right in a test on drawn pictures
+           *[surety] { $again ->
+                [yes] of { $n_names } names given as confidently as this one, { $n_right } were right in a test on drawn pictures
+               *[no] of { $n_names } names given as confidently as that of { $concept }, { $n_right } were right in a test on drawn pictures
+            }
+        }
     }
 names =
     { $maker ->
