@@ -89,6 +89,14 @@
     });
   }
 
+  /* On paper a page says where it is from and when it was printed. */
+  window.addEventListener("beforeprint", function () {
+    document.querySelectorAll(".paper-foot").forEach(function (foot) {
+      foot.dataset.words = foot.dataset.words || foot.textContent;
+      foot.textContent = foot.dataset.words + " · " + location.href + " · " + new Date().toISOString().slice(0, 10);
+    });
+  });
+
   keepFilter();
   readingLevel();
   lightUp();

@@ -21,8 +21,9 @@ SURE_NAMES = 0.9
 
 
 def start_pages(catalogue: Catalogue) -> Iterator[Page]:
-    """List the start page, which is called as the site is."""
+    """List the start page, which is called as the site is, and the page for addresses without one."""
     yield Page(links.START, catalogue.title, "start.html.j2", lambda: start_context(catalogue))
+    yield Page(links.MISSING_PAGE, "No such page", "missing.html.j2")
 
 
 SECTIONS = (Section("Start", links.START, 0, start_pages),)
