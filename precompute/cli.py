@@ -153,6 +153,8 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
             metavar="FOLDER|REPORT",
             help="folder of an atlas (the config's), or a report that is held against the config's atlas",
         )
+    if name == "study":
+        _add_study_arguments(command)
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
 
@@ -170,6 +172,28 @@ def _add_reports(command: argparse.ArgumentParser, common: _Parser) -> None:
 
 _REPORTS = {"explanation": ("PHOTO", "of why the network decided on a photo as it did")}
 _SUBJECTS = {"PHOTO": "explained photos: files, or their names or ids in the atlas (all)"}
+
+
+def _add_study_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "action", nargs="?", choices=("make", "score"), default="make", help="make pages (default), or score answers"
+    )
+    command.add_argument("files", nargs="*", type=_path, metavar="FILE", help="answers to score")
+    command.add_argument("--folder", type=_path, help="of the study (study/<name>)")
+    command.add_argument("--raters", type=_positive, default=2, metavar="N", help="pages, one for each rater (2)")
+    command.add_argument("--questions", type=_positive, default=24, metavar="N", help="on each page (24)")
+    command.add_argument("--each", type=_positive, default=2, metavar="N", help="raters who judge each question (2)")
+    command.add_argument("--seed", type=int, help="another one makes another study of the same atlas (the config's)")
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if not 0 < value <= 999:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to 999")
+    return value
 
 
 # --- commands --------------------------------------------------------------------------------------------------
@@ -297,6 +321,23 @@ def _trust(arguments: argparse.Namespace) -> None:
     _pipeline(arguments).trust()
 
 
+def _study(arguments: argparse.Namespace) -> None:
+    if arguments.action == "make" and arguments.files:
+        raise AtlasError("`atlas study` makes pages and takes no files; `atlas study score FILE ...` scores answers")
+    config = load_config(arguments.config, arguments.overrides)
+    folder = arguments.folder or Path("study") / config.name
+    if arguments.action == "score":
+        from precompute.studies.answers import score_study  # noqa: PLC0415 - as for the pipeline
+        from precompute.studies.kit import KEY  # noqa: PLC0415
+
+        score_study(folder / KEY, arguments.files, TerminalReporter())
+        return
+    from precompute.studies.plan import StudySize  # noqa: PLC0415
+
+    size = StudySize(arguments.raters, arguments.questions, arguments.each)
+    _pipeline(arguments).study(folder, size, arguments.seed)
+
+
 def _site(arguments: argparse.Namespace) -> None:
     print(_pipeline(arguments).build_site().resolve().as_uri())  # noqa: T201
 
@@ -411,6 +452,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "explain": (_explain, "explain the config's photos, and the given ones besides"),
     "evaluate": (_evaluate, "score concepts and names against the truth, where the data set knows it"),
     "trust": (_trust, "measure how far the atlas can be trusted: what happens without the concepts that it names"),
+    "study": (_study, "make pages on which people try the names, and score what they answered"),
     "site": (_site, "build the site from what is there"),
     "report": (_report, "write documents to file and sign: a tagged PDF, and one HTML file that needs nothing else"),
     "clean": (_clean, "remove what was made: the site, and of the output folder all but corrections and paid replies"),

@@ -43,6 +43,8 @@ from precompute.stages.scores import ScoreStage, can_score
 from precompute.stages.step import Step
 from precompute.stages.trust import TrustStage
 from precompute.stages.truth import TruthStage
+from precompute.studies.kit import StudyKit
+from precompute.studies.plan import StudySize
 
 _OTHER_INPUTS = {
     "mining_version": "another version of this program",
@@ -332,6 +334,26 @@ class Pipeline:
         """Measure how far the atlas can be trusted."""
         with self._working_on_atlas() as atlas:
             TrustStage(self.inputs, self.workspace, self.reporter, self._explanations).run(atlas)
+
+    # --- studies with people -----------------------------------------------------------------------------------
+
+    def study(self, folder: Path, size: StudySize, seed: int | None = None) -> None:
+        """Write the pages of a study with people, and its key; changes nothing of the atlas.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the study alone.
+        size : StudySize
+        seed : int, optional
+            Of another study of the same atlas; the config's by default.
+        """
+        from sitegen.rater import rater_html  # noqa: PLC0415 - a step from computing to pages, as the site is
+
+        held_out = can_score(self.config, self.inputs.dataset)
+        kit = StudyKit(self.workspace, self.reporter, self.config.preprocessing.size, held_out=held_out)
+        with self._working(shared=True, makes=False):
+            kit.make(self.atlas, folder, size, self.config.seed if seed is None else seed, rater_html)
 
     # --- the site ----------------------------------------------------------------------------------------------
 

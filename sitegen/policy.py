@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from html import unescape
 from typing import NamedTuple
 
@@ -69,9 +70,11 @@ def policy(scripts: list[str], rules: str) -> str:
     )
 
 
-def sealed_policy(rules: str) -> str:
-    """Write the policy of a file that stands alone: its own style, pictures that are data, and nothing else."""
-    return f"default-src 'none'; style-src {_source(rules)}; img-src data:; base-uri 'none'; form-action 'none'"
+def sealed_policy(rules: str, scripts: Sequence[str] = ()) -> str:
+    """Write the policy of a file that stands alone: its own style and scripts, pictures that are data, nothing else."""
+    allowed = f"script-src {' '.join(map(_source, scripts))}; " if scripts else ""
+    style = f"style-src {_source(rules)}"
+    return f"default-src 'none'; {allowed}{style}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def _source(text: str) -> str:

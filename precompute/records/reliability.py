@@ -34,6 +34,9 @@ class Band:
         return self.n_right / self.n_names
 
 
+CLAIM_EDGES = (0.9, 0.7, 0.5, 0.0)
+"""Where bands of claims begin, the surest first: what is measured of names is told by them."""
+
 MEASURED: dict[Author, tuple[Band, ...]] = {
     Author("recorded", "claude"): (Band(0.9, 172, 172), Band(0.7, 100, 125), Band(0.5, 23, 44), Band(0.0, 15, 41)),
 }

@@ -18,6 +18,7 @@ from precompute.llm.batch import SubmittedBatches
 from precompute.llm.journal import Entry
 from precompute.records import ConceptName, ConceptScore, Explanation, TrustReport, TruthReport
 from precompute.records.reported import Document
+from precompute.records.studied import StudyAnswers, StudyKey, StudyResult
 
 FILES: dict[str, type] = {
     "names.jsonl": ConceptName,
@@ -27,6 +28,9 @@ FILES: dict[str, type] = {
     "truth.json": TruthReport,
     "trust.json": TrustReport,
     "record.json": Document,
+    "study/key.json": StudyKey,
+    "study/answers.json": StudyAnswers,
+    "study/result.json": StudyResult,
     "llm/journal.jsonl": Entry,
     "llm/batches.json": SubmittedBatches,
 }
