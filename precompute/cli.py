@@ -170,8 +170,16 @@ def _add_reports(command: argparse.ArgumentParser, common: _Parser) -> None:
         one.add_argument("--form", choices=("pdf", "html", "both"), default="both", help="which files (both)")
 
 
-_REPORTS = {"explanation": ("PHOTO", "of why the network decided on a photo as it did")}
-_SUBJECTS = {"PHOTO": "explained photos: files, or their names or ids in the atlas (all)"}
+_REPORTS = {
+    "explanation": ("PHOTO", "of why the network decided on a photo as it did"),
+    "class": ("CLASS", "of how the network decides on a class"),
+    "audit": ("", "of the audit for shortcuts: what was found, and what was tested and not found"),
+    "model": ("", "of the network: its model card, as Markdown too"),
+}
+_SUBJECTS = {
+    "PHOTO": "explained photos: files, or their names or ids in the atlas (all)",
+    "CLASS": "names or indices of classes (all that have samples)",
+}
 
 
 def _add_study_arguments(command: argparse.ArgumentParser) -> None:
@@ -343,13 +351,14 @@ def _site(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from sitegen.reports.build import FORMS, explanation_reports  # noqa: PLC0415
+    from sitegen.reports.build import FORMS, reports  # noqa: PLC0415
 
     config = load_config(arguments.config, arguments.overrides)
     folder = arguments.into or Path("reports") / config.name
     forms = FORMS if arguments.form == "both" else (arguments.form,)
     with _material(config, arguments) as material:
-        for paths in explanation_reports(material, arguments.subjects, folder, forms):
+        subjects = getattr(arguments, "subjects", ())
+        for paths in reports(material, arguments.kind, subjects, folder, forms):
             for path in paths:
                 print(path)  # noqa: T201
 

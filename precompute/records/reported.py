@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from .values import Share
 
-ReportKind = Literal["explanation"]
+ReportKind = Literal["explanation", "class", "audit", "model"]
 RunStyle = Literal["plain", "strong", "number", "code"]
 Role = Literal["body", "lead", "note", "warning", "term"]
 PictureFormat = Literal["webp", "png", "jpeg", "svg"]
@@ -233,7 +233,7 @@ class Document:
     report : str
         Its kind.
     subject : str
-        What it is about, within its kind: the id of an explanation.
+        What it is about, within its kind: the id of an explanation, the index of a class, the name of the atlas.
     title : str
         Untrusted until escaped.
     running : str

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,8 +24,11 @@ from sitegen.links import Links, slug
 from sitegen.pictures import PictureStore, is_picture
 
 from .album import Pictures
+from .audit import audit_report
+from .classes import class_index_of, class_report
 from .explanation import explanation_report
 from .material import Material, Report, ReportOptions
+from .model import markdown_of, model_report
 from .typesetting import pdf_of
 from .webpage import html_of
 
@@ -89,16 +93,18 @@ def read_logo(path: Path) -> bytes:
     return content
 
 
-def explanation_reports(
-    material: Material, photos: Sequence[str], folder: Path, forms: Sequence[Form] = FORMS
+def reports(
+    material: Material, kind: ReportKind, subjects: Sequence[str], folder: Path, forms: Sequence[Form] = FORMS
 ) -> Iterator[list[Path]]:
-    """Make the report of each photo and yield the files of each as they are written.
+    """Make the reports of a kind and yield the files of each as they are written.
 
     Parameters
     ----------
     material : Material
-    photos : sequence of str
-        Files, or ids or names of explained photos; none takes every explained photo.
+    kind : {"explanation", "class", "audit", "model"}
+    subjects : sequence of str
+        Of an explanation files, ids or names of explained photos, of a class its name or index; none takes all that
+        there are. An audit and a model have none.
     folder : Path
         Made where it is missing.
     forms : sequence of {"pdf", "html"}
@@ -106,13 +112,12 @@ def explanation_reports(
     Raises
     ------
     DataError
-        A photo is not explained in the atlas; told before anything is written.
+        There is no such subject; told before anything is written.
     OutputError
         No space, no permission.
     """
-    source = material.catalogue.source
-    for position in _positions(source, photos):
-        yield write_report(explanation_report(material, position), folder, forms)
+    for make in _makers(material, kind, subjects):
+        yield write_report(make(), folder, forms)
 
 
 def report_of(material: Material, kind: ReportKind, subject: str) -> Report:
@@ -123,8 +128,22 @@ def report_of(material: Material, kind: ReportKind, subject: str) -> Report:
     DataError
         The atlas has no such subject.
     """
-    del kind  # there is one
-    return explanation_report(material, _position(material.catalogue.source, subject))
+    (make,) = _makers(material, kind, [subject] if kind in ("explanation", "class") else [])
+    return make()
+
+
+def _makers(material: Material, kind: ReportKind, subjects: Sequence[str]) -> list[Callable[[], Report]]:
+    match kind:
+        case "explanation":
+            positions = _positions(material.catalogue.source, subjects)
+            return [partial(explanation_report, material, position) for position in positions]
+        case "class":
+            indices = [class_index_of(material, name) for name in subjects] or material.catalogue.class_indices
+            return [partial(class_report, material, index) for index in indices]
+        case "audit":
+            return [partial(audit_report, material)]
+        case "model":
+            return [partial(model_report, material)]
 
 
 def write_report(report: Report, folder: Path, forms: Sequence[Form]) -> list[Path]:
@@ -135,6 +154,9 @@ def write_report(report: Report, folder: Path, forms: Sequence[Form]) -> list[Pa
         path = folder / f"{stem}.{form}"
         write_bytes(path, RENDERERS[form](report))
         written.append(path)
+    if report.document.report == "model":  # the card that model hubs read
+        written.append(folder / f"{stem}.md")
+        write_bytes(written[-1], markdown_of(report))
     return written
 
 

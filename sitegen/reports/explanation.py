@@ -12,7 +12,6 @@ from precompute.errors import ConfigError, nearest_of
 from precompute.printing import palette
 from precompute.printing.numbers import count, decimal, percent, rank, signed_percent
 from precompute.records import (
-    Concept,
     ConceptAttribution,
     LayerExplanation,
     Narrative,
@@ -25,7 +24,6 @@ from precompute.records.reported import (
     Block,
     Cell,
     Cover,
-    Document,
     Figure,
     Leaf,
     Line,
@@ -37,10 +35,11 @@ from precompute.records.reported import (
 )
 from sitegen.data.catalogue import ConceptCard, explained_share_of
 from sitegen.pages.explanations import AUDIENCE_WORDS, explanation_context, planner_words
-from sitegen.pictures import laid_over, strip
+from sitegen.pictures import laid_over
 
 from .album import Album
 from .drawing import Spot, outlined
+from .frame import PART, About, facts, finished, logo_key, reference_strip
 from .material import Material, Report
 from .sections import (
     SHORT_DIGEST,
@@ -55,9 +54,6 @@ from .sections import (
     provenance_section,
     strong,
 )
-
-PART = 1 / 6.2
-"""Width of one picture in a row of one for this photo and five for others, the space between them left out."""
 
 
 def explanation_report(material: Material, position: int) -> Report:
@@ -84,29 +80,19 @@ class _Writer:
 
     def report(self) -> Report:
         explanation, options = self.explanation, self.options
-        made_from = options.made_from | {
-            "explanation": explanation.digest,
-            "photo": explanation.photo_digest,
-        }
-        blocks = list(self._blocks(made_from))
+        own = {"explanation": explanation.digest, "photo": explanation.photo_digest}
+        blocks = list(self._blocks(options.made_from | own))
         best = self.context["best"]
         title = f"Why the network says {best.class_name}" if best else f"The photo {explanation.photo_name}"
         cover = self._cover()
-        document = Document(
-            report="explanation",
-            subject=explanation.id,
-            title=title,
-            running=f"{title} · {explanation.photo_name}",
-            author=options.author,
-            language="en",
-            date=options.date,
-            paper=options.paper,
+        return finished(
+            self.material,
+            self.album,
+            About("explanation", explanation.id, title, explanation.photo_name),
             cover=cover,
-            blocks=tuple(blocks),
-            pictures=self.album.files(),
-            made_from=made_from,
+            blocks=blocks,
+            own=own,
         )
-        return Report(document, self.album.contents())
 
     # --- the cover -------------------------------------------------------------------------------------------------
 
@@ -127,28 +113,14 @@ class _Writer:
             lead=pieces(narrative.headline.pieces) if narrative else (),
             lead_language=_other(narrative.language) if narrative else "",
             figures=self._cover_figures(),
-            facts=self._facts(),
+            facts=facts(
+                self.material,
+                ("Photo", explanation.photo_name),
+                ("Digest of the photo", f"{explanation.photo_digest[:SHORT_DIGEST]}…"),
+            ),
             approval=options.approval,
-            logo=self._logo(),
+            logo=logo_key(self.material, self.album),
         )
-
-    def _logo(self) -> str:
-        logo = self.options.logo
-        if not logo:
-            return ""
-        return self.album.add(logo, "png" if logo.startswith(b"\x89PNG") else "webp")
-
-    def _facts(self) -> tuple[tuple[str, str], ...]:
-        explanation, options, catalogue = self.explanation, self.options, self.catalogue
-        known = [
-            ("Photo", explanation.photo_name),
-            ("Digest of the photo", f"{explanation.photo_digest[:SHORT_DIGEST]}…"),
-            ("Atlas", options.title or catalogue.title),
-            ("Network", f"weights {options.made_from.get('weights', '–')[:SHORT_DIGEST]}…"),
-            ("Author", options.author),
-            ("Date", options.date),
-        ]
-        return tuple((label, value) for label, value in known if value)
 
     def _cover_figures(self) -> tuple[Figure, ...]:
         if not self.targets:
@@ -316,15 +288,9 @@ class _Writer:
             here = laid_over(pictures.photo_content(self.explanation), heat, opacity)
             said = f"Where {card.name} found its relevance in this photo: {item.place.words}"
             figures.append(Figure(self.album.add(here, "webp"), said, line("In this photo"), PART))
-        references = pictures.best_references(Concept.parse(item.concept))
-        shows_heat = not pictures.include_images
-        blobs = [found for found in ((r.heatmap if shows_heat else r.crop) for r in references) if found]
-        if blobs:
-            samples = ", ".join(self.catalogue.sample_label(r.sample_index) for r in references)
-            kind = "heatmaps" if shows_heat else "images"
-            said = f"{count(len(blobs))} reference {kind} of {card.name}, of {samples}"
-            key = self.album.add(strip(blobs, heat=shows_heat), "webp")
-            figures.append(Figure(key, said, line("Elsewhere, strongest first"), len(blobs) * PART * 1.04))
+        strip = reference_strip(self.material, self.album, card, line("Elsewhere, strongest first"))
+        if strip:
+            figures.append(strip)
         return tuple(figures)
 
     def _contrast(self) -> Iterator[Block]:
