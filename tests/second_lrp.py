@@ -78,7 +78,9 @@ class SecondLrp(TorchFunctionMode):
             return F.conv2d(v, w, b, stride, padding, dilation, groups)
 
         def spread(r, w):
-            return torch.nn.grad.conv2d_input(x.shape, w, r, stride, padding, dilation, groups)
+            with torch.enable_grad():
+                given = torch.zeros_like(x).requires_grad_()
+                return torch.autograd.grad(run(given, w), given, r)[0]
 
         flat = id(x) in self.raw
 

@@ -121,6 +121,56 @@ def check(drawn):
     check_conservation(measure_conservation(graph, image))
 
 
+class Written(nn.Module):
+    """Two convolutions, and what a lambda does behind each."""
+
+    def __init__(self, first, second, between=F.relu, end=F.relu, n_features=6):
+        super().__init__()
+        self.stem, self.second, self.fc = first, second, nn.Linear(n_features, 4)
+        self.between, self.end = [between], [end]
+
+    def forward(self, x):
+        x = self.end[0](self.second(self.between[0](self.stem(x))))
+        return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1) if x.dim() == 4 else x)
+
+
+def conv(n_in=3, kernel=3, **options):
+    return nn.Conv2d(n_in, 6, kernel, **options)
+
+
+WRITTEN = {
+    "even kernels, same": lambda: Written(conv(3, 4, padding="same"), conv(6, (2, 4), padding="same", dilation=(1, 3))),
+    "strides above the kernel": lambda: Written(conv(3, 2, stride=3), conv(6, 1, stride=2, padding=1)),
+    "padding above the kernel": lambda: Written(conv(3, 3, padding=4), conv(6, 2, padding=(3, 0))),
+    "rectangles": lambda: Written(conv(3, (1, 7), padding=(0, 3), stride=(2, 1)), conv(6, (3, 2), dilation=(2, 3))),
+    "groups on the image": lambda: Written(conv(3, 3, groups=3, stride=2), conv(6, 3, groups=2)),
+    "uneven adaptive pooling": lambda: Written(
+        conv(), conv(6), end=lambda x: F.adaptive_avg_pool2d(x, (5, 7)).flatten(1), n_features=210
+    ),
+    "padding not counted": lambda: Written(
+        conv(), conv(6), lambda x: F.avg_pool2d(x, 4, 3, 2, ceil_mode=True, count_include_pad=False)
+    ),
+    "ceiled maxima": lambda: Written(conv(), conv(6, 2), lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True)),
+    "means of the last axes": lambda: Written(conv(), conv(6), end=lambda x: x.amax([-1, -2])),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_network_written_by_hand_equals_a_second_lrp(name):
+    torch.manual_seed(0)
+    net = WRITTEN[name]().double().eval().requires_grad_(False)
+    shape = (3, SIDE, SIDE + 3)
+    image = torch.randn(1, *shape, dtype=torch.float64)
+    engine = GraphEngine(net, ["stem"], DOUBLE, shape, torch.device("cpu"))
+    logits, relevance, heatmap = second_lrp.explain(net, image, 2, "stem")
+    assert (engine.logits(image) - logits).abs().max() <= 1e-12 * logits.abs().max()
+    ours, layers = engine.attribute(image, 2)
+    expected = relevance[0].sum((1, 2))
+    assert (layers["stem"].relevance - expected).abs().max() <= 1e-9 * expected.abs().max()
+    assert (ours - heatmap).abs().max() <= 1e-9 * heatmap.abs().max()
+    assert engine.conserve(image, 2, 0).worst[1] < 1e-12
+
+
 def test_what_a_stabiliser_takes_of_silent_maps_is_counted_to_the_last_bit():
     """A mean of zeros has nothing but the stabiliser, of which a float32 epsilon lost 2.5e-9."""
     torch.manual_seed(0)

@@ -231,7 +231,10 @@ def _convolution(node: Node, source: Argument, padding: tuple[int, ...]) -> Node
 
 
 def _padded_convolution(node: Node) -> tuple[Node, ...]:
-    """Write out a padding given as a word; where it is not symmetric, as a padding of its own."""
+    """Write out a padding given as a word; where it is not symmetric, as a padding of its own.
+
+    The convolution is told in ``around`` what of its input it padded itself: (left, right, top, bottom).
+    """
     given = node.arguments
     weight = given["weight"]
     if given["padding"] == "valid" or not isinstance(weight, torch.Tensor):
@@ -252,7 +255,8 @@ def _padded_convolution(node: Node) -> tuple[Node, ...]:
         node.calls,
         node.source,
     )
-    return padded, _convolution(node, Value(padded.name), (0, 0))
+    made = _convolution(node, Value(padded.name), (0, 0))
+    return padded, replace(made, arguments={**made.arguments, "around": around})
 
 
 def _linear(node: Node, source: Value, weight: torch.Tensor, bias: torch.Tensor | None) -> Node:

@@ -115,7 +115,7 @@ def _find_facts(graph: Graph, name: str) -> Facts:
         if not inputs or node.operation in SHAPED:
             continue
         facts.data.add(node.name)
-        _check_batch(node, name)
+        _check_batch(node, facts, name)
         if node.operation in GATES or (node.operation in KEEP_GATES and all(value in facts.gates for value in inputs)):
             facts.gates.add(node.name)
         if node.operation not in LINEAR and all(value in facts.raw for value in inputs):
@@ -132,10 +132,11 @@ def _is_nonnegative(node: Node, facts: Facts) -> bool:
     return rule is not None and rule.is_nonnegative(node, facts)
 
 
-def _check_batch(node: Node, name: str) -> None:
+def _check_batch(node: Node, facts: Facts, name: str) -> None:
     """Refuse what could let one image of a batch change the answer for another."""
+    makes_axis = node.operation in ("stack", "unsqueeze")
     axes = [part for key in ("dim", "dims", "axis") for part in _numbers(node.arguments.get(key))]
-    n_axes = len(node.shape) + 1
+    n_axes = len(node.shape if makes_axis else facts.shapes[node.inputs[0]]) + 1
     along = any(axis in (0, -n_axes) for axis in axes) and node.operation not in ("permute", "transpose")
     rolled = node.operation == "roll" and not axes
     if not node.batched or along or rolled:

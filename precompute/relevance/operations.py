@@ -745,6 +745,7 @@ class Convolution(Rule):
         self.weights = _Weights(given["weight"], given["bias"], zero_params=facts.zero_params)
         self.stride, self.padding, self.dilation = given["stride"], given["padding"], given["dilation"]
         self.groups = given["groups"]
+        self.around = given.get("around")
         self.shape = tuple(given["weight"].shape)
         self.kernel: Pair = (self.shape[2], self.shape[3])
         self.flat = facts.flat and self.first in facts.raw
@@ -882,11 +883,20 @@ class Convolution(Rule):
         by_group = relevance.reshape(m, self.groups, -1, height, width).sum(2)
         counts = self.n_inputs(size, by_group) if n_inputs is None else n_inputs
         even = self.spread_shares(by_group / counts, size)
+        if self.around:
+            even = even * self._bounds(size, even)
         return even.repeat_interleave(self.shape[1], dim=1)
+
+    def _bounds(self, size: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+        """Mark what of the input is in bounds with 1, and with 0 what the convolution padded itself; (1, 1, *size)."""
+        if not self.around:
+            return like.new_ones((1, 1, *size))
+        left, right, top, bottom = self.around
+        return F.pad(like.new_ones((1, 1, size[0] - top - bottom, size[1] - left - right)), self.around)
 
     def n_inputs(self, size: Sequence[int], like: torch.Tensor) -> torch.Tensor:
         """Count each output's inputs in bounds, stabilised; (1, 1, h, w) in the precision of `like`."""
-        taps, frame = like.new_ones((1, 1, *self.kernel)), like.new_ones((1, 1, *size))
+        taps, frame = like.new_ones((1, 1, *self.kernel)), self._bounds(size, like)
         n_taps = F.conv2d(frame, taps, None, self.stride, self.padding, self.dilation)
         counts: torch.Tensor = n_taps * self.shape[1] + EPSILON
         return counts

@@ -79,7 +79,8 @@ class LogitProof:
             raise UnsupportedModel(
                 f"{self._name} cannot be explained: read as a graph it gives other logits than itself (off by "
                 f"{off:.2g} of the largest, allowed {tolerance:.0e} in {self._precision}). "
-                "Something in its forward changes from call to call; take that out for evaluation"
+                "Something in its forward changes from call to call, or computes in another precision (autocast, "
+                "half); take that out for evaluation"
             )
         return off
 
