@@ -45,6 +45,13 @@ class TestServer:
         The key it asks for; others get 401.
     retry_after : str
         Sent with 429 and 503.
+
+    Attributes
+    ----------
+    raw : dict
+        Faults of one's own: status, content type and body.
+    models : tuple of str or None
+        What it lists; None answers 404.
     """
 
     __test__ = False
@@ -81,6 +88,8 @@ class TestServer:
         self.refusal_text: str | None = None
         self.reason_phrase = "X"
         self.location = ""
+        self.raw: dict[str, tuple[int, str, bytes]] = {}
+        self.models: tuple[str, ...] | None = ("test",)
         self.n_running = self.most_running = 0
         self._chance = random.Random(seed)
         self._ready = threading.Event()
@@ -162,7 +171,11 @@ class TestServer:
             given = headers.get("authorization", "")
             return await _send(writer, 401, {"error": {"message": f"Incorrect API key provided: {given}"}})
         if path == "/v1/models":
-            return await _send(writer, 200, {"object": "list", "data": [{"id": "test", "object": "model"}]})
+            if self.models is None:
+                return await _send(writer, 404, {})
+            return await _send(
+                writer, 200, {"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]}
+            )
         if path == "/v1/chat/completions":
             return await self._chat(writer, headers, json.loads(content))
         if path.startswith("/v1/files"):
@@ -209,6 +222,9 @@ class TestServer:
             await asyncio.sleep(self.delay)
         if fault == "hang":
             await asyncio.sleep(3600)
+        if fault in self.raw:
+            status, kind, content = self.raw[fault]
+            return await _send_raw(writer, status, content, kind)
         if fault.isdecimal():
             extra = {"retry-after": self.retry_after} if fault in {"429", "503"} else {}
             extra |= {"location": self.location} if self.location else {}

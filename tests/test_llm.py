@@ -129,7 +129,7 @@ def test_server_that_is_gone_ends_the_run_soon(tmp_path):
     assert "does not answer" in str(fatal[-1])
 
 
-@pytest.mark.parametrize(("status", "match"), [("404", "does not know the model"), ("403", "refused the key")])
+@pytest.mark.parametrize(("status", "match"), [("404", "there is no http"), ("403", "refused the key")])
 def test_hopeless_status_ends_the_run(tmp_path, status, match):
     with TestServer(script=[status]) as server, pytest.raises(NamerError, match=match) as info:
         ask_one(make_client(server, tmp_path))
@@ -222,12 +222,12 @@ def test_fence_and_thinking_are_taken_off():
         (b"<html>", "web page"),
         (b"\n <!DOCTYPE html>", "web page"),
         (b'{"choices": [', "cut off"),
-        (b"", "cut off"),
+        (b"", "empty body"),
         (b"[]", "not a chat completion"),
         (b"{}", "not a chat completion"),
-        (b'{"choices": []}', "not a chat completion"),
+        (b'{"choices": []}', "without a choice"),
         (b'{"choices": [{"message": null}]}', "not a chat completion"),
-        (b'{"error": {"message": "overloaded"}}', "not a chat completion"),
+        (b'{"error": {"message": "overloaded"}}', "an error instead of"),
     ],
 )
 def test_broken_body_is_refused_for_the_right_reason(body, reason):

@@ -7,11 +7,13 @@ limit, call, journal". Must not know what prompts mean or what a reply says.
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import logging
 import os
 import random
 import re
+import ssl
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -25,9 +27,14 @@ from precompute.errors import NamerError, NoReplyError, ReplyError
 
 from .costs import TYPICAL_OUTPUT_TOKENS, Budget, Estimate, Prices
 from .faults import (
+    CHECK_ADDRESS,
+    CHECK_REACHABLE,
+    CHECK_TIMEOUT,
+    ErrorAnswer,
     RefusedError,
     TransientError,
     always_refused,
+    cut_off,
     lacks_parameter,
     may_lack_format,
     refusal,
@@ -35,7 +42,7 @@ from .faults import (
 )
 from .guard import Guard
 from .journal import Entry, Journal, spent_tokens
-from .reply import CUT, Reply, parse_completion, require_sendable, retry_after
+from .reply import CUT, ErrorReplyError, Reply, parse_completion, require_sendable, retry_after
 from .request import DEFAULT_BASE_URL, STRUCTURED_OUTPUTS, Request, StructuredOutput, checked_url, is_json
 
 logger = logging.getLogger(__name__)
@@ -110,7 +117,7 @@ class LlmClient:
         self._refused = ""
         self._has_replied = False
         self._last_fault = TransientError("no answer")
-        self._last_words = ""
+        self._last_words = self._last_remedy = ""
         self._counted_entries = 0
         self._session: _Session | None = None
 
@@ -271,9 +278,12 @@ class LlmClient:
         try:
             yield self.session().http.with_options(max_retries=self.config.max_retries)
         except openai.APIStatusError as error:
-            raise NamerError(str(self._refusal(error))) from None
+            raise self._ending(self._refusal(_error_answer(error, self.guard))) from None
         except openai.OpenAIError as error:
-            raise NamerError(f"cannot use the server at {self.base_url}: {_cause(error)}{self._ways()}") from None
+            raise NamerError(
+                f"cannot use the server at {self.base_url}: {_cause(error)}{self._ways()}. {CHECK_REACHABLE}, then run "
+                "the same command again."
+            ) from None
 
     async def _ask(self, request: Request, digest: str) -> Reply:
         session = self.session()
@@ -296,7 +306,7 @@ class LlmClient:
                 except RefusedError as error:
                     raise self._counted_refusal(error) from None
                 except TransientError as fault:
-                    self._last_fault, self._last_words = fault, fault.words
+                    self._last_fault, self._last_words, self._last_remedy = fault, fault.words, fault.remedy
                     logger.debug("%s, attempt %d: %s", request.task, attempt, fault.reason)
                     n_lasting += fault.lasting
                     if n_lasting >= TRIES_OF_A_LASTING_FAULT and not self._has_replied:
@@ -312,13 +322,26 @@ class LlmClient:
         """What the server said to its last refusal, for the terminal; empty where it said nothing."""
         return f". It says: {self._last_words}" if self._last_words else ""
 
+    @property
+    def remedy(self) -> str:
+        """What helps against the last fault, as a sentence without its full stop; empty where nothing is known."""
+        return self._last_remedy
+
     def _require_server(self) -> None:
         if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
-            raise server_gone(self.base_url, self._last_fault.reason, self._last_fault.words, self._ways())
+            raise server_gone(self.base_url, self._last_fault, self._ways())
+
+    def _ending(self, error: Exception) -> NamerError:
+        """Turn what a fault means for one request into what it means where nothing else is left to ask."""
+        if isinstance(error, TransientError):
+            return server_gone(self.base_url, error)
+        if isinstance(error, RefusedError):
+            return always_refused(self.base_url, self.model, error, 1)
+        return error if isinstance(error, NamerError) else NamerError(str(error))
 
     def _counted_refusal(self, error: RefusedError) -> NamerError:
         """Count a refusal; the same one again and again ends the run."""
-        self._last_words = error.words
+        self._last_words, self._last_remedy = error.words, error.remedy
         same = str(error) == self._refused
         self._refused, self._refused_in_a_row = str(error), self._refused_in_a_row + 1 if same else 1
         if self._refused_in_a_row < MAX_REFUSED_IN_A_ROW:
@@ -338,7 +361,7 @@ class LlmClient:
             if reply.failure == CUT:
                 # Not kept: a later run, with the server set up in another way, has to ask again.
                 self.keep("", request.task, self._counted(request, reply))
-                raise RefusedError(CUT)
+                raise cut_off()
             self._failed_in_a_row = self._refused_in_a_row = 0
             self._has_replied = True
             self.budget.learn(request.input_tokens(), reply.input_tokens)
@@ -372,7 +395,9 @@ class LlmClient:
                 reply = await self._post(session, body)
             except openai.APIStatusError as error:
                 if not self._fell_back(error, mode, limit_key):
-                    raise self._refusal(error) from None
+                    answer = _error_answer(error, self.guard)
+                    models = await self._models(session) if answer.status == 404 else ()
+                    raise self._refusal(answer, models) from None
             else:
                 self._mode_works = True
                 # Some servers take the schema, say nothing and ignore it: then the prompt has to hold it.
@@ -392,18 +417,39 @@ class LlmClient:
                     if len(content) > MAX_BYTES:
                         return Reply("", failure=f"the reply is longer than {MAX_BYTES // 1024} kB")
         except (TimeoutError, openai.APITimeoutError):
-            raise TransientError(f"no answer within {self.config.timeout:g} s", billed=True) from None
+            reason = f"no answer within {self.config.timeout:g} s"
+            raise TransientError(reason, remedy=CHECK_TIMEOUT, billed=True) from None
         except openai.APIConnectionError as error:
-            billed = type(error.__cause__).__name__ != "ConnectError"  # else no request was sent
-            raise TransientError(f"cannot reach the server: {_cause(error)}", billed=billed) from None
+            raise self._unreachable(error) from None
         except openai.APIStatusError:
             raise
         except Exception as error:  # noqa: BLE001 - the transport's own errors are not part of openai's interface
             raise TransientError(f"the connection broke: {type(error).__name__}", billed=True) from None
         try:
             return parse_completion(bytes(content), self.guard)
+        except ErrorReplyError as error:
+            words = self.guard.words(error.words)
+            if error.status:
+                raise self._refusal(ErrorAnswer(error.status, words, error.words[:2000])) from None
+            raise TransientError(str(error), words=words, billed=True, lasting=True) from None
         except ReplyError as error:
-            raise TransientError(str(error), billed=True) from None
+            raise TransientError(str(error), remedy=CHECK_ADDRESS, billed=True, lasting=True) from None
+
+    def _unreachable(self, error: openai.APIConnectionError) -> Exception:
+        """Make the error of a connection that was not made, or broke."""
+        if insecure := _tls_fault(error):
+            return NamerError(f"no secure connection to {self.base_url}{self._ways()}: {insecure}")
+        billed = type(error.__cause__).__name__ != "ConnectError"  # else no request was sent
+        return TransientError(f"cannot reach the server: {_cause(error)}", remedy=CHECK_REACHABLE, billed=billed)
+
+    async def _models(self, session: _Session) -> tuple[str, ...]:
+        """Return the names of the models that the server lists; empty where it does not."""
+        try:
+            page = await session.http.models.list(timeout=min(self.config.timeout, 10.0))
+            found = [getattr(model, "id", None) for model in page.data]
+        except Exception:  # noqa: BLE001 - it only makes a message better
+            return ()
+        return tuple(self.guard.words(name, longest=100) for name in found[:1000] if isinstance(name, str))
 
     def _fell_back(self, error: openai.APIStatusError, mode: StructuredOutput, limit_key: str) -> bool:
         """Change what the server does not know, and say whether asking again makes sense."""
@@ -420,14 +466,14 @@ class LlmClient:
             logger.info("%s does not take %s; using %s from now on", self.base_url, mode, self._mode)
         return True
 
-    def _refusal(self, error: openai.APIStatusError) -> Exception:
+    def _refusal(self, answer: ErrorAnswer, models: Collection[str] = ()) -> Exception:
         return refusal(
-            error.status_code,
-            self.guard.words(_message(error.body)),
-            retry_after(error.response.headers),
+            answer,
             server=self.base_url,
             model=self.model,
             key_variable=self.config.key_variable,
+            has_key=bool(self._key),
+            models=models,
         )
 
     def _counted(self, request: Request, reply: Reply) -> Reply:
@@ -481,11 +527,42 @@ def _message(body: object) -> str:
     return body if isinstance(body, str) and not body.lstrip().startswith("<") else ""
 
 
+def _error_answer(error: openai.APIStatusError, guard: Guard) -> ErrorAnswer:
+    """Take apart the answer behind a status that is not 200."""
+    kind, body = error.response.headers.get("content-type", ""), error.body
+    is_page = "text/html" in kind or (isinstance(body, str) and body.lstrip().startswith("<"))
+    words = "" if is_page else guard.words(_message(body))
+    codes = [str(body.get(name, ""))[:100] for name in ("code", "type")] if isinstance(body, dict) else []
+    said = "" if is_page else " ".join([*codes, _message(body)[:2000]])
+    return ErrorAnswer(error.status_code, words, said, retry_after(error.response.headers), is_page)
+
+
+def _tls_fault(error: BaseException) -> str:
+    """Say what is wrong with an encrypted connection, and what helps; empty where that is not the fault."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, ssl.SSLError):
+        seen = seen.__cause__ or seen.__context__
+    if isinstance(seen, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted ({seen.verify_message}). Set the environment variable SSL_CERT_FILE to "
+            "the certificate of whoever signed it (a company's proxy signs), or put the host of llm.base_url right."
+        )
+    if isinstance(seen, ssl.SSLError) and seen.reason in _NOT_TLS:
+        return "the server does not speak TLS there. Begin llm.base_url with http:// instead of https://."
+    return ""
+
+
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
+
+
 def _cause(error: BaseException) -> str:
     """Say why there was no connection, in the words of this machine: the operating system's, never the server's."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.strerror:
-            return seen.strerror
+            # asyncio puts a sentence of its own with the address in the place of the system's word
+            return (
+                os.strerror(seen.errno) if seen.errno is not None and seen.errno in errno.errorcode else seen.strerror
+            )
         seen = seen.__cause__ or seen.__context__
     return type(error.__cause__ or error).__name__

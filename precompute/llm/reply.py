@@ -52,6 +52,25 @@ class Reply:
     batch: bool = False
 
 
+class ErrorReplyError(ReplyError):
+    """The body of an answer of status 200 holds an error.
+
+    Attributes
+    ----------
+    words : str
+        What it says, as it came.
+    status : int
+        Of HTTP, where the body gives one; 0 where not.
+    """
+
+    def __init__(self, error: object) -> None:
+        super().__init__("the server answered with an error instead of a chat completion")
+        found = error if isinstance(error, dict) else {"message": error}
+        words, code = found.get("message"), found.get("code")
+        self.words = words if isinstance(words, str) else ""
+        self.status = code if type(code) is int and 400 <= code < 600 else 0
+
+
 def require_sendable(secret: str, variable: str) -> None:
     """Refuse a key that no header can carry, without showing it."""
     if not (secret.isascii() and secret.isprintable()):
@@ -67,9 +86,15 @@ def parse_completion(body: bytes, guard: Guard, *, batch: bool = False) -> Reply
     Raises
     ------
     ReplyError
-        It is a web page, not JSON, cut off, or not a chat completion.
+        It is empty, a web page, not JSON, cut off, or not a chat completion.
+    ErrorReplyError
+        It is an error under a status that says that all is well.
     """
     document = _document(body)
+    if document.get("error") and not document.get("choices"):
+        raise ErrorReplyError(document["error"])
+    if document.get("choices") == []:
+        raise ReplyError("the server answered with a chat completion without a choice")
     try:
         choice = document["choices"][0]
         message = choice["message"]
@@ -93,6 +118,8 @@ def unfenced(text: str) -> str:
 
 
 def _document(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        raise ReplyError("the server answered with an empty body")
     start = body.lstrip()[:64].lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise ReplyError("the server answered with a web page (HTML) instead of JSON")

@@ -173,6 +173,8 @@ def checked_url(base_url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(f"llm.base_url has to be an http or https address such as {DEFAULT_BASE_URL!r}")
+    if parts.path.endswith("/chat/completions"):
+        raise ConfigError("llm.base_url has to be the part before /chat/completions: leave that out")
     if parts.username or parts.password or parts.query or parts.fragment or holds_key(url):
         raise ConfigError(
             "llm.base_url must not hold a user, password, query, fragment or key: it is written into the provenance"

@@ -144,10 +144,10 @@ class NameStage:
         try:
             reply = asyncio.run(_asked(client, next(namer.requests([evidence]))))
         except ReplyError as error:
+            remedy = client.remedy or "Set llm.model and llm.base_url to a model that takes pictures"
             raise NamerError(
-                f"{client.model} at {client.base_url} cannot name pictures: the test call had no usable reply "
-                f"({error}){client.told}. Nothing else was begun. Set llm.model and llm.base_url to a model that takes "
-                "pictures, or llm.enabled=false for names without one."
+                f"the test call to {client.model} at {client.base_url} had no usable reply ({error}){client.told}. "
+                f"Nothing else was begun. {remedy}, or set llm.enabled=false for names without a language model."
             ) from None
         try:
             seen = says_one_of(read_naming_reply(reply, len(evidence.relmax)).model_dump_json(), SEEN)
