@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -131,10 +132,14 @@ STAGES = {
     "references": "small/atlas.h5",
     "naming": "small/references.h5",
     "explaining": "small/names.jsonl",
+    "trust": "small/manifest.json#explanations/0002-",
     "site": ".site.making",
     "end": "site/index.html",
 }
-"""What appears when a stage of `atlas run` begins, below the folder of the small atlas."""
+"""What appears when a stage of `atlas run` begins, below the folder of the small atlas.
+
+Behind ``#`` stands a text that a file holds from then on.
+"""
 
 
 def start_run(folder: Path) -> subprocess.Popen[bytes]:
@@ -146,9 +151,13 @@ def start_run(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
-def wait_for(path: Path, process: subprocess.Popen[bytes]) -> float:
-    """Wait until a path is there or the process has ended; returns the time."""
-    while not path.exists() and process.poll() is None:
+def wait_for(mark: Path, process: subprocess.Popen[bytes]) -> float:
+    """Wait until a mark of a stage is there or the process has ended; returns the time."""
+    name, _, text = str(mark).partition("#")
+    while process.poll() is None:
+        with suppress(OSError):
+            if text.encode() in Path(name).read_bytes() if text else Path(name).exists():
+                break
         time.sleep(0.002)
     return time.perf_counter()
 
