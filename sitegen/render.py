@@ -6,6 +6,7 @@ Owns the template environment: autoescape always on, an undefined variable is an
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,6 +16,7 @@ from precompute.printing import numbers, palette
 from sitegen import charts, links
 
 
+@cache
 def make_environment() -> Environment:
     """Return the environment of every fragment; MkDocs' own does not escape and is never given data."""
     environment = Environment(

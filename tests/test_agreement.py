@@ -15,8 +15,8 @@ SHARED = ROOT.parent / "shared"
 @pytest.mark.parametrize(
     ("name", "n_samples", "overrides"),
     [
-        ("imagenet-sample", 4, ["model.layers=['features.9.expand*', 'features.12.expand*']"]),
-        ("cifar10-sample", 24, []),
+        ("imagenet-sample", 3, ["model.layers=['features.9.expand*', 'features.12.expand*']"]),
+        ("cifar10-sample", 12, []),
     ],
 )
 def test_real_networks_on_real_photos_equal_the_peer(name, n_samples, overrides):

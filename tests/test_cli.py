@@ -147,29 +147,44 @@ def test_a_merge_before_its_time_is_told(small, capsys):
 
 KILLED = """
 import os, pathlib, signal, sys
-stage, *arguments = sys.argv[1:]
-replace = pathlib.Path.replace
-def replace_and_die(self, target):
-    replace(self, target)
-    if stage in pathlib.Path(target).parts and pathlib.Path(target).suffix == ".h5":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return target
-pathlib.Path.replace = replace_and_die
 from precompute.cli import main
-sys.exit(main(arguments))
+replace = pathlib.Path.replace
+def run(stage, folder, command):
+    def replace_and_die(self, target):
+        replace(self, target)
+        if stage in pathlib.Path(target).parts and pathlib.Path(target).suffix == ".h5":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return target
+    pathlib.Path.replace = replace_and_die
+    main([command, "--config", folder + "/small.toml"])
+for stage, folder, command in zip(*[iter(sys.argv[1:])] * 3):
+    child = os.fork()
+    if not child:
+        run(stage, folder, command)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-"""A program that dies the moment its first part is in place, so that it can neither finish nor write a second one."""
+"""Runs that die the moment their first part is in place, so that they can neither finish nor write a second one."""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The folders in which a run was killed, and how it ended, by the stage."""
+    folders = {stage: tmp_path_factory.mktemp(stage) for stage in ("shards", "blocks")}
+    for folder in folders.values():
+        make_small_atlas(folder)
+    assert main(["mine", "--config", str(folders["blocks"] / "small.toml")]) == 0
+    runs = ("shards", str(folders["shards"]), "mine", "blocks", str(folders["blocks"]), "references")
+    done = subprocess.run([sys.executable, "-c", KILLED, *runs], capture_output=True, text=True, check=True)
+    codes = [int(line) for line in done.stdout.splitlines() if line.lstrip("-").isdigit()]
+    return {stage: (folder, code) for (stage, folder), code in zip(folders.items(), codes, strict=True)}
 
 
 @pytest.mark.parametrize("stage", ["shards", "blocks"])
-def test_killed_and_run_again_gives_equal_files(finished, tmp_path, stage):
-    config = make_small_atlas(tmp_path)
-    command, made = ("mine", "atlas.h5") if stage == "shards" else ("references", "references.h5")
-    if stage == "blocks":
-        assert main(["mine", "--config", str(config)]) == 0
-    program = [sys.executable, "-c", KILLED, stage, command, "--config", str(config)]
-    run = subprocess.run(program, stderr=subprocess.DEVNULL, check=False)
-    assert run.returncode == -signal.SIGKILL
+def test_killed_and_run_again_gives_equal_files(finished, killed, stage):
+    tmp_path, code = killed[stage]
+    config, made = tmp_path / "small.toml", "atlas.h5" if stage == "shards" else "references.h5"
+    assert code == -signal.SIGKILL
     assert len(list((tmp_path / "small" / stage).rglob("*.h5"))) == 1
     assert not (tmp_path / "small" / made).exists()
     for name in ("mine", "references"):

@@ -112,10 +112,10 @@ def test_windows_equal_whole_frames(factory, composite, depth, monkeypatch):
 
 def test_a_deep_network_takes_windows(monkeypatch):
     torch.manual_seed(0)
-    engine = engine_for(nets.randomise(nets.with_narrow_head(vgg11_bn, 5)), "EpsilonPlusFlat", 96)
+    engine = engine_for(nets.randomise(nets.with_narrow_head(vgg11_bn, 5)), "EpsilonPlusFlat", 64)
     by_window = [name for name, layer in engine._layers.items() if engine._windows.geometry.covers(layer.values[0])]
     assert len(by_window) == 8
-    images = torch.randn(2, 3, 96, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     check(engine, images, monkeypatch)
 
 

@@ -1,5 +1,6 @@
 """The parts of a cut add up to the logit, and shares are of all of it."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ import torchvision
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
+from torchvision.models.densenet import DenseNet
+from torchvision.models.efficientnet import EfficientNet, MBConvConfig
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from precompute.config import PreprocessingConfig, RelevanceConfig
 from precompute.images.decoding import normalise, preprocess
@@ -32,16 +36,39 @@ NETWORKS = {
         "features.7",
     ],
     "googlenet": ["inception3a.branch2.0.conv", "inception5b.branch4.1.conv", "inception4c"],
+    "short resnet": ["conv1", "layer1.0.conv1", "layer1.0.downsample.0", "layer3.2.conv3", "layer4.0"],
+    "short densenet": ["features.denseblock1.denselayer2.conv2", "features.transition2.conv"],
+    "short efficientnet": ["features.2.1.block.0.0", "features.3.0"],
+}
+WHOLE = {
     "resnet50": ["conv1", "layer1.0.conv1", "layer1.0.downsample.0", "layer3.2.conv3", "layer4.2"],
     "densenet121": ["features.denseblock1.denselayer2.conv2", "features.transition2.conv"],
     "efficientnet_b0": ["features.3.1.block.0.0", "features.6.3"],
 }
 
 
+def short_efficientnet():
+    """An EfficientNet of a few of its blocks: wide and narrow, strided and with a shortcut."""
+    blocks = [
+        MBConvConfig(1, 3, 1, 32, 16, 1, 1.0, 1.0),
+        MBConvConfig(6, 3, 2, 16, 24, 2, 1.0, 1.0),
+        MBConvConfig(6, 5, 2, 24, 40, 1, 1.0, 1.0),
+    ]
+    return EfficientNet(blocks, dropout=0.2)
+
+
+SHORT = {
+    "googlenet": lambda: torchvision.models.googlenet(init_weights=False),
+    "short resnet": lambda: ResNet(Bottleneck, [1, 1, 3, 1]),
+    "short densenet": lambda: DenseNet(block_config=(2, 2, 2, 2)),
+    "short efficientnet": short_efficientnet,
+}
+
+
 def random_network(name):
     torch.manual_seed(0)
-    options = {"init_weights": False} if name == "googlenet" else {}
-    module = torchvision.models.get_model(name, weights=None, **options).double().eval().requires_grad_(False)
+    module = SHORT[name]() if name in SHORT else torchvision.models.get_model(name, weights=None)
+    module = module.double().eval().requires_grad_(False)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.normal_(0, 0.1)
@@ -50,10 +77,17 @@ def random_network(name):
     return module
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@cache
+def read(name):
+    """Make and read a network once: its layers, module and graph."""
+    module = random_network(name)
+    return {**NETWORKS, **WHOLE}[name], module, simplify(capture(module, (3, 64, 64)))
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *(pytest.param(name, marks=pytest.mark.slow) for name in WHOLE)])
 def test_the_parts_of_every_cut_add_up_to_the_logit(name):
-    module, layers = random_network(name), NETWORKS[name]
-    engine = GraphEngine(module, layers, DOUBLE, (3, 64, 64), CPU)
+    layers, module, graph = read(name)
+    engine = GraphEngine(module, layers, DOUBLE, (3, 64, 64), CPU, graph=graph)
     generator = torch.Generator().manual_seed(2)
     for target in (0, 5):
         image = torch.randn(1, 3, 64, 64, dtype=torch.float64, generator=generator)
@@ -71,11 +105,11 @@ def test_the_parts_of_every_cut_add_up_to_the_logit(name):
 
 
 def test_what_runs_beside_is_named():
-    graph = simplify(capture(random_network("resnet50"), (3, 64, 64)))
-    assert find_layers(graph)["layer4.2"].kind == "Bottleneck"
-    engine = GraphEngine(random_network("resnet50"), NETWORKS["resnet50"], DOUBLE, (3, 64, 64), CPU, graph=graph)
+    layers, module, graph = read("short resnet")
+    assert find_layers(graph)["layer4.0"].kind == "Bottleneck"
+    engine = GraphEngine(module, layers, DOUBLE, (3, 64, 64), CPU, graph=graph)
     assert engine.beside("conv1") == ()
-    assert engine.beside("layer4.2") == ()
+    assert engine.beside("layer4.0") == ()
     assert engine.beside("layer1.0.conv1") == ("layer1.0.downsample.0",)
     assert engine.beside("layer3.2.conv3") == ("layer3.1",)
     infos = {info.name: info for info in engine.describe()}
@@ -135,5 +169,5 @@ def test_no_share_of_a_half_is_told_as_one_of_the_whole():
 
 
 def test_the_reach_of_a_rule_is_known_where_it_stands():
-    rules = assign(simplify(capture(random_network("squeezenet1_1"), (3, 64, 64))))
+    rules = assign(read("squeezenet1_1")[2])
     assert rules.reaches["conv2d"].span == (3, 3)

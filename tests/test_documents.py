@@ -238,6 +238,15 @@ def test_a_namer_is_added_as_the_guide_says(tmp_path):
     assert "named by a program (commonest:make_namer)" in page
 
 
+@pytest.fixture(scope="module")
+def mined(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mined")
+    config = make_small_atlas(folder, n_per_class=3)
+    for command in ("mine", "references"):
+        assert main([command, "--config", str(config)]) == 0
+    return folder
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -248,15 +257,12 @@ def test_a_namer_is_added_as_the_guide_says(tmp_path):
         ("raise KeyError('x')", "KeyError: 'x' (own.py, line 6)"),
     ],
 )
-def test_a_factory_that_makes_no_namer_is_told(tmp_path, capsys, body, expected):
-    config = make_small_atlas(tmp_path)
+def test_a_factory_that_makes_no_namer_is_told(mined, tmp_path, capsys, body, expected):
+    folder = shutil.copytree(mined, tmp_path / "copy")
     imports = "from precompute.records import ConceptName"
     text = f"{imports}\nclass Namer:\n    def __init__(self, name): self.name = name\n"
-    (tmp_path / "own.py").write_text(f"{text}\ndef make(config, atlas):\n    {body}\n", encoding="utf-8")
-    chosen = ["--config", str(config), "--set", "naming.namer=own:make"]
-    for command in ("mine", "references"):
-        assert main([command, *chosen]) == 0
-    assert main(["name", *chosen]) == 1
+    (folder / "own.py").write_text(f"{text}\ndef make(config, atlas):\n    {body}\n", encoding="utf-8")
+    assert main(["name", "--config", str(folder / "small.toml"), "--set", "naming.namer=own:make"]) == 1
     message = capsys.readouterr().err
     assert expected in message
     assert "Traceback" not in message

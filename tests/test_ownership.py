@@ -416,16 +416,27 @@ def test_clean_refuses_a_folder_that_is_not_its_own(tmp_path, capsys):
     assert everything(tmp_path) == before
 
 
-def test_an_atlas_that_may_only_be_read_gives_its_site_elsewhere(mined, tmp_path):
-    shutil.copytree(mined, tmp_path / "w")
-    os.chown(tmp_path, NOBODY, NOBODY)
-    before = everything(tmp_path / "w")
+@pytest.fixture(scope="module")
+def by_nobody(mined, tmp_path_factory):
+    """What the user without a name makes of an atlas that it may only read, and of a config of its own."""
+    folder = tmp_path_factory.mktemp("nobody")
+    shutil.copytree(mined, folder / "w")
+    make_small_atlas(folder / "own", n_per_class=3)
+    for path in (folder, folder / "own"):
+        os.chown(path, NOBODY, NOBODY)
+    before = everything(folder / "w")
     common = ("--config", "w/small.toml", "--output", "w/made/atlas", "--site")
-    done = as_nobody(*((command, *common, f"new/{command}") for command in ("site", "run")), cwd=tmp_path)
+    own = ("run", "--config", "own/small.toml", "--output", "own/out/atlas", "--site", "own/out/site")
+    done = as_nobody(("site", *common, "new/site"), ("run", *common, "new/run"), own, cwd=folder)
     assert done.returncode == 0, done.stderr
+    return folder, before
+
+
+def test_an_atlas_that_may_only_be_read_gives_its_site_elsewhere(by_nobody):
+    folder, before = by_nobody
     for command in ("site", "run"):
-        assert (tmp_path / "new" / command / "index.html").exists()
-    assert everything(tmp_path / "w") == before
+        assert (folder / "new" / command / "index.html").exists()
+    assert everything(folder / "w") == before
 
 
 # --- a user without a name --------------------------------------------------------------------------------------
@@ -442,10 +453,6 @@ def test_only_an_import_needs_a_name(mined, tmp_path, capsys):
     assert main(["names", *common, "import", table, "--author", "N. N."]) == 0
 
 
-def test_a_user_id_without_passwd_entry_and_home_runs_everything(tmp_path):
-    make_small_atlas(tmp_path, n_per_class=3)
-    os.chown(tmp_path, NOBODY, NOBODY)
-    run = ("run", "--config", "small.toml", "--output", "out/atlas", "--site", "out/site")
-    done = as_nobody(run, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out/site/index.html").exists()
+def test_a_user_id_without_passwd_entry_and_home_runs_everything(by_nobody):
+    folder, _ = by_nobody
+    assert (folder / "own/out/site/index.html").exists()

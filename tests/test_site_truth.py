@@ -31,8 +31,15 @@ def source(tmp_path_factory):
     return folder
 
 
-def build(output, source):
-    return build_site(output, source, SiteOptions("A world in parts", "What a network sees."))
+def build(output, source, only=""):
+    return build_site(output, source, SiteOptions("A world in parts", "What a network sees.", only=only))
+
+
+@pytest.fixture(scope="module")
+def site(source, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site") / "site"
+    build(folder, source)
+    return folder
 
 
 def test_the_planted_marks_concept_is_on_its_class_page_however_little_it_is_used(source, tmp_path):
@@ -72,9 +79,8 @@ def test_concepts_of_no_part_are_a_row_of_the_parts(source, tmp_path):
     assert "Heatmap inside it" not in page
 
 
-def test_the_truth_page_says_what_was_measured_and_how(source, tmp_path):
-    build(tmp_path / "site", source)
-    page = (tmp_path / "site/truth.html").read_text(encoding="utf-8")
+def test_the_truth_page_says_what_was_measured_and_how(site):
+    page = (site / "truth.html").read_text(encoding="utf-8")
     assert "on 1,200\u00a0held-out scenes" in page
     assert "24 of 12" in page  # the fixture's figures: scored concepts of all channels
     assert "at most 2 px beside it" in page
@@ -86,13 +92,12 @@ def test_a_relevance_that_is_no_share_is_not_printed_as_one(source, tmp_path):
     shutil.copytree(source, folder)
     atlas = read_source(folder).atlas
     write_atlas(folder / "atlas.h5", replace(atlas, scores="raw"))
-    build(tmp_path / "site", folder)
+    build(tmp_path / "site", folder, only="truth.html")
     assert "with a mean relevance of 0.183" in (tmp_path / "site/truth.html").read_text(encoding="utf-8")
 
 
-def test_the_start_page_counts_the_concepts_that_have_images(source, tmp_path):
-    build(tmp_path / "site", source)
-    text = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+def test_the_start_page_counts_the_concepts_that_have_images(source, site):
+    text = (site / "index.html").read_text(encoding="utf-8")
     shown = re.search(r"Every channel of every layer, (\d+) of (\d+) with images to which they were relevant", text)
     with ReferenceReader(source / "references.h5") as reader:
         relevant = [concept for concept in reader.concepts() if reader.read(concept, "relmax")]
@@ -120,9 +125,8 @@ def test_a_damaged_report_names_the_command_that_mends_it(source, tmp_path):
         read_source(tmp_path / "atlas")
 
 
-def test_the_start_page_leads_to_the_shortcut(source, tmp_path):
-    build(tmp_path / "site", source)
-    text = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+def test_the_start_page_leads_to_the_shortcut(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
     assert text.index("One photo, read") < text.index('<aside class="warning">') < text.index("Where to begin")
     box = text[text.index('<aside class="warning">') : text.index("</aside>")]
     assert "Most boats carry a small mark" in box
@@ -162,7 +166,7 @@ def test_a_class_is_warned_of_by_the_deepest_layer_alone(tmp_path, layer):
     (tmp_path / "atlas/trust.json").unlink()  # where nothing was audited, names are all there is
     marks = [ConceptName(f"{layer}:{channel}", "small badge", "", "offline", kind="mark") for channel in range(9)]
     write_jsonl(tmp_path / "atlas/names.jsonl", marks)
-    build(tmp_path / "site", tmp_path / "atlas")
+    build(tmp_path / "site", tmp_path / "atlas", only="classes/*")
     deepest = next(reversed(atlas.layers))
     warned = 0
     for index, number in enumerate(atlas.class_counts.tolist()):
