@@ -1,7 +1,7 @@
 """What a text from outside may hold: the one place that makes it harmless, and that says what is refused.
 
 `harmless` takes out what no reader can see, once, where a server's bytes come in. `clean_line` makes one line of it,
-and `checked_line` holds it to the rules of names and descriptions, whoever wrote them. Must not know tasks or records.
+`require_plain` refuses what is more than prose in any text that a model or a person writes, and `checked_line` holds it to the rules of names and descriptions, whoever wrote them. Must not know tasks or records.
 """
 
 from __future__ import annotations
@@ -58,6 +58,19 @@ def clean_line(text: str) -> str:
     return re.sub(r"\s+", " ", harmless(text)).strip()
 
 
+def require_plain(line: str, field: str) -> None:
+    """Refuse a line that is more than prose.
+
+    Raises
+    ------
+    ReplyError
+        Markup, an address or a share; says which field and what was found.
+    """
+    for pattern, what in ((_MARKUP, "markup"), (_ADDRESS, "an address"), (_SHARE, "a share")):
+        if match := pattern.search(line):
+            raise ReplyError(f"{field} holds {what} ({match.group()[:20]!r}); write plain prose")
+
+
 def checked_line(text: str, field: str, *, longest: int) -> str:
     """Return a text of a reply or of a person as a clean line.
 
@@ -69,9 +82,7 @@ def checked_line(text: str, field: str, *, longest: int) -> str:
         Markup, an address, a digit, a share, or too long; says which field and what was found.
     """
     line = clean_line(text)
-    for pattern, what in ((_MARKUP, "markup"), (_ADDRESS, "an address"), (_SHARE, "a share")):
-        if match := pattern.search(line):
-            raise ReplyError(f"{field} holds {what} ({match.group()[:20]!r}); write plain prose")
+    require_plain(line, field)
     if any(character.isnumeric() and not character.isalpha() for character in line):
         raise ReplyError(f"{field} holds a digit; write counts as words, and no other numbers")
     if len(line) > longest:

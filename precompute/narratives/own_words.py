@@ -19,7 +19,7 @@ from precompute.llm.asking import ask_twice
 from precompute.llm.prompts import load_prompt
 from precompute.llm.request import LanguageModel, Request
 from precompute.llm.schema import read_reply, strict_schema
-from precompute.llm.text import clean_line
+from precompute.llm.text import clean_line, require_plain
 from precompute.records import OwnWords, Refusal, Statement
 from precompute.records.named import Author
 
@@ -162,6 +162,7 @@ class Writer:
             raise ReplyError("it types a number")
         if re.search(r"[{}<>]", prose):
             raise ReplyError("it holds braces or markup outside its values")
+        require_plain(prose, "it")
         lowered, table = prose.casefold(), self._commission.table
         names = [text for name in table.names.values() for text in name.all_names()]
         names += [ref.name for ref in table.classes()]
