@@ -21,8 +21,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONG = (
-    "cut", "engine_on_branches", "llm_run", "boundary", "surroundings", "second_lrp", "one_line_errors", "documents",
-    "agreement", "cli", "site_browser", "damage", "wheel", "own_network", "archive", "shards", "batches",
+    "damage", "surroundings", "ownership", "cli", "site_browser", "agreement", "boundary", "documents", "llm_run",
+    "site", "cropped_heatmaps", "engine_on_chains", "wheel", "explanation_stage", "cut", "own_network", "site_truth",
+    "graph", "one_line_errors", "batches", "published", "receptive_field",
 )  # fmt: skip
 """Files of many seconds: they come first, so that no process is left with one of them when the others have ended."""
 

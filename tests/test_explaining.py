@@ -22,6 +22,7 @@ from precompute.explanations.attribution import (
 from precompute.images.pictures import decode_heatmap
 from precompute.images.places import PLACE_WORDS, locate, place_words
 from precompute.records import LayerInfo
+from precompute.relevance.channel_scores import SHARE_FLOOR, normalise
 from precompute.relevance.cut import Split
 from precompute.relevance.engine import GraphEngine
 from precompute.relevance.protocol import ConditionalAttribution, LayerAttribution
@@ -244,6 +245,15 @@ def test_shares_sum_to_one_in_absolute_value():
     shares = compute_shares(relevance)
     assert np.abs(shares).sum() == pytest.approx(1.0, abs=1e-12)
     assert (np.sign(shares) == np.sign(relevance)).all()
+
+
+@pytest.mark.parametrize(("relevance", "mined"), [([1e-10, 0.0], 0.5), ([3.0, -1.0], 0.75)])
+def test_mined_shares_differ_from_explained_ones_by_the_peers_floor_alone(relevance, mined):
+    """Next to nothing is told exactly; beside any logit that a network gives the two print alike."""
+    stored = normalise(torch.tensor([relevance], dtype=torch.float64))[0].numpy()
+    assert stored[0] == pytest.approx(mined, rel=1e-9)
+    whole = np.abs(relevance).sum()
+    np.testing.assert_allclose(compute_shares(np.array(relevance)) * whole / (whole + SHARE_FLOOR), stored, rtol=1e-12)
 
 
 def test_selection_is_a_total_order():

@@ -13,7 +13,8 @@ from precompute.errors import ConfigError
 from precompute.images.dataset import load_input, normalise
 from precompute.images.pictures import decode_heatmap
 from precompute.inputs import Inputs
-from precompute.records import Concept
+from precompute.network.layers import select_layers
+from precompute.records import Concept, LayerInfo
 from precompute.relevance.protocol import ReferenceRequest
 from precompute.stages.references import plan_references
 from precompute.stages.truth import TruthStage, _frame
@@ -62,6 +63,8 @@ def test_a_layer_is_found_by_its_own_name_whatever_that_holds(small):
     plan = plan_references(renamed, ReferencesConfig(heatmap_layers=("b[0]",)))
     # as a shell pattern it means "b0": both the layer of that name and what the pattern matches are meant
     assert {item.concept.layer for rows in plan.values() for item in rows if item.heatmap} == {"b[0]", "b0"}
+    infos = tuple(LayerInfo(name, "Conv2d", 8, 4, 4) for name in ("b0", "b[0]", "b1"))
+    assert [info.name for info in select_layers(infos, ("b[0]",))] == ["b0", "b[0]"]  # and so for model.layers
 
 
 @pytest.mark.parametrize("start", ["neuron", "channel", "output"])

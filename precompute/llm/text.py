@@ -1,7 +1,8 @@
 """What a text from outside may hold: the one place that makes it harmless, and that says what is refused.
 
 `harmless` takes out what no reader can see, once, where a server's bytes come in. `clean_line` makes one line of it,
-`require_plain` refuses what is more than prose in any text that a model or a person writes, and `checked_line` holds it to the rules of names and descriptions, whoever wrote them. Must not know tasks or records.
+`require_plain` refuses what is more than prose in any text that a model or a person writes, and `checked_line` holds a
+line to the rules of names and descriptions. Must not know tasks or records.
 """
 
 from __future__ import annotations
