@@ -23,7 +23,7 @@ from precompute.atlas.hdf5 import (
     write_atlas,
     write_references,
 )
-from precompute.atlas.ownership import SiteMark, has_mark, is_made, is_whole, require_replaceable
+from precompute.atlas.ownership import SiteMark, has_mark, is_made, is_whole, require_replaceable, sweep_scratch
 from precompute.config import WITHOUT_EFFECT, Config
 from precompute.errors import OutputError, StoreError
 from precompute.inputs import Inputs
@@ -370,6 +370,7 @@ class Pipeline:
         contents = self.workspace.digest_contents()
         digest = digest_of([digest_package("sitegen"), contents, config_record(self.config)["site"]])
         if has_mark(site, SiteMark(self.config.name, digest)) and is_whole(site):
+            sweep_scratch(site)
             self.reporter.say(f"kept      {start} (nothing changed)")
             return start
         with self.reporter.track("site", 1, unit="step") as advance:

@@ -256,6 +256,24 @@ def test_a_kill_leaves_a_whole_site_and_the_next_run_no_litter(tmp_path, moment,
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
+@pytest.mark.parametrize("left", [["new", "frames"], [ownership.HOLDER], []])
+def test_what_is_left_beside_a_site_with_nothing_to_do_is_swept_too(tmp_path, left):
+    """Killed as it ended: after the exchange, and while it took its own marks away."""
+    site, scratch = tmp_path / "site", tmp_path / ".site.making"
+    make_site(site)
+    scratch.mkdir()
+    if left:
+        (scratch / ownership.LOCK).touch()
+    for name in left:
+        (scratch / name).mkdir() if name[0] != "." else (scratch / name).write_text("{}")
+    ownership.sweep_scratch(site)
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    scratch.mkdir()
+    (scratch / "thesis.tex").write_text("not the program's")
+    ownership.sweep_scratch(site)
+    assert (scratch / "thesis.tex").exists()
+
+
 def test_half_written_files_of_killed_runs_are_swept_and_others_are_not(tmp_path):
     workspace = Workspace(tmp_path / "out", tmp_path / "site")
     with workspace.in_use():

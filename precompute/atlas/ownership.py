@@ -316,10 +316,22 @@ def replacing_site(output: Path, mark: SiteMark) -> Iterator[Path]:
         raise output_error(output, error) from error
 
 
+def sweep_scratch(output: Path) -> None:
+    """Remove what a run that was killed as it ended left beside a site that is kept, unless another run works there."""
+    scratch = _scratch_of(output)
+    if scratch.is_dir() and (is_made(scratch) or not any(scratch.iterdir())):
+        with suppress(OutputError), _scratch(output):
+            pass
+
+
+def _scratch_of(output: Path) -> Path:
+    return output.with_name(f".{output.name}.making")
+
+
 @contextmanager
 def _scratch(output: Path) -> Iterator[Path]:
     """Hold a marked folder beside `output`, free of what a killed run left there; removed at the end."""
-    scratch = output.with_name(f".{output.name}.making")
+    scratch = _scratch_of(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         scratch.mkdir(exist_ok=True)
@@ -336,8 +348,8 @@ def _scratch(output: Path) -> Iterator[Path]:
                 yield scratch
             finally:
                 _empty(scratch)
-                (scratch / LOCK).unlink(missing_ok=True)
                 (scratch / HOLDER).unlink(missing_ok=True)
+                (scratch / LOCK).unlink(missing_ok=True)  # last: what lies in a folder without it is nobody's
                 scratch.rmdir()
     except OSError as error:
         raise output_error(output, error) from error
