@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -86,6 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         if name == "report":
             _add_reports(command, common)
+        if name == "publish":
+            _add_publishing(command)
         _add_own_arguments(name, command)
     return parser
 
@@ -157,6 +160,13 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         _add_study_arguments(command)
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
+
+
+def _add_publishing(command: argparse.ArgumentParser) -> None:
+    command.add_argument("host", choices=("server", "github", "huggingface"), help="where it will lie")
+    command.add_argument("--into", type=_path, metavar="FOLDER", help="folder to make (publish/<name>-<host>)")
+    command.add_argument("--pictures", choices=("all", "none"), default="all", help="of the data set (all)")
+    command.add_argument("--under", default="/", metavar="PATH", help="path under which it will be served (/)")
 
 
 def _add_reports(command: argparse.ArgumentParser, common: _Parser) -> None:
@@ -388,6 +398,29 @@ def _material(config: Config, arguments: argparse.Namespace) -> Iterator[Materia
             yield material
 
 
+def _publish(arguments: argparse.Namespace) -> None:
+    from sitegen.build import SiteOptions  # noqa: PLC0415
+    from sitegen.publishing import publish  # noqa: PLC0415
+
+    config = load_config(arguments.config, arguments.overrides)
+    workspace, host = _workspace(config, arguments), arguments.host
+    folder = arguments.into or Path("publish") / f"{config.name}-{host}"
+    options = SiteOptions(
+        title=config.site.title or config.name,
+        description=config.site.description,
+        name=f"{config.name} for {host}",
+        include_images=config.site.include_images and arguments.pictures == "all",
+        n_gallery=config.site.n_gallery,
+    )
+    with workspace.in_use(shared=True) if is_made(workspace.folder) else nullcontext():
+        options = replace(options, made_from=workspace.digest_contents())
+        made = publish(folder, workspace.folder, options, host, f"/{arguments.under.strip('/')}/".replace("//", "/"))
+    for warning in made.warnings:
+        print(f"note      {warning}")  # noqa: T201
+    size = f"{made.n_files} files, {made.n_bytes / 1e6:.1f} MB, at most {made.n_entries} entries in a folder"
+    print(f"published {folder}: {size}; every link leads to a file of it. docs/publishing.md says how to put it up")  # noqa: T201
+
+
 def _verify(arguments: argparse.Namespace) -> None:
     if arguments.what is not None and arguments.what.is_file():
         _verify_report(arguments)
@@ -464,6 +497,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "study": (_study, "make pages on which people try the names, and score what they answered"),
     "site": (_site, "build the site from what is there"),
     "report": (_report, "write documents to file and sign: a tagged PDF, and one HTML file that needs nothing else"),
+    "publish": (_publish, "make a checked copy of the site for a static host, with or without pictures"),
     "clean": (_clean, "remove what was made: the site, and of the output folder all but corrections and paid replies"),
     "verify": (_verify, "check every file of an atlas, or a report against its atlas, and say what was changed"),
     "serve": (_serve, "serve the finished site on this machine"),

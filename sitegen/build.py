@@ -75,7 +75,11 @@ class SiteOptions:
 
 
 def build_site(
-    output: Path, source: Path, options: SiteOptions | None = None, progress: Progress | None = None
+    output: Path,
+    source: Path,
+    options: SiteOptions | None = None,
+    progress: Progress | None = None,
+    finish: Callable[[Path], None] | None = None,
 ) -> SiteReport:
     """Make the site of one atlas; it appears at `output` whole or not at all.
 
@@ -87,6 +91,8 @@ def build_site(
         Folder of the atlas: ``atlas.h5`` and what else there is.
     options : SiteOptions, optional
     progress : callable, optional
+    finish : callable, optional
+        Called with the folder of the finished pages before they take their place; what it raises leaves the old site.
 
     Raises
     ------
@@ -108,6 +114,8 @@ def build_site(
         with Illustrations(records, addresses, store, options.n_gallery) as illustrations:
             catalogue = Catalogue(records, addresses, illustrations, title, description)
             n_pages = _SiteMaker(catalogue, partial, progress or _silent).make(options.only)
+        if finish:
+            finish(partial)
     return SiteReport(
         n_pages,
         catalogue.n_concepts,
