@@ -78,6 +78,8 @@ def task_of(body: Mapping[str, Any]) -> str:
     for word, task in (("left_out", "planning"), ("says_more", "own_words_check"), ("sentences", "own_words")):
         if f'"{word}"' in text:
             return task
+    if '"row"' in text and '"differences"' not in text:
+        return "choosing"
     return "naming" if '"second_name"' in text else "scoring" if '"probability"' in text else "unknown"
 
 
@@ -93,10 +95,8 @@ def plausible_answer(body: dict[str, Any]) -> Any:
     if task_of(body) == "scoring":
         numbers = sorted({int(n) for n in re.findall(r"\btiles? (?:0 to )?(\d+)", "\n".join(texts(body)))} or {0})
         return {"tiles": [{"number": n, "probability": rng.random()} for n in range(max(numbers) + 1)]}
-    if task_of(body) == "telling_apart":
-        asked = "\n".join(texts(body))
-        name, n_rows = re.search(r'The name: "(.*)"\. The sheet has (\d+) rows', asked).groups()
-        return {"differences": "None.", "names": [{"row": row, "name": name} for row in range(int(n_rows))]}
+    if task_of(body) in ("choosing", "telling_apart"):
+        return _about_rows(body, rng)
     word, noun = rng.choice(_WORDS), rng.choice(_NOUNS)
     local = {"local_name": f"{word}es Ding", "local_second_name": ""} if _asks_for("local_name", body) else {}
     return {
@@ -109,6 +109,14 @@ def plausible_answer(body: dict[str, Any]) -> Any:
         "second_name": "",
         **local,
     }
+
+
+def _about_rows(body: dict[str, Any], rng: random.Random) -> Any:
+    asked = "\n".join(texts(body))
+    if task_of(body) == "choosing":
+        return {"row": rng.randrange(int(re.search(r"sheet has (\d+) rows", asked)[1]))}
+    name, n_rows = re.search(r'The name: "(.*)"\. The sheet has (\d+) rows', asked).groups()
+    return {"differences": "None.", "names": [{"row": row, "name": name} for row in range(int(n_rows))]}
 
 
 def _asks_for(field: str, body: Mapping[str, Any]) -> bool:

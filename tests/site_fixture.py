@@ -17,6 +17,7 @@ from precompute.records import (
     Atlas,
     Audit,
     Box,
+    ChoiceScore,
     ClassTrust,
     Concept,
     ConceptAttribution,
@@ -62,6 +63,7 @@ UNTRUSTED = (
     """</script><script>alert("x")</script>' onmouseover=alert(1) {{ 7*7 }} & <img src=x onerror=alert(2)>\u2028"""
 )
 CLASSES = ("house", "sailing boat", "tree", "fish", "bird", "flower", "car", "tent")
+CHOICES = (ChoiceScore("random", 2, 2), ChoiceScore("hard", 2, 1, 1))
 PARTS = ("wheel", "window", "roof", "sail", "hull", "leaf", "trunk", "petal", "fin", "eye", "beak", "stripes")
 
 
@@ -439,7 +441,10 @@ def write_synthetic(
     write_references(folder / "references.h5", make_references(atlas), {})
     names = make_names(atlas, untrusted=untrusted)
     write_jsonl(folder / "names.jsonl", names)
-    scores = [ConceptScore(name.concept, 0.82, 0.71, 0.31, 0.3, 0.4, 0.44, 0.9, 12, 24, "offline") for name in names]
+    scores = [
+        ConceptScore(name.concept, 0.82, 0.71, 0.31, 0.3, 0.4, 0.44, 0.9, 12, 24, "offline", choices=CHOICES)
+        for name in names
+    ]
     write_jsonl(folder / "scores.jsonl", scores)
     for number in range(n_explanations):
         write_explanation(folder / "explanations", make_explanation(atlas, number, untrusted=untrusted), number)

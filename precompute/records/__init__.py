@@ -39,6 +39,7 @@ from .mined import (
 )
 from .named import (
     Author,
+    ChoiceScore,
     ConceptName,
     ConceptScore,
     LocalName,
@@ -74,6 +75,7 @@ __all__ = [
     "Author",
     "BoolArray",
     "Box",
+    "ChoiceScore",
     "ClassTrust",
     "Concept",
     "ConceptAttribution",

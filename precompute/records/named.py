@@ -229,6 +229,32 @@ def _merit(name: ConceptName) -> tuple[bool, int, str]:
 
 
 @dataclass(frozen=True)
+class ChoiceScore:
+    """Blind forced choice: which of four rows of held-out images is the concept's, from its name alone.
+
+    Attributes
+    ----------
+    against : {"random", "hard"}
+        Rows of three concepts of the layer drawn at random, or of the three nearest in appearance, first those of
+        another best class.
+    n_asked, n_right : int
+        The rows come in another order each time.
+    n_undecided : int
+        Of those asked: the judge found several rows to fit as well. They are not right.
+    """
+
+    against: Literal["random", "hard"]
+    n_asked: Count
+    n_right: Count
+    n_undecided: Count = 0
+
+    @property
+    def rate(self) -> float:
+        """Share that was right; guessing gives a quarter."""
+        return self.n_right / self.n_asked if self.n_asked else 0.0
+
+
+@dataclass(frozen=True)
 class ConceptScore:
     """How well a name tells a concept's held-out references from others.
 
@@ -248,6 +274,8 @@ class ConceptScore:
     author : str
         Who judged.
     failure : str
+    choices : tuple of ChoiceScore
+        Forced choices; none where there are too few held-out images or too few rows against them.
     """
 
     concept: str
@@ -262,3 +290,4 @@ class ConceptScore:
     n_negative: Count = 0
     author: str = ""
     failure: str = ""
+    choices: tuple[ChoiceScore, ...] = ()

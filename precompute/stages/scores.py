@@ -27,6 +27,17 @@ from precompute.naming.scoring import NO_VERDICT, Judge, LlmJudge, questions_of,
 from precompute.printing import numbers
 from precompute.progress import Reporter
 from precompute.records import Atlas, Concept, ConceptName, ConceptScore, Ranking, Reference
+from precompute.studies.agreement import wilson
+from precompute.studies.choosing import (
+    AGAINST,
+    ChoiceQuestion,
+    Chooser,
+    LlmChooser,
+    TileChooser,
+    choice_questions,
+    count_choices,
+)
+from precompute.studies.rows import Rows
 from precompute.world.part_judge import PartsJudge
 
 from .cost_preview import NOT_ENABLED, announce, counted, sampled
@@ -38,7 +49,9 @@ N_POSITIVES = 8
 N_NEGATIVES = 8
 N_QUESTIONS = 3
 """For each name: itself, another concept's name, and the constant one."""
-SCORES_VERSION = 1
+N_ORDERS = 2
+"""How often a language model makes each forced choice, against random rows and against near ones."""
+SCORES_VERSION = 2
 """Raise it when the same names are scored in another way."""
 
 
@@ -70,6 +83,7 @@ class ScoreStage:
     ) -> None:
         self._config, self._dataset, self._workspace, self._reporter = config, dataset, workspace, reporter
         self._client = client
+        self._choice_failures: tuple[int, list[str]] = (0, [])
 
     def run(self, atlas: Atlas, namer: Namer) -> None:
         """Score every name; with nobody to judge, nothing is written.
@@ -99,6 +113,8 @@ class ScoreStage:
         step.begin(self._workspace.scores)  # whole; done once enough of it has come
         self._reporter.say(f"scored    {self._workspace.scores}: {describe_scores(scores)}")
         self._require_enough(scores)
+        n_choices, reasons = self._choice_failures
+        require_enough("choices", n_choices, reasons, self._config.llm.max_failed)
         step.finish(self._workspace.scores)
 
     def _require_enough(self, scores: Sequence[ConceptScore]) -> None:
@@ -123,24 +139,68 @@ class ScoreStage:
             raise StoreError(f"there is no {self._workspace.names}: run `atlas name` with the same config first")
         with ReferenceReader(self._workspace.references) as reader:
             again = _to_name_again(reader, atlas, names)
-            total = len(again) + N_QUESTIONS * len(again)
+            total = len(again) * (1 + N_QUESTIONS + N_ORDERS * len(AGAINST))
             with self._reporter.track("estimating", total, unit="request") as advance:
-                requests = chain(self._naming_requests(namer, again), self._questions(reader, atlas, names))
+                requests = chain(
+                    self._naming_requests(namer, again),
+                    self._questions(reader, atlas, names),
+                    self._choice_requests(reader, atlas, names),
+                )
                 return self._client.estimate(counted(requests, advance))
 
     def _score_all(
         self, atlas: Atlas, reader: ReferenceReader, namer: Namer, names: Mapping[str, ConceptName]
     ) -> list[ConceptScore]:
         others = self._name_again(namer, _to_name_again(reader, atlas, names))
-        scores: list[ConceptScore] = []
+        scores, failures = list[ConceptScore](), list[str]()
+        judge, first = self._judge(), next(iter(_by_layer(reader)), "")
         with self._reporter.track("scores", len(reader.concepts()), unit="concept") as advance:
             for layer, concepts in _by_layer(reader).items():
                 trials = make_trials(reader, atlas, layer, concepts, self._config.seed)
                 if not scores:
                     self._announce(names, trials, len(reader.concepts()))
-                scored = score_names(names, trials, self._judge(), other_names=others, seed=self._config.seed)
-                scores += counted(scored, advance)
+                scored = score_names(names, trials, judge, other_names=others, seed=self._config.seed)
+                found = list(counted(scored, advance))
+                questions = list(self._choices(reader, atlas, layer, concepts, names))
+                if layer == first:
+                    self._announce_choices(questions, len(concepts) / max(len(reader.concepts()), 1))
+                chosen = dict(self._chooser(judge).choose(questions))
+                failures += [answer.failure for answer in chosen.values()]
+                choices = count_choices(questions, chosen)
+                scores += [replace(score, choices=choices.get(score.concept, ())) for score in found]
+        self._choice_failures = (len(failures), [reason for reason in failures if reason])
         return scores
+
+    def _choices(
+        self,
+        reader: ReferenceReader,
+        atlas: Atlas,
+        layer: str,
+        concepts: Sequence[Concept],
+        names: Mapping[str, ConceptName],
+    ) -> Iterator[ChoiceQuestion]:
+        def read(channel: int) -> list[Reference]:
+            return [replace(item, full=b"", masked=b"") for item in reader.read(Concept(layer, channel), "relmax")]
+
+        rows = Rows(atlas.layers[layer], read, names, self._config.preprocessing.size, self._config.seed)
+        n_orders = N_ORDERS if self._client is not None else 1  # masks do not mind the order
+        return choice_questions(rows, concepts, names, n_orders, self._config.seed)
+
+    def _chooser(self, judge: Judge) -> Chooser:
+        return LlmChooser(self._client) if self._client is not None else TileChooser(judge)
+
+    def _announce_choices(self, questions: Sequence[ChoiceQuestion], share: float) -> None:
+        if self._client is not None and questions:
+            chosen = sampled(questions)
+            requests = LlmChooser(self._client).requests(chosen)
+            announce(self._reporter, self._client, "choices", requests, share * len(chosen) / len(questions))
+
+    def _choice_requests(
+        self, reader: ReferenceReader, atlas: Atlas, names: Mapping[str, ConceptName]
+    ) -> Iterator[Request]:
+        assert self._client is not None, "only a language model is sent requests"
+        for layer, concepts in _by_layer(reader).items():
+            yield from LlmChooser(self._client).requests(self._choices(reader, atlas, layer, concepts, names))
 
     def _name_again(self, namer: Namer, evidence: StoredEvidence) -> dict[str, ConceptName]:
         if self._client is not None:
@@ -175,7 +235,7 @@ class ScoreStage:
         llm = self._config.llm
         judge: list[object] = ["masks"]
         if llm.enabled:
-            judge = [llm.model, llm.base_url, load_prompt("scoring").digest, load_prompt("naming").digest]
+            judge = [llm.model, llm.base_url, *(load_prompt(name).digest for name in ("scoring", "naming", "choosing"))]
         return Step(
             *(self._workspace, self._reporter, "scores", "atlas score"),
             {"version": SCORES_VERSION, "seed": self._config.seed, "judge": judge},
@@ -198,7 +258,21 @@ def describe_scores(scores: Sequence[ConceptScore]) -> str:
     mean = sum(score.auprc for score in scored) / len(scored)
     shuffled = sum(score.shuffled_auprc for score in scored) / len(scored)
     found = f"mean AUPRC {numbers.fixed(mean)} (with another concept's name {numbers.fixed(shuffled)})"
-    return f"{len(scored)} names, {found}"
+    told = [*describe_choices(scores), found]
+    return f"{len(scored)} names, {', '.join(told)}"
+
+
+def describe_choices(scores: Sequence[ConceptScore]) -> Iterator[str]:
+    """Say how often the right row was chosen from the name alone, with an interval over the names; the first figure."""
+    for against, words in (("random", "random rows"), ("hard", "the nearest rows")):
+        rates = [choice.rate for score in scores for choice in score.choices if choice.against == against]
+        if rates:
+            rate = sum(rates) / len(rates)
+            low, high = (numbers.percent(edge, decimals=0) for edge in wilson(rate, len(rates)))
+            yield (
+                f"the right one of four rows chosen {numbers.percent(rate, decimals=0)} of the time against {words} "
+                f"(95 % interval {low} to {high})"
+            )
 
 
 def _by_layer(reader: ReferenceReader) -> dict[str, list[Concept]]:
