@@ -19,7 +19,8 @@ from .explanations import explanation_card
 from .page import Page, Section
 from .samples import SampleUses, sample_pages
 
-N_CONCEPTS_SHOWN = 10
+N_CONCEPTS_SHOWN, N_CONCEPTS_SHALLOWER = 10, 4
+"""Rows of the deepest layer, and of each other one, whose gallery has all."""
 LEAST_SHOWN = 0.001
 """Smallest mean share that has a row of its own; the first concept of a layer always has one."""
 N_CONFUSED_SHOWN = 6
@@ -68,7 +69,8 @@ def class_context(
     indices = catalogue.class_indices
     place = indices.index(class_index)
     layers = [
-        _layer_rows(catalogue, class_index, layer, N_CONCEPTS_SHOWN) for layer in reversed(catalogue.atlas.layers)
+        _layer_rows(catalogue, class_index, layer, N_CONCEPTS_SHALLOWER if depth else N_CONCEPTS_SHOWN)
+        for depth, layer in enumerate(reversed(catalogue.atlas.layers))
     ]
     of_class = explained.get(class_index, [])
     predicted = [item for item, _ in of_class if item.predictions and item.predictions[0].class_index == class_index]
