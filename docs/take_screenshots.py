@@ -1,4 +1,4 @@
-"""Take the README's screenshots from the finished default atlas: the start page, a concept, a class, an explanation.
+"""Take the README's screenshots from the finished default atlas: the pages that it shows.
 
     make atlas && make screenshots
 
@@ -20,7 +20,7 @@ from precompute.atlas.files import write_bytes
 from precompute.atlas.hdf5 import read_atlas
 from precompute.atlas.json_records import read_json
 from precompute.records import Concept, Explanation, TruthReport
-from sitegen.links import Links
+from sitegen.links import MAP, SEARCH, Links
 
 ROOT = Path(__file__).parents[1]
 SITE, DATA, IMAGES = ROOT / "site/world", ROOT / "data/world", ROOT / "docs/images"
@@ -56,6 +56,8 @@ def choose_pages() -> dict[str, str]:
         "concept": links.concept(concept),
         "class": links.class_page(atlas.class_names.index(truth.shortcut.class_name)),
         "explanation": links.explanation(max(explanations, key=share).id),
+        "search": f"{SEARCH}?q=watermark",
+        "map": MAP,
     }
 
 
@@ -65,8 +67,9 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         for name, address in choose_pages().items():
-            page.goto((SITE / address).as_uri())
+            page.goto(f"{SITE.as_uri()}/{address}")
             page.wait_for_load_state("networkidle")
+            page.wait_for_timeout(500)  # hits and the map are drawn by scripts
             picture = Image.open(BytesIO(page.screenshot())).convert("RGB").quantize(256)
             target = BytesIO()
             picture.save(target, "PNG", optimize=True)
