@@ -3,8 +3,16 @@
 import pytest
 
 from precompute.naming.recorded import load_recorded
-from precompute.records import Author, ConceptName
-from precompute.records.reliability import MARKS, MEASURED, is_description, measured_band, reliability_words
+from precompute.records import Author, ChoiceScore, ConceptName, ConceptScore
+from precompute.records.reliability import (
+    MARKS,
+    MEASURED,
+    NO_NAME_HOLDS,
+    choice_words,
+    is_description,
+    measured_band,
+    reliability_words,
+)
 
 
 def name(author="llm:claude", confidence=0.8, **more):
@@ -49,3 +57,21 @@ def test_the_bands_are_of_the_names_that_ship():
         upper = band.at_least
     assert sum(band.n_right for band in bands) == 310
     assert sum(band.n_names for band in bands) == 382
+
+
+@pytest.mark.parametrize(
+    ("random", "hard", "words"),
+    [
+        ((1, 0), (1, 0), ""),  # one choice says nothing
+        ((2, 0), (2, 0), NO_NAME_HOLDS),
+        ((2, 0), None, NO_NAME_HOLDS),
+        ((2, 0), (2, 1), "the name finds its images sometimes"),
+        ((2, 1), (2, 2), "the name finds its images sometimes"),
+        ((2, 2), (2, 1), "the name finds its images among random ones"),
+        ((2, 2), (2, 2), "the name finds its images, also among those most like them"),
+        (None, (2, 2), ""),
+    ],
+)
+def test_forced_choices_are_said_by_one_table(random, hard, words):
+    choices = [ChoiceScore(kind, *counts) for kind, counts in (("random", random), ("hard", hard)) if counts]
+    assert choice_words(ConceptScore("c:0", choices=tuple(choices))) == words

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .named import Author, ConceptName
+from .named import Author, ConceptName, ConceptScore
 
 
 @dataclass(frozen=True)
@@ -72,3 +72,24 @@ def reliability_words(name: ConceptName) -> str:
         return ""
     given = "marks found in this way" if name.by.kind == "offline" else "names given with this confidence"
     return f"of {band.n_names} {given} {band.n_right} were right on the built-in world"
+
+
+NO_NAME_HOLDS = "no name holds: from the name alone its images were never found"
+
+
+def choice_words(score: ConceptScore) -> str:
+    """Say what the forced choices of a name came to; empty where there were too few to say anything.
+
+    One choice alone says nothing: guessing finds the right row one time in four.
+    """
+    asked = {choice.against: choice for choice in score.choices}
+    random, hard = asked.get("random"), asked.get("hard")
+    if random is None or random.n_asked < 2:
+        return ""
+    if random.n_right == 0 and (hard is None or hard.n_right == 0):
+        return NO_NAME_HOLDS
+    if random.n_right < random.n_asked:
+        return "the name finds its images sometimes"
+    if hard is not None and hard.n_asked >= 2 and hard.n_right == hard.n_asked:
+        return "the name finds its images, also among those most like them"
+    return "the name finds its images among random ones"

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from precompute.records import MISSING, RANKINGS, Box, Concept, ConceptName, LayerTables, LayerTruth, Ranking
+from precompute.records.reliability import NO_NAME_HOLDS, choice_words
 from precompute.records.values import NameKind
 from sitegen import links
 from sitegen.charts import histogram, histogram_ends, is_even
@@ -69,14 +70,16 @@ def _concept_data(catalogue: Catalogue, concept: Concept, address: str) -> dict[
 def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
     """Gather what one concept's page shows."""
     tables = catalogue.atlas.layers[concept.layer]
-    name = catalogue.name(concept.key)
+    name, score = catalogue.name(concept.key), catalogue.score(concept.key)
     return {
         "card": catalogue.card(concept.key),
         "concept": concept,
         "info": tables.info,
         "name": name,
         "author": name.by.words if name else "not named",
-        "score": catalogue.score(concept.key),
+        "score": score,
+        "verdict": choice_words(score) if score else "",
+        "no_name_holds": score is not None and choice_words(score) == NO_NAME_HOLDS,
         "truth": catalogue.truth(concept.key),
         "flag": catalogue.flagged.get(concept.key, ""),
         "rankings": [ranking_context(catalogue, concept, ranking) for ranking in RANKINGS],
