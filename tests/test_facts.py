@@ -362,7 +362,9 @@ def expect_names(raw):
     authors = {
         "described" if name.author == "offline" and name.kind != "mark" else name.author.split(":")[0] for name in named
     }
-    if authors:
+    if authors == {"described", "offline"}:
+        yield "names", {"word": "described_and_marks"}
+    elif authors:
         yield "names", {"word": "several" if len(authors) > 1 else authors.pop()}
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -17,10 +18,12 @@ from PIL import Image
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.errors import OutputError, StoreError
 from precompute.printing import palette
+from precompute.records import Piece
 from sitegen import pictures
 from sitegen.build import SiteOptions, build_site
 from sitegen.data.source import read_source
 from sitegen.links import Links
+from sitegen.pages.explanations import print_pieces
 from sitegen.render import Renderer, script_json
 
 from . import site_fixture
@@ -564,3 +567,10 @@ def test_addresses_are_one_to_one():
     addresses += [links.concept(Concept(layer, channel)) for layer in layers for channel in range(3)]
     addresses.append("concepts/index.html")
     assert len(set(addresses)) == len(addresses)
+
+
+def test_a_name_read_from_right_to_left_keeps_what_follows_at_its_place():
+    catalogue = SimpleNamespace(card=lambda key: SimpleNamespace(address="c.html"), class_address=lambda index: "")
+    pieces = (Piece("concept", "שלום", concept="a:1"), Piece("text", " (12 %), "), Piece("class", "مرحبا"))
+    expected = '<a href="c.html" dir="rtl">שלום</a> (12 %), <span dir="rtl">مرحبا</span>'
+    assert print_pieces(catalogue, pieces, "") == expected

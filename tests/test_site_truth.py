@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,7 @@ from sitegen.build import SiteOptions, build_site
 from sitegen.data.catalogue import Catalogue
 from sitegen.data.source import read_source
 from sitegen.links import Links
+from sitegen.pages import explanations
 from sitegen.pages.start import choose_example
 
 from . import site_fixture
@@ -197,3 +199,30 @@ def test_where_there_was_an_audit_it_alone_warns(tmp_path):
     assert "1\N{NO-BREAK SPACE}finding" in audit
     assert "0.012" in audit
     assert "Looked at, and not warned of" in audit
+
+
+@pytest.mark.parametrize(
+    ("found", "flags", "said"),
+    [
+        (None, ["", "named as a mark"], None),
+        (None, ["named as a mark", ""], "the concept that counts most, |, is named as a mark, no part of the object"),
+        ([], ["named as a mark", ""], "|no part of the object; the audit found no evidence that tree leans on it"),
+        (["a:1"], ["", ""], "a concept that counts, |, may be a shortcut: the audit found that tree leans on it"),
+        (["a:0"], ["named as a mark", ""], "the concept that counts most, |, may be a shortcut: the audit found"),
+        (["a:2"], ["", ""], None),
+    ],
+)
+def test_an_explanation_warns_of_what_the_audit_found_and_of_a_name_as_a_name(monkeypatch, found, flags, said):
+    findings = None if found is None else [SimpleNamespace(concept=concept) for concept in found]
+    monkeypatch.setattr(explanations, "warned", lambda catalogue, class_index: findings)
+    shares = zip(range(3), [*flags, ""], [0.5, 0.3, -0.1], strict=True)
+    rows = [{"card": SimpleNamespace(key=f"a:{n}"), "flag": flag, "share": share} for n, flag, share in shares]
+    target = SimpleNamespace(class_index=1, class_name="tree")
+    check = explanations._check(None, SimpleNamespace(targets=(target,)), [{"reasons": rows}])
+    if said is None:
+        assert check is None
+    else:
+        before, after = said.split("|")
+        assert check["before"].startswith(before)
+        assert after in check["after"]
+        assert bool(check["evidence"]) is (findings is not None)

@@ -707,7 +707,8 @@ def _name_band(table: PredictionTable) -> Iterator[Fact]:
 def _names(table: PredictionTable) -> Iterator[Fact]:
     makers = {maker for row in table.rows() if (maker := _maker(table, row.key))}
     if makers:
-        maker = makers.pop() if len(makers) == 1 else "several"
+        one_program = makers == {"described", "offline"}
+        maker = "described_and_marks" if one_program else makers.pop() if len(makers) == 1 else "several"
         yield Fact("names", "names", words={"maker": maker}, must=True)
 
 

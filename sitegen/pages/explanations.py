@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
+from unicodedata import bidirectional
 
 from markupsafe import Markup, escape
 
@@ -26,6 +27,8 @@ from sitegen import links
 from sitegen.data.catalogue import Catalogue, explained_share_of
 from sitegen.pictures import Heat, opacity_of
 
+from .audit import ADDRESS as AUDIT
+from .audit import warned
 from .page import Page, Section
 from .trust import what_ifs
 
@@ -74,6 +77,7 @@ def explanation_context(catalogue: Catalogue, position: int) -> dict[str, Any]:
     _put_on_axis([row for target in targets for row in target["reasons"]])
     return {
         "best": best,
+        "check": _check(catalogue, explanation, targets),
         "is_right": bool(best and best.class_name == explanation.label),
         "contrast": _contrast(catalogue, explanation.targets),
         "explanation": explanation,
@@ -84,6 +88,36 @@ def explanation_context(catalogue: Catalogue, position: int) -> dict[str, Any]:
         "catalogue": catalogue,
         "previous": explanations[position - 1] if position else None,
         "following": explanations[position + 1] if position + 1 < len(explanations) else None,
+    }
+
+
+def _check(catalogue: Catalogue, explanation: Explanation, targets: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Say what to be careful of, around the link of a concept; None where of nothing.
+
+    What the audit found for the class counts, whatever the concept is called. A leading concept whose name says that it
+    is a mark is told as that, with what the audit says.
+    """
+    rows = targets[0]["reasons"] if targets else []
+    if not rows:
+        return None
+    target = explanation.targets[0]
+    findings = warned(catalogue, target.class_index)
+    found = {item.concept for item in findings or ()}
+    first = rows[0]
+    row = next((row for row in rows if row["card"].key in found and row["share"] > 0), None)
+    if row is not None:
+        before = "the concept that counts most, " if row is first else "a concept that counts, "
+        after = f", may be a shortcut: the audit found that {target.class_name} leans on it where it is"
+        return {"before": before, "card": row["card"], "after": after, "evidence": AUDIT}
+    if not first["flag"]:
+        return None
+    flag = "is named as a mark, no part of the object" if first["flag"].startswith("named") else first["flag"]
+    said = "" if findings is None else f"; the audit found no evidence that {target.class_name} leans on it"
+    return {
+        "before": "the concept that counts most, ",
+        "card": first["card"],
+        "after": f", {flag}{said}",
+        "evidence": "" if findings is None else AUDIT,
     }
 
 
@@ -257,20 +291,25 @@ def print_pieces(catalogue: Catalogue, pieces: Sequence[Piece], root: str) -> Ma
 
 
 def _piece(catalogue: Catalogue, piece: Piece, root: str) -> Markup:
-    address, language = "", Markup("")
+    # A name that is read from right to left would pull the number behind it to its other side.
+    address, attributes = "", Markup(' dir="rtl"') if _runs_right_to_left(piece) else Markup("")
     if piece.kind == "concept":
         if piece.language:
-            language = Markup(' lang="{}"').format(piece.language)
+            attributes += Markup(' lang="{}"').format(piece.language)
         address = catalogue.card(piece.concept).address
     elif piece.kind == "class" and piece.class_index is not None:
         address = catalogue.class_address(piece.class_index)
     if address:
-        return Markup('<a href="{}"{}>{}</a>').format(root + address, language, piece.text)
-    if language:
-        return Markup("<span{}>{}</span>").format(language, piece.text)
+        return Markup('<a href="{}"{}>{}</a>').format(root + address, attributes, piece.text)
+    if attributes:
+        return Markup("<span{}>{}</span>").format(attributes, piece.text)
     if piece.kind == "number":
         return Markup('<span class="number">{}</span>').format(piece.text)
     return escape(piece.text)
+
+
+def _runs_right_to_left(piece: Piece) -> bool:
+    return piece.kind in ("concept", "class") and any(bidirectional(letter) in ("R", "AL") for letter in piece.text)
 
 
 def _table(catalogue: Catalogue, table: NarrativeTable, root: str) -> dict[str, Any]:

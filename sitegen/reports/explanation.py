@@ -199,13 +199,10 @@ class _Writer:
             yield plain(" ".join(said))
 
     def _flag(self) -> Iterator[Block]:
-        reasons = self.context["targets"][0]["reasons"] if self.targets else []
-        if reasons and reasons[0]["flag"]:
-            flag = reasons[0]["flag"]
-            what = "is named as a mark, no part of the object" if flag.startswith("named") else flag
-            yield Words(
-                (strong("Check: "), Run(f"the concept that counts most, {reasons[0]['card'].name}, {what}.")), "warning"
-            )
+        check = self.context["check"] if self.targets else None
+        if check:
+            said = f"{check['before']}{check['card'].name}{check['after']}."
+            yield Words((strong("Check: "), Run(said)), "warning")
 
     def _why(self, target: TargetExplanation) -> Iterator[Block]:
         yield heading(f"Why {target.class_name}?", key="why")

@@ -50,15 +50,12 @@ coverage =
             [one] des { $n_channels } Kanals
            *[other] der { $n_channels } Kanäle
         } dieser Schicht
-       *[no] {" "}der absoluten Relevanz in der Tiefe dieser Schicht, die sich { $n_channels ->
-            [one] deren { $n_channels } Kanal mit dem teilt, was neben ihr verläuft
-           *[other] deren { $n_channels } Kanäle mit dem teilen, was neben ihr verläuft
-        }
+       *[no] {" "}aller absoluten Relevanz in der Tiefe dieser Schicht
     }{ $rest ->
         [none] {""}
        *[some] { $n_others ->
-            [one] ; { $n_others } weiterer hat { $rest_share }
-           *[other] ; { $n_others } weitere haben { $rest_share }
+            [one] ; { $n_others } weiterer Kanal hat { $rest_share }
+           *[other] ; { $n_others } weitere Kanäle haben { $rest_share }
         }
     }
 beside = { $beside } der absoluten Relevanz verlaufen neben { $layer }
@@ -176,6 +173,7 @@ mixed_name-item = { $concept }
 names =
     { $maker ->
         [described] statt Namen stehen Beschreibungen von Messungen an den Referenzen, als Namen nicht geprüft
+        [described_and_marks] statt Namen stehen Beschreibungen von Messungen an den Referenzen; nur Markierungen sind benannt, als Hypothesen des Namensgebers ohne Netz
         [offline] die Namen sind Hypothesen des Namensgebers ohne Netz, aus Messungen und Labels der Referenzen
         [llm] die Namen sind Hypothesen eines Sprachmodells, das die Referenzen sah
         [person] die Namen sind Hypothesen von Menschen, die die Referenzen sahen

@@ -377,7 +377,7 @@ coverage-rest-with =
             }
         }
     }
-beside = { $beside } der Relevanz laufen neben diesem Teil des Netzes
+beside = { $beside } der Relevanz laufen neben dieser Schicht
 concentration =
     { $k ->
         [one] { $k } von { $n_channels } Kanälen genügt für die Hälfte der Relevanz
@@ -432,6 +432,7 @@ name_band =
 names =
     { $maker ->
         [described] statt Namen stehen hier Beschreibungen von Messungen, als Namen wurden sie nicht geprüft
+        [described_and_marks] statt Namen stehen hier Beschreibungen von Messungen; nur Markierungen sind benannt, und das ist geraten
         [offline] die Namen sind Vermutungen, die ein Programm zusammengestellt hat
         [llm] die Namen sind Vermutungen eines Sprachmodells
         [person] die Namen haben Menschen vergeben, auch sie sind Vermutungen
@@ -441,6 +442,7 @@ names =
     .other =
     { $maker ->
         [described] die Konzepte haben keine Namen, sondern Beschreibungen von Messungen
+        [described_and_marks] ein Programm hat beschrieben, was es gemessen hat, und benannt, was es für eine Markierung hielt; beides kann falsch sein
         [offline] ein Programm hat die Konzepte benannt, die Namen können falsch sein
         [llm] ein Sprachmodell hat die Konzepte benannt, die Namen können falsch sein
         [person] Menschen haben die Konzepte benannt, die Namen können falsch sein

@@ -47,15 +47,12 @@ coverage =
        *[other] the { $n_concepts } concepts listed for { $layer } carry { $coverage }
     }{ $whole ->
         [yes] {" "}of the absolute relevance of its { $n_channels } { channels }
-       *[no] {" "}of the absolute relevance at its depth, which its { $n_channels } { $n_channels ->
-            [one] channel shares
-           *[other] channels share
-        } with what runs beside the layer
+       *[no] {" "}of all absolute relevance at its depth
     }{ $rest ->
         [none] {""}
        *[some] { $n_others ->
-            [one] ; { $n_others } other has { $rest_share }
-           *[other] ; { $n_others } others have { $rest_share }
+            [one] ; { $n_others } other channel has { $rest_share }
+           *[other] ; { $n_others } other channels have { $rest_share }
         }
     }
 channels =
@@ -163,6 +160,7 @@ mixed_name-item = { $concept }
 names =
     { $maker ->
         [described] what stands for names describes measurements on the references, and was not tested as names
+        [described_and_marks] what stands for names describes measurements on the references, but for marks, which are hypotheses of the offline namer
         [offline] names are hypotheses of the offline namer, from measurements and labels of the references
         [llm] names are hypotheses of a language model that saw the references
         [person] names are hypotheses of people who saw the references

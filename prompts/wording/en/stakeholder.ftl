@@ -350,7 +350,7 @@ coverage-rest-with =
             }
         }
     }
-beside = { $beside } of the relevance runs beside this part of the network
+beside = { $beside } of the relevance runs beside this layer
 concentration =
     { $k ->
         [one] { $k } of { $n_channels } channels is enough for half of the relevance
@@ -405,6 +405,7 @@ name_band =
 names =
     { $maker ->
         [described] what stands for names describes measurements, and was not tested as names
+        [described_and_marks] what stands for names describes measurements; only marks are named, and that is a guess
         [offline] the names are guesses, put together by a program
         [llm] the names are guesses by a language model
         [person] the names were given by people, and are guesses too
@@ -414,6 +415,7 @@ names =
     .other =
     { $maker ->
         [described] instead of names, there are descriptions of measurements here
+        [described_and_marks] a program described what it measured, and named what it took for a mark; both may be wrong
         [offline] a program put the names together; they may be wrong
         [llm] a language model gave the names; they may be wrong
         [person] people gave the names; they may be wrong
