@@ -121,6 +121,8 @@ def test_what_was_proved_while_mining_is_told(site):
     text = read_page(site[0] / "provenance.html").text.replace("\u00a0", " ")
     assert "gave the same logits on 1,234 samples, off by at most 2.0 × 10⁻⁷ of the largest" in text
     assert "on 2 samples, in float64 and with biases off, each of 13 operations handed on" in text
+    table = text[text.index("Where the relevance of a logit goes on") :]
+    assert table.index("features.7") < table.index("features.14")  # the order of execution, not of the alphabet
     assert re.search(r"features\.14\s*12\.5 %\s*20\.0 %\s*65\.0 %\s*2\.5 %", text)
 
 

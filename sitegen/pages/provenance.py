@@ -49,12 +49,14 @@ def _proof(catalogue: Catalogue) -> dict[str, Any]:
     compared, off = known.get("logits_compared"), known.get("logits_off")
     is_told = isinstance(compared, int) and compared > 0 and isinstance(off, int | float)
     found = parse(known.get("conservation"), ConservationProof)
+    order = {layer: place for place, layer in enumerate(catalogue.atlas.layers)}
+    parts = found.parts() if found else {}
     return {
         "compared": compared if is_told else None,
         "off": off if is_told else None,
         "conservation": found,
         "worst": found.worst if found and found.operations else None,
-        "layers": [(layer, parts) for layer, parts in found.parts().items()] if found else [],
+        "layers": sorted(parts.items(), key=lambda item: order.get(item[0], len(order))),
     }
 
 
