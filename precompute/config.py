@@ -329,13 +329,20 @@ class TrustConfig:
         Random orders, and random sets of channels, that shares are compared with.
     n_greedy : int
         Images of these on which the best order is searched for, in the layers that are explained.
+    n_checked : int
+        Images of these on which concepts and heatmaps are compared with those of random weights and of another class; 0
+        compares nothing.
+    n_depths : int
+        How often for that, from the last module alone to all, more weights are drawn anew.
     off : str
         What a channel that is switched off is set to: its ``mean`` over these images and space, or ``zero``.
     """
 
-    n_samples: NotNegative = 24
+    n_samples: NotNegative = 16
     n_random: Positive = 5
     n_greedy: NotNegative = 2
+    n_checked: NotNegative = 2
+    n_depths: NotNegative = 2
     off: Literal["mean", "zero"] = "mean"
 
 

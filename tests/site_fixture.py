@@ -18,17 +18,22 @@ from precompute.records import (
     Audit,
     Box,
     ChoiceScore,
+    ClassPrototypes,
     ClassTrust,
     Concept,
     ConceptAttribution,
     ConceptName,
     ConceptScore,
+    ConceptShare,
     ConceptTruth,
     CutPart,
     CutSplit,
     Explanation,
+    Family,
+    LayerConservation,
     LayerExplanation,
     LayerInfo,
+    LayerStay,
     LayerTables,
     LayerTrust,
     LayerTruth,
@@ -38,15 +43,18 @@ from precompute.records import (
     NarrativeTable,
     OwnWords,
     Paragraph,
+    PhotoUsual,
     Piece,
     Place,
     Prediction,
+    Prototype,
     Quantity,
     RankingTable,
     ReceptiveField,
     Reference,
     Refusal,
     SampleTable,
+    SanityCheck,
     ShortcutFinding,
     ShortcutTruth,
     Statement,
@@ -410,6 +418,30 @@ def make_trust(atlas: Atlas, n_explanations: int, *, untrusted: bool) -> TrustRe
             1,
             8,
         ),
+        conservation=tuple(LayerConservation(name, 2, 0.91, 0.0, 0.09, 1e-6, 2e-7) for name in atlas.layers),
+        sanity=tuple(
+            SanityCheck(
+                *(kind, n_modules, 2, 0.5, 0.02),
+                tuple(LayerStay(name, 0.1, 0.02, 0.05, 0.1) for name in atlas.layers),
+            )
+            for kind, n_modules in (("weights", 1), ("weights", 6), ("target", 0), ("photo", 0))
+        ),
+        n_modules=6,
+        families=tuple(Family(name, (f"{name}:0", f"{name}:1"), 0.61) for name in atlas.layers),
+        prototypes=(
+            ClassPrototypes(
+                *(0, next(reversed(atlas.layers)), 12),
+                (Prototype(9, (ConceptShare(f"{next(reversed(atlas.layers))}:0", 0.4),), (0, 8), (0, 8)),),
+                (16,),
+            ),
+        ),
+        usual=tuple(
+            PhotoUsual(item.id, item.digest, target.class_index, target.layers[0].layer, 0, 1, 30)
+            for item in explained
+            for target in item.targets
+            if target.layers
+        ),
+        parts={"prototypes": "digest"},
         photos=tuple(
             WhatIf(
                 *(item.id, item.digest, target.class_index, layer.layer),

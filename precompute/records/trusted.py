@@ -161,7 +161,11 @@ class ShortcutFinding:
         The largest of them, corrected by Benjamini and Hochberg: the share of false ones among all findings with a q
         up to this.
     samples : tuple of int
-        Positions in the data set of the samples looked at.
+        Positions in the data set of the samples looked at: those with it, then those without.
+    n_looked_with : int
+        How many of `samples` have it.
+    right_with, right_with_off, right_without, right_without_off : int
+        How many of them the network takes for the class, as they are and with the concept off.
     """
 
     class_index: Count
@@ -178,6 +182,11 @@ class ShortcutFinding:
     p_fall: Share
     q: Share
     samples: tuple[Count, ...] = ()
+    n_looked_with: Count = 0
+    right_with: Count = 0
+    right_with_off: Count = 0
+    right_without: Count = 0
+    right_without_off: Count = 0
 
     @property
     def is_finding(self) -> bool:
@@ -211,6 +220,193 @@ class Audit:
     n_classes: Count = 0
 
 
+SanityKind = Literal["weights", "target", "photo"]
+"""What was changed: weights drawn anew from the top, the class asked for, or the photo."""
+
+
+@dataclass(frozen=True)
+class LayerStay:
+    """What stays of the concepts of one layer where something else is asked.
+
+    Attributes
+    ----------
+    layer : str
+    concepts, error : float
+        Mean over images of the part of the five concepts with the largest absolute relevance that are among the five
+        of the other; its standard error.
+    chance : float
+        The same of five channels drawn at random.
+    correlation : float or None
+        Mean rank correlation of the relevance of all channels.
+    """
+
+    layer: str
+    concepts: Share
+    error: NotNegative
+    chance: Share
+    correlation: SignedShare | None
+
+
+@dataclass(frozen=True)
+class SanityCheck:
+    """What stays of concepts and heatmaps where one thing is changed.
+
+    Attributes
+    ----------
+    kind : str
+    n_modules : int
+        Modules from the top whose weights are drawn anew; 0 where no weights are.
+    n_samples : int
+    maps, error : float
+        Mean absolute correlation (Pearson) of the heatmaps; its standard error.
+    layers : tuple of LayerStay
+    """
+
+    kind: SanityKind
+    n_modules: Count
+    n_samples: Count
+    maps: Share
+    error: NotNegative
+    layers: tuple[LayerStay, ...]
+
+
+@dataclass(frozen=True)
+class LayerConservation:
+    """Where the logit went, in parts of the logit: means over images.
+
+    Attributes
+    ----------
+    layer : str
+    n_samples : int
+    own, beside : float
+        Through the layer, and beside it.
+    biases, stabilisers : float
+        What biases (and padding) and stabilisers behind the layer took.
+    residual : float
+        Largest absolute part of a logit that the parts lack.
+    """
+
+    layer: str
+    n_samples: Count
+    own: float
+    beside: float
+    biases: float
+    stabilisers: float
+    residual: NotNegative
+
+
+LEAST_SIMILARITY = 0.2
+"""Mean similarity of the channels of two groups from which they are of one family."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Channels of a layer that are relevant on the same samples at the same places, under like names.
+
+    Attributes
+    ----------
+    layer : str
+    concepts : tuple of str
+        Keys, those with most relevance first; two or more.
+    similarity : float
+        Mean over pairs.
+    """
+
+    layer: str
+    concepts: tuple[str, ...]
+    similarity: Share
+
+
+@dataclass(frozen=True)
+class ConceptShare:
+    """A concept with a share, or with a difference of shares."""
+
+    concept: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Prototype:
+    """One way in which a class is decided: a cluster of its samples' share vectors.
+
+    Attributes
+    ----------
+    n_samples : int
+    concepts : tuple of ConceptShare
+        Those with the largest mean shares, counting shares below `LARGE_SHARE` as 0.
+    typical, samples : tuple of int
+        Positions in the data set: the most typical first, and all.
+    """
+
+    n_samples: Count
+    concepts: tuple[ConceptShare, ...]
+    typical: tuple[Count, ...]
+    samples: tuple[Count, ...]
+
+
+LEAST_SAMPLES = 12
+"""Samples of a class below which no prototype is told."""
+
+
+@dataclass(frozen=True)
+class ClassPrototypes:
+    """The prototypes of one class in one layer.
+
+    Attributes
+    ----------
+    class_index : int
+    layer : str
+    n_samples : int
+    prototypes : tuple of Prototype
+        The largest first.
+    outliers : tuple of int
+        Positions in the data set of samples decided unusually, the least likely first.
+    """
+
+    class_index: Count
+    layer: str
+    n_samples: Count
+    prototypes: tuple[Prototype, ...]
+    outliers: tuple[Count, ...] = ()
+
+
+@dataclass(frozen=True)
+class PhotoUsual:
+    """How usual the shares of an explained photo are among the samples of its class.
+
+    Attributes
+    ----------
+    explanation, numbers : str
+        As in `WhatIf`.
+    class_index : int
+    layer : str
+    prototype : int
+        The nearest, by its place in `ClassPrototypes.prototypes`.
+    n_less, n_samples : int
+        Samples of the class that are less likely, and all.
+    through : tuple of ConceptShare
+        Where it differs most from its prototype: the difference of the share.
+    """
+
+    explanation: str
+    numbers: str
+    class_index: Count
+    layer: str
+    prototype: Count
+    n_less: Count
+    n_samples: Count
+    through: tuple[ConceptShare, ...] = ()
+
+    @property
+    def is_unusual(self) -> bool:
+        """Whether hardly any sample of the class is less likely: the one place that decides it."""
+        return self.n_less <= RARE * self.n_samples
+
+
+RARE = 0.05
+"""A photo is unusual where at most this part of the class's samples is less likely."""
+
+
 @dataclass(frozen=True)
 class TrustReport:
     """The content of ``trust.json``.
@@ -228,6 +424,15 @@ class TrustReport:
     photos : tuple of WhatIf
         One for each explained class of each explained photo at hand, and each of its layers.
     audit : Audit or None
+    conservation : tuple of LayerConservation
+    sanity : tuple of SanityCheck
+    n_modules : int
+        Modules of the network with weights.
+    families : tuple of Family
+    prototypes : tuple of ClassPrototypes
+        Of the layers that are explained.
+    usual : tuple of PhotoUsual
+        One for each explained photo at hand, of the class that the network says.
     parts : dict of str to str
         Digest of everything that each part was made from, by the part's name; a part whose digest is as it would be
         now is kept.
@@ -241,4 +446,10 @@ class TrustReport:
     layers: tuple[LayerTrust, ...] = ()
     photos: tuple[WhatIf, ...] = ()
     audit: Audit | None = None
+    conservation: tuple[LayerConservation, ...] = ()
+    sanity: tuple[SanityCheck, ...] = ()
+    n_modules: Count = 0
+    families: tuple[Family, ...] = ()
+    prototypes: tuple[ClassPrototypes, ...] = ()
+    usual: tuple[PhotoUsual, ...] = ()
     parts: dict[str, str] = field(default_factory=dict)

@@ -14,9 +14,10 @@ from functools import cached_property
 import numpy as np
 import PIL.Image
 import torch
+from torch import nn
 
 from precompute.atlas.digests import digest_of
-from precompute.atlas.folder import Workspace
+from precompute.atlas.folder import Workspace, read_names
 from precompute.atlas.json_records import read_json, write_json
 from precompute.explanations.attribution import prepare_photo
 from precompute.images.dataset import iter_batches, normalise
@@ -26,28 +27,33 @@ from precompute.progress import Reporter
 from precompute.records import (
     Atlas,
     Audit,
+    ClassPrototypes,
     Concept,
     Explanation,
     IntArray,
     LayerInfo,
     LayerTrust,
     OffValue,
+    PhotoUsual,
     ShortcutFinding,
     TrustReport,
     WhatIf,
 )
-from precompute.relevance.choice import input_dtype
+from precompute.relevance.choice import input_dtype, make_engine, read_graph
 from precompute.relevance.intervention import OffValues, mean_values
-from precompute.relevance.protocol import BatchScores
+from precompute.relevance.protocol import BatchScores, Engine
 from precompute.trust.ablation import (
     COUNTS,
     Ablation,
     NamedConcepts,
     SampleScores,
-    counts_of,
+    count_passes,
     measure_layer,
     try_explanation,
 )
+from precompute.trust.families import find_families
+from precompute.trust.prototypes import find_prototypes, photo_record
+from precompute.trust.sanity import attribute_all, check_weights, compare, conservation, modules_from_top
 from precompute.trust.shortcuts import (
     LEAST_WITH,
     LEAST_WITHOUT,
@@ -63,8 +69,10 @@ from precompute.trust.statistics import spread_over_classes
 from .explanations import ExplanationStage
 from .step import Step
 
-TRUST_VERSION = 1
+TRUST_VERSION = 2
 """Raise it when a figure is computed in another way."""
+MOST_IMAGES = 256
+"""Preprocessed images that the audit keeps at most before it begins anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +118,7 @@ class TrustStage:
     ) -> None:
         self._inputs, self._workspace, self._reporter = inputs, workspace, reporter
         self._explanations, self._config = explanations, inputs.config
+        self._read: dict[int, torch.Tensor] = {}
         self._off_values: dict[str, Mapping[OffValue, OffValues]] = {}
 
     def run(self, atlas: Atlas) -> TrustReport | None:
@@ -118,7 +127,9 @@ class TrustStage:
         if not settings.n_samples:
             return None
         explained = list(self._explanations.at_hand())
-        parts = self._digests(atlas, [item for item, _ in explained])
+        named = read_names(self._workspace.names).items() if self._workspace.names.exists() else ()
+        names = {key: name.name for key, name in named if name.is_named}
+        parts = self._digests(atlas, [item for item, _ in explained], names)
         path = self._workspace.trust
         step = Step(*(self._workspace, self._reporter, "trust", "atlas trust"), {"parts": parts}, made_from=("atlas",))
         if step.is_done():
@@ -132,6 +143,11 @@ class TrustStage:
             ),
             "audit": lambda found: dataclasses.replace(found, audit=self._audit(atlas)),
             "photos": lambda found: dataclasses.replace(found, photos=self._photos(atlas, explained)),
+            "sanity": lambda found: self._sanity(atlas, found),
+            "families": lambda found: dataclasses.replace(
+                found, families=tuple(item for layer in atlas.layers for item in find_families(atlas, layer, names))
+            ),
+            "prototypes": lambda found: self._prototypes(atlas, [item for item, _ in explained], found),
         }
         for name, make in makers.items():
             if report.parts.get(name) != parts[name]:
@@ -155,13 +171,21 @@ class TrustStage:
         right = {name: digest for name, digest in kept.parts.items() if parts.get(name) == digest}
         return dataclasses.replace(kept, parts=right)
 
-    def _digests(self, atlas: Atlas, explained: Sequence[Explanation]) -> dict[str, str]:
+    def _digests(self, atlas: Atlas, explained: Sequence[Explanation], names: Mapping[str, str]) -> dict[str, str]:
         """Return the digest of everything that each part is made from."""
         common = [TRUST_VERSION, self._inputs.mining_digest, dataclasses.asdict(self._config.trust)]
         return {
             "shares": digest_of([*common, list(atlas.layers), [info.name for info in self._inputs.explained_layers]]),
             "audit": digest_of([*common, [info.name for info in self._inputs.explained_layers]]),
             "photos": digest_of([*common, [[item.id, item.digest] for item in explained]]),
+            "sanity": digest_of([*common, list(atlas.layers)]),
+            "families": digest_of([TRUST_VERSION, self._inputs.mining_digest, sorted(names.items())]),
+            "prototypes": digest_of(
+                [
+                    *(TRUST_VERSION, self._inputs.mining_digest, [info.name for info in self._inputs.explained_layers]),
+                    [[item.id, item.digest] for item in explained],
+                ]
+            ),
         }
 
     # --- the sample --------------------------------------------------------------------------------------------
@@ -258,18 +282,17 @@ class TrustStage:
     def _judged(
         self, atlas: Atlas, info: LayerInfo, candidate: Candidate, rng: np.random.Generator
     ) -> ShortcutFinding | None:
-        engine, dtype = self._inputs.engine, input_dtype(self._config.relevance)
-        scored, opened, used = [], [], list[int]()
-        for batch in iter_batches(self._inputs.dataset, candidate.samples.tolist(), self._config):
-            if len(batch.indices):
-                images = normalise(batch.images, self._config.preprocessing, dtype)
-                scored.append(engine.score(images, torch.full((len(images),), candidate.class_index)).layers[info.name])
-                opened.append(engine.intervene(images, info.name))
-                used += batch.indices.tolist()
-        if set(used) != set(candidate.samples.tolist()):
+        engine, wanted = self._inputs.engine, candidate.samples.tolist()
+        known = self._images(wanted)
+        if any(index not in known for index in wanted):
             return None  # a sample that was mined cannot be read any more
+        scored, opened = [], []
+        for start in range(0, len(wanted), self._config.mining.batch_size):
+            images = torch.stack([known[index] for index in wanted[start : start + self._config.mining.batch_size]])
+            scored.append(engine.score(images, torch.full((len(images),), candidate.class_index)).layers[info.name])
+            opened.append(engine.intervene(images, info.name))
         ablation = Ablation(opened, self._values(atlas, info.name)[self._config.trust.off], self._config.model.task)
-        off = np.zeros((len(used), info.n_channels), np.bool_)
+        off = np.zeros((len(wanted), info.n_channels), np.bool_)
         off[:, candidate.concept.channel] = True
         before, after = ablation.before()[1], ablation.without(off)[1]
         return judge(
@@ -279,7 +302,81 @@ class TrustStage:
             info.width,
             (before - after)[:, candidate.class_index],
             rng,
+            (before.argmax(1) == candidate.class_index, after.argmax(1) == candidate.class_index),
         )
+
+    def _images(self, wanted: Sequence[int]) -> Mapping[int, torch.Tensor]:
+        """Load samples, preprocessed; those of the last candidates are kept, as candidates of one class share them."""
+        if len(self._read) > MOST_IMAGES:
+            self._read.clear()
+        dtype = input_dtype(self._config.relevance)
+        for batch in iter_batches(self._inputs.dataset, [at for at in wanted if at not in self._read], self._config):
+            if len(batch.indices):
+                images = normalise(batch.images, self._config.preprocessing, dtype)
+                self._read.update(zip(batch.indices.tolist(), images, strict=True))
+        return self._read
+
+    # --- what should not stay ----------------------------------------------------------------------------------
+
+    def _sanity(self, atlas: Atlas, found: TrustReport) -> TrustReport:
+        """Follow the logit of a few images, and compare with random weights, another class and another photo."""
+        sample, settings = self._sample(atlas), self._config.trust
+        n = min(settings.n_checked, len(sample.indices))
+        if n < 1:
+            return dataclasses.replace(found, conservation=(), sanity=(), n_modules=0)
+        engine, module = self._inputs.engine, self._inputs.model.module
+        places = [place * len(sample.indices) // n for place in range(n)]
+        images, targets = torch.cat(sample.images)[places], sample.targets[places].tolist()
+        known = attribute_all(engine, images, targets)
+        logits = engine.logits(images).double().cpu().numpy()
+        order = np.argsort(-logits, axis=1, kind="stable")
+        second = [int(row[row != target][0]) for row, target in zip(order, targets, strict=True) if len(row) > 1]
+        checks = check_weights(
+            *(module, self._rebuilt, images, targets, known),
+            n_depths=settings.n_depths,
+            seed=int(digest_of([self._config.seed, "sanity"])[:8], 16),
+        )
+        if len(second) == n:
+            checks.append(compare("target", known, attribute_all(engine, images, second)))
+        if n > 1:
+            checks.append(compare("photo", known, [*known[1:], known[0]]))
+        return dataclasses.replace(
+            found,
+            conservation=conservation(known),
+            sanity=tuple(checks),
+            n_modules=len(modules_from_top(module, images[:1])),
+        )
+
+    def _rebuilt(self, module: nn.Module) -> Engine:
+        model = dataclasses.replace(self._inputs.model, module=module)
+        layers = tuple(info.name for info in self._inputs.layers)
+        return make_engine(self._config, model, read_graph(self._config, model), layers)
+
+    # --- prototypes --------------------------------------------------------------------------------------------
+
+    def _prototypes(self, atlas: Atlas, explained: Sequence[Explanation], found: TrustReport) -> TrustReport:
+        """Find the ways in which classes are decided, and how usual each explained photo is; not of raw scores."""
+        prototypes, usual = list[ClassPrototypes](), list[PhotoUsual]()
+        for info in self._inputs.explained_layers:
+            if atlas.scores == "raw" or info.name not in atlas.layers:
+                continue
+            models, records = find_prototypes(atlas, info.name, self._rng("prototypes", info.name))
+            prototypes += records
+            usual += [
+                photo_record(
+                    *(models[target.class_index], info.name, np.asarray(layer.shares)),
+                    explanation=item.id,
+                    numbers=item.digest,
+                    class_index=target.class_index,
+                )
+                for item in explained
+                for target in item.targets
+                for layer in target.layers
+                if layer.layer == info.name
+                and target.class_index in models
+                and item.predictions[0].class_index == target.class_index
+            ]
+        return dataclasses.replace(found, prototypes=tuple(prototypes), usual=tuple(usual))
 
     # --- photos ------------------------------------------------------------------------------------------------
 
@@ -322,16 +419,21 @@ class TrustStage:
         """Say how many passes are to come: one through the whole network, or from a layer to the end."""
         settings, passes = self._config.trust, 0
         if kept.parts.get("shares") != parts["shares"]:
+            explaining = {info.name for info in self._inputs.explained_layers}
             for info in self._inputs.layers:
-                steps = len(counts_of(info.n_channels)) - 1
-                passes += settings.n_samples * ((3 + settings.n_random) * steps + min(info.n_channels, 96))
+                n_greedy = settings.n_greedy * (info.name in explaining)
+                passes += count_passes(
+                    info.n_channels, n_samples=settings.n_samples, n_random=settings.n_random, n_greedy=n_greedy
+                )
         if kept.parts.get("photos") != parts["photos"]:
             named = [layer for item, _ in explained for target in item.targets for layer in target.layers]
             passes += sum(len(layer.concepts) + 2 + settings.n_random for layer in named)
+        n_attributed = settings.n_checked * (2 + settings.n_depths) * (kept.parts.get("sanity") != parts["sanity"])
         self._reporter.say(
             f"trust     {numbers.plural(settings.n_samples, 'image')} of the data set, at most "
             f"{numbers.count(passes)} passes from a layer to the logits (trust.n_samples sets how many); at most "
-            f"{MOST_WITH + MOST_WITHOUT} images for each candidate of the audit"
+            f"{MOST_WITH + MOST_WITHOUT} images for each candidate of the audit; {numbers.count(n_attributed)} "
+            "attributions for comparison with random weights and another class (trust.n_checked, trust.n_depths)"
         )
 
     def _tell(self, report: TrustReport) -> None:

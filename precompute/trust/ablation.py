@@ -34,9 +34,9 @@ COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
 """How many channels are off at each point of a curve."""
 ROWS_AT_ONCE = 64
 """Rows that go through the rest of the network at once where each switches other channels off."""
-MAX_ALONE = 96
+MAX_ALONE = 48
 """Channels of an image that are switched off alone; of more, those are taken at random."""
-MAX_GREEDY = 64
+MAX_GREEDY = 32
 """Channels among which the best order is searched for: those with the largest absolute shares."""
 
 
@@ -107,6 +107,15 @@ def first_of(order: IntArray, n: int) -> BoolArray:
 def counts_of(n_channels: int) -> tuple[int, ...]:
     """Return the points of a curve: `COUNTS` as far as there are channels."""
     return tuple(count for count in COUNTS if count < n_channels) or (0,)
+
+
+def count_passes(n_channels: int, *, n_samples: int, n_random: int, n_greedy: int) -> int:
+    """Count the passes, at most, from a layer to the logits that `measure_layer` takes, image by image."""
+    counts = counts_of(n_channels)
+    among = min(n_channels, MAX_GREEDY)
+    greedy = sum(max(0, among - step) for step in range(counts[-1]))
+    orders = (3 + n_random) * (len(counts) - 1)
+    return n_samples * (orders + min(n_channels, MAX_ALONE)) + min(n_greedy, n_samples) * greedy
 
 
 def curves_of(ablation: Ablation, order: IntArray, targets: IntArray) -> FloatArray:

@@ -143,6 +143,7 @@ def judge(
     width: int,
     falls: FloatArray,
     rng: np.random.Generator,
+    right: tuple[BoolArray, BoolArray] | None = None,
 ) -> ShortcutFinding:
     """Measure the evidence of one candidate on the samples to look at.
 
@@ -156,6 +157,8 @@ def judge(
     falls : (n,) float64
         By how much the class's probability falls with the concept off.
     rng : Generator
+    right : two (n,) bool, optional
+        Whether the network says the class, with everything and with the concept off.
 
     Returns
     -------
@@ -185,7 +188,18 @@ def judge(
         p_fall=p_values[2],
         q=max(p_values),
         samples=tuple(int(index) for index in candidate.samples),
+        n_looked_with=int(has.sum()),
+        **({} if right is None else _counts_right(*right, has)),
     )
+
+
+def _counts_right(before: BoolArray, after: BoolArray, has: BoolArray) -> dict[str, int]:
+    return {
+        "right_with": int(before[has].sum()),
+        "right_with_off": int(after[has].sum()),
+        "right_without": int(before[~has].sum()),
+        "right_without_off": int(after[~has].sum()),
+    }
 
 
 def _apart(measured: Sequence[tuple[float, FloatArray]], rng: np.random.Generator) -> float:

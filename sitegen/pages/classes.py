@@ -18,6 +18,7 @@ from .audit import warned
 from .explanations import explanation_card
 from .page import Page, Section
 from .samples import SampleUses, sample_pages
+from .trust import class_families, class_ways
 
 N_CONCEPTS_SHOWN, N_CONCEPTS_SHALLOWER = 10, 4
 """Rows of the deepest layer, and of each other one, whose gallery has all."""
@@ -100,6 +101,8 @@ def class_context(
         "findings": [(catalogue.card(item.concept), item) for item in findings or ()],
         "suspect": bool(findings or (shortcut and shortcut.used)) or len(flagged) > len(planted),
         "is_audited": findings is not None,
+        "families": class_families(catalogue, class_index),
+        **class_ways(catalogue, class_index),
         "catalogue": catalogue,
         "previous": _neighbour(catalogue, indices[place - 1]) if place else None,
         "following": _neighbour(catalogue, indices[place + 1]) if place + 1 < len(indices) else None,

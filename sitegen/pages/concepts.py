@@ -20,6 +20,7 @@ from sitegen.pictures import Tile
 
 from .page import Page, Section
 from .samples import sample_address
+from .trust import family_of
 
 N_CLASSES_SHOWN = 8
 LEAST_SHOWN = 0.001
@@ -94,6 +95,7 @@ def concept_context(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
         "histograms": _histograms(catalogue, tables, concept.channel),
         "uses": catalogue.uses.get(concept.key, [])[:N_USES_SHOWN],
         "n_uses": len(catalogue.uses.get(concept.key, [])),
+        "family": family_of(catalogue, concept),
         "catalogue": catalogue,
         **_neighbours(catalogue, concept),
     }

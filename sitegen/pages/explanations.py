@@ -30,7 +30,7 @@ from sitegen.pictures import Heat, opacity_of
 from .audit import ADDRESS as AUDIT
 from .audit import warned
 from .page import Page, Section
-from .trust import what_ifs
+from .trust import usuals, what_ifs
 
 SPOT = 14
 """Side of the number of an outline, in pixels of the photo."""
@@ -85,6 +85,7 @@ def explanation_context(catalogue: Catalogue, position: int) -> dict[str, Any]:
         "predictions": _predictions(catalogue, explanation),
         "targets": targets,
         "what_ifs": what_ifs(catalogue, explanation),
+        "usuals": usuals(catalogue, explanation),
         "catalogue": catalogue,
         "previous": explanations[position - 1] if position else None,
         "following": explanations[position + 1] if position + 1 < len(explanations) else None,

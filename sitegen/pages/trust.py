@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from precompute.printing.numbers import fixed
-from precompute.records import AblationCurve, Explanation, LayerTrust, OffValue, TrustReport, WhatIf
-from sitegen.data.catalogue import Catalogue
+from precompute.records import AblationCurve, Concept, Explanation, Family, LayerTrust, OffValue, TrustReport, WhatIf
+from precompute.records.trusted import LEAST_SAMPLES, LEAST_SIMILARITY
+from sitegen.data.catalogue import Catalogue, ConceptCard
 
 from .page import Page, Section
 
@@ -24,6 +25,10 @@ ORDER_WORDS = {
 OFF_WORDS: dict[OffValue, str] = {"mean": "its mean over the data set’s sample", "zero": "zero"}
 STRONG, SOME = 0.5, 0.2
 """Rank correlations from which shares are said to tell much, and something."""
+
+
+LEAST_TOLD, N_FAMILIES = 0.05, 3
+"""Share of a family from which it is told, and how many are."""
 
 
 def trust_pages(catalogue: Catalogue) -> Iterator[Page]:
@@ -44,6 +49,7 @@ def trust_context(catalogue: Catalogue) -> dict[str, Any]:
         "report": report,
         "off_words": OFF_WORDS[report.off],
         "layers": [_layer(catalogue, report, layer) for layer in reversed(report.layers)],
+        "least_similarity": LEAST_SIMILARITY,
         "n_photos": len(tested),
         "n_below": sum(item.after < (item.random_low or 0.0) for item in tested),
     }
@@ -97,6 +103,92 @@ def _what_if(catalogue: Catalogue, report: TrustReport, item: WhatIf) -> dict[st
         "alone": alone,
         "tells": random is not None and item.after < (item.random_low or 0.0),
     }
+
+
+def family_of(catalogue: Catalogue, concept: Concept) -> dict[str, Any] | None:
+    """Gather the other members of a concept's family; None where it has none."""
+    report = catalogue.source.trust
+    for family in report.families if report else ():
+        if concept.key in family.concepts:
+            others = [catalogue.card(key) for key in family.concepts if key != concept.key]
+            return {"cards": others, "size": len(family.concepts), "similarity": family.similarity}
+    return None
+
+
+def class_families(catalogue: Catalogue, class_index: int) -> list[dict[str, Any]]:
+    """Gather the families of the deepest layer that carry something of a class, with their mean shares."""
+    if not catalogue.scores_are_shares:
+        return []
+    deepest = next(reversed(catalogue.atlas.layers))
+    return _carrying(catalogue, deepest, catalogue.class_means[deepest][class_index].tolist())
+
+
+def _carrying(catalogue: Catalogue, layer: str, shares: Sequence[float]) -> list[dict[str, Any]]:
+    """List the families of a layer whose members' shares add up to enough, the first by absolute share."""
+    report = catalogue.source.trust
+    families = [family for family in report.families if family.layer == layer] if report else []
+    told = [(item, _sum(item, shares)) for item in families]
+    told = sorted((pair for pair in told if abs(pair[1]) >= LEAST_TOLD), key=lambda pair: -abs(pair[1]))
+    return [
+        {"layer": layer, "cards": _members(catalogue, item, shares), "share": share}
+        for item, share in told[:N_FAMILIES]
+    ]
+
+
+def _sum(family: Family, shares: Sequence[float]) -> float:
+    return sum(shares[Concept.parse(key).channel] for key in family.concepts)
+
+
+def _members(catalogue: Catalogue, family: Family, shares: Sequence[float]) -> list[ConceptCard]:
+    keys = sorted(family.concepts, key=lambda key: -abs(shares[Concept.parse(key).channel]))
+    return [catalogue.card(key) for key in keys]
+
+
+def class_ways(catalogue: Catalogue, class_index: int) -> dict[str, Any]:
+    """Gather the prototypes of a class, or how many samples it would need for any."""
+    report = catalogue.source.trust
+    found = [item for item in report.prototypes if item.class_index == class_index] if report else []
+    is_few = bool(report and report.parts.get("prototypes")) and catalogue.scores_are_shares and not found
+    return {
+        "ways": [
+            {
+                "layer": item.layer,
+                "n_samples": item.n_samples,
+                "prototypes": [
+                    {
+                        "n_samples": part.n_samples,
+                        "concepts": [(catalogue.card(known.concept), known.share) for known in part.concepts],
+                        "typical": [catalogue.sample_name(index) for index in part.typical],
+                    }
+                    for part in item.prototypes
+                ],
+                "outliers": [catalogue.sample_name(index) for index in item.outliers],
+            }
+            for item in found
+        ],
+        "too_few": LEAST_SAMPLES if is_few else 0,
+    }
+
+
+def usuals(catalogue: Catalogue, explanation: Explanation) -> dict[tuple[int, str], dict[str, Any]]:
+    """Gather how usual an explanation is, and the families behind it, by class and layer."""
+    report = catalogue.source.trust
+    if report is None:
+        return {}
+    known = {
+        (item.class_index, item.layer): item
+        for item in report.usual
+        if item.explanation == explanation.id and item.numbers == explanation.digest
+    }
+    found = {}
+    for target in explanation.targets:
+        for layer in target.layers:
+            item = known.get((target.class_index, layer.layer))
+            families = _carrying(catalogue, layer.layer, layer.shares)
+            if item or families:
+                through = [(catalogue.card(part.concept), part.share) for part in item.through] if item else []
+                found[target.class_index, layer.layer] = {"item": item, "families": families, "through": through}
+    return found
 
 
 WIDTH, HEIGHT = 320, 160
