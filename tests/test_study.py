@@ -83,6 +83,9 @@ def test_nobody_sees_a_concepts_row_twice(n_raters, n_each):
     for sheet in key.raters:
         concepts = [by_id[question].concept for question in sheet.questions]
         assert len(concepts) == len(set(concepts))
+        kinds_given = [by_id[question].kind for question in sheet.questions]
+        counts = [kinds_given.count(kind) for kind in kinds]
+        assert max(counts) - min(counts) <= 1, "a kind that one rater gets alone cannot be told from the rater"
     given = [question for sheet in key.raters for question in sheet.questions]
     assert all(given.count(question.id) == size.n_judging for question in questions)
 

@@ -61,8 +61,9 @@ def assign(atlas: str, seed: int, size: StudySize, questions: Sequence[StudyQues
     given: list[list[StudyQuestion]] = [[] for _ in range(size.n_raters)]
     for question in questions:
         seen = [any(question.concept and q.concept == question.concept for q in sheet) for sheet in given]
-        free = sorted((len(sheet), place) for place, sheet in enumerate(given) if not seen[place])
-        for _, place in free[: size.n_judging]:
+        alike = [sum(q.kind == question.kind for q in sheet) for sheet in given]  # no rater gets one kind alone
+        free = sorted((len(sheet), alike[place], place) for place, sheet in enumerate(given) if not seen[place])
+        for *_, place in free[: size.n_judging]:
             given[place].append(question)
     raters = []
     for number, sheet in enumerate(given, start=1):
