@@ -110,6 +110,14 @@ def test_shards_of_webdataset(tmp_path):
         open_here(tmp_path, "dataset.kind=tar", "dataset.root=shards/shard-000000.tar")
 
 
+def test_a_mask_beside_an_image_of_a_shard_is_not_taken_for_another_image(tmp_path):
+    (tmp_path / "shards").mkdir()
+    image = encode(picture(1))
+    pack(tmp_path / "shards/0.tar", [("0.png", image), ("0.seg.png", image), ("0.cls", b"0")])
+    with pytest.raises(DataError, match=r"'0.cls' has two images, '0.png' and '0.seg.png'"):
+        open_here(tmp_path, "dataset.kind=webdataset", "dataset.root=shards")
+
+
 def test_shards_that_do_not_say_a_class_or_how_they_count(tmp_path):
     write_shards(tmp_path / "shards", [1, 2, 3, 3, 2, 1])
     shards = ("dataset.kind=webdataset", "dataset.root=shards")

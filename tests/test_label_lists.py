@@ -17,6 +17,7 @@ from precompute.config import DatasetConfig
 from precompute.errors import DataError
 from precompute.images.classes import ClassList, find_classes, load_classes
 from precompute.images.label_lists import read_ground_truth
+from precompute.images.listing import Listing, Sample, label_by_folder
 from precompute.inputs import tell_classes_apart
 from tests.many_examples import examples
 from tests.photo_files import fill, open_here
@@ -358,6 +359,36 @@ def test_a_table_that_is_written_by_a_program_is_read_as_it_was_meant(tmp_path, 
     except DataError:
         return
     assert named(found) == chosen
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["cat", "nan", "dog"], "'nan' is what programs write where a class is missing"),
+        (["cat", "Cat", "dog"], "differ in capitals alone"),
+    ],
+)
+def test_what_a_program_or_a_slip_wrote_is_no_new_class(tmp_path, classes, message):
+    text = lines([["image", "label"]] + [[f, classes[i % 3]] for i, f in enumerate(FILES)])
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, text, classes=None)
+    found = read(tmp_path, text, classes=ClassList(tuple(classes), source="x"))  # the advice followed
+    assert named(found) == [classes[i % 3] for i in range(len(FILES))]
+
+
+def test_a_spreadsheet_is_told_as_that(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"PK\x03\x04\x14\x00\xff\xfe")
+    with pytest.raises(DataError, match="a spreadsheet or an archive: export its table as CSV"):
+        read_ground_truth(path, FILES, None)
+
+
+def test_parts_of_a_data_set_are_no_classes(tmp_path):
+    listing = Listing(tmp_path, [Sample(f"{part}/cat/0.png", 9) for part in ("train", "val")], Counter())
+    with pytest.raises(DataError, match="'train', 'val': parts of a data set and no classes"):
+        label_by_folder(listing, ["train", "val"], None)
+    both = ClassList(("train", "val"), source="x")
+    assert label_by_folder(listing, ["train", "val"], both)[0].tolist() == [0, 1]
 
 
 def mutate(text, rng):

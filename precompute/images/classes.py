@@ -243,6 +243,25 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
+def _check_new_names(wheres: Mapping[str, str]) -> None:
+    """Refuse texts that a program or a slip wrote, where no class list says that they are classes."""
+    known: dict[str, str] = {}
+    for text, where in wheres.items():
+        if text.casefold() in _MISSING:
+            raise DataError(
+                f"{where}: {text!r} is what programs write where a class is missing. Give this image its class or "
+                "leave it out, or, if this is the name of a class, give all names in a class list (dataset.classes)."
+            )
+        if (other := known.setdefault(text.casefold(), text)) != text:
+            raise DataError(
+                f"{where}: {text!r} and {other!r} differ in capitals alone. Write one for the other, or, if they are "
+                "two classes, give all names in a class list (dataset.classes)."
+            )
+
+
+_MISSING = frozenset({"nan", "<na>", "#n/a", "nat", "null"})
+
+
 def find_classes(
     wheres: Mapping[str, str], classes: ClassList | None, ids: IdKind = "auto", devkit: Path | None = None
 ) -> Labelling:
@@ -284,6 +303,7 @@ def find_classes(
                 f"{wheres[text]}: {text!r} is several classes at once, and an atlas needs one for each image. Choose "
                 "one, or, if this is the name of one class, give all names in a class list (dataset.classes)."
             )
+    _check_new_names(wheres)
     names = tuple(texts)
     return Labelling({text: index for index, text in enumerate(names)}, names, "names, numbered in alphabetical order")
 

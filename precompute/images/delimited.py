@@ -47,6 +47,8 @@ def read_lines(path: Path, what: str, setting: str) -> list[tuple[int, str]]:
         raise DataError(f"cannot read {what} {path}: {reason} ({setting})") from error
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{what} {path} is UTF-16 text: save it as UTF-8 ({setting})")
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise DataError(f"{what} {path} is a spreadsheet or an archive: export its table as CSV ({setting})")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

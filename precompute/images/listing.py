@@ -241,7 +241,7 @@ def list_class_folders(root: Path) -> list[str]:
     return sorted(
         entry.name
         for entry in root.iterdir()
-        if not entry.name.startswith(".") and entry.is_dir() and entry.resolve() not in above
+        if not _is_hidden(entry.name) and entry.is_dir() and entry.resolve() not in above
     )
 
 
@@ -317,11 +317,20 @@ def label_by_folder(
     ordered = sorted(found)
     if classes is None and (ids == "auto" or not all(map(is_index, ordered))):
         indices, names, how = {folder: n for n, folder in enumerate(ordered)}, tuple(ordered), _order_note(ordered)
+        if all(folder.casefold() in _PARTS for folder in ordered):
+            raise DataError(
+                f"{where} holds {', '.join(map(repr, ordered))}: parts of a data set and no classes. Set dataset.root "
+                f"to one of them ({str(where / ordered[-1])!r}), or, if these are the classes, name them in a class "
+                "list (dataset.classes)."
+            )
     else:
         read = find_classes({folder: f"class folder {str(where / folder)!r}" for folder in ordered}, classes, ids)
         indices, names, how = read.indices, read.names, f"class folders are {read.how}"
     labels = np.array([indices[sample.name.partition("/")[0]] for sample in samples], dtype=np.int64)
     return labels, names, how
+
+
+_PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
 
 def _order_note(folders: Sequence[str]) -> str:
@@ -348,12 +357,18 @@ def label_by_side(
     """
     texts: list[str] = []
     wheres: dict[str, str] = {}
+    images: dict[str, str] = {}
     for sample in listing.samples:
         folder, _, name = sample.name.rpartition("/")
         key = f"{folder}/{name.partition('.')[0]}".lstrip("/") + ".cls"
         member = listing.side.get(key)
         if member is None:
             raise DataError(f"{listing.root}: the image {sample.name!r} has no {key!r} with its class beside it")
+        if (other := images.setdefault(key, sample.name)) != sample.name:
+            raise DataError(
+                f"{listing.root}: {key!r} has two images, {other!r} and {sample.name!r}, and an atlas takes one for "
+                "each class. Leave masks and other pictures out of the shards."
+            )
         if member.place.size > 1000:
             raise DataError(f"{listing.root}: {key!r} has {member.place.size} bytes, expected a class")
         try:
@@ -470,7 +485,7 @@ def _walk(
             if within and entry.is_symlink() and not entry.name.startswith("."):
                 _check_link(Path(entry), root, within)
             if Path(entry).is_dir():
-                if not entry.name.startswith("."):
+                if not _is_hidden(entry.name):
                     yield from _walk(root, below / entry.name, above | {here}, within)
             elif Path(entry).is_file():
                 yield str(below / entry.name), entry
