@@ -87,9 +87,8 @@ def test_a_weak_heatmap_in_plain_colours_is_weak(tmp_path):
     path = tmp_path / "heat.png"
     Image.fromarray(np.full((8, 8), 255, np.uint8)).save(path)
     store = pictures.PictureStore(tmp_path, tmp_path / "none", Links([]))
-    alphas = []
-    for strength in (1.0, 0.25):
-        drawn = Image.open(tmp_path / store.coloured_heatmap(path, strength)).convert("RGBA")
-        alphas.append(float(np.asarray(drawn)[..., 3].mean()))
-    assert alphas[0] == 255
-    assert alphas[1] < 130
+    drawn = Image.open(tmp_path / store.heat(path).address).convert("RGBA")
+    alpha = float(np.asarray(drawn)[..., 3].mean())
+    assert alpha == 255
+    assert alpha * pictures.opacity_of(1.0) == 255
+    assert alpha * pictures.opacity_of(0.25) < 130
