@@ -43,7 +43,7 @@ def test_the_start_page_begins_with_what_was_found(pages):
     text = pages("index.html")
     found = words(text[text.index('id="findings"') : text.index('id="example"')])
     assert "sailing boat leans on window of sailing boat" in found
-    assert "falls by 46.0 %" in found
+    assert "falls by 46.0 % points" in found
     assert "1 of 64 labelled samples is classified wrong. 1 explained photo that it got wrong" in found
     assert "In 16 of 16 explanations the concepts named matter more than as many random ones" in found
     assert text.index('id="findings"') < text.index('id="doors"')

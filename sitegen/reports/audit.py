@@ -65,9 +65,9 @@ def evidence(card: ConceptCard, item: ShortcutFinding, class_name: str, level: i
                 f"{significant(item.p_apart, 2)}."
             ),
             line(
-                f"Switched off, the probability of {class_name} falls by {percent(item.fall_with)} on samples with it, "
-                f"and by {percent(item.fall_without)} on those without. A difference of 10 points more than chance: "
-                f"p = {significant(item.p_fall, 2)}."
+                f"Switched off, the probability of {class_name} falls by {percent(item.fall_with)} points on samples "
+                f"with it, and by {percent(item.fall_without)} points on those without. A difference of 10 points "
+                f"more than chance: p = {significant(item.p_fall, 2)}."
             ),
             line(f"Rate of false alarms among findings as sure as this: q = {significant(item.q, 2)}."),
         )

@@ -169,8 +169,9 @@ class _Writer:
                     (
                         strong(f"{name} leans on {card.name}. "),
                         *line(
-                            f"Switched off, the probability falls by {percent(item.fall_with)} where it is, and by "
-                            f"{percent(item.fall_without)} where it is not (rate of false alarms {percent(item.q)})."
+                            f"Switched off, the probability falls by {percent(item.fall_with)} points where it is, "
+                            f"and by {percent(item.fall_without)} points where it is not (rate of false alarms "
+                            f"{percent(item.q)})."
                         ),
                     )
                 )
