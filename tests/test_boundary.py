@@ -91,30 +91,37 @@ def test_ordinary_replies_give_nothing_away():
 def test_the_key_in_any_disguise_reaches_nothing(tmp_path, caplog, capfd, place):
     """Records, journal, log, terminal and errors are read as a whole: no reading of them gives the key away."""
     caplog.set_level(logging.DEBUG)
-    guard, leaks = Guard(KEY), []
-    for number, (disguise, text) in enumerate(DISGUISES.items()):
-        folder = tmp_path / str(number)
-        with TestServer(lambda body, text=text: _echoing(place, text)) as server:
-            server.error_text = f"bad key {text}" if place in {"400", "500", "404", "reason phrase"} else None
-            server.reason_phrase = text if place == "reason phrase" else "X"
-            server.refusal_text = text if place == "refusal" else None
-            if server.error_text:
-                server.script.extend(["400" if place == "reason phrase" else place] * 40)
-            config = LlmConfig(base_url=server.base_url, model="m", timeout=5.0, max_retries=0)
-            client = LlmClient(config, folder, environment={"OPENAI_API_KEY": KEY}, backoff=0.001)
-            errors, names = [], []
-            try:
-                names = list(LlmNamer(client, input_size=INPUT_SIZE).name([drawn_evidence(Concept("c", 0), 2, 0)]))
-            except AtlasError as error:
-                errors.append(error)
-        written = "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
-        told = "".join("".join(traceback.format_exception(error)) + repr(vars(error)) for error in errors)
-        if guard.gives_away(f"{names}{written}{told}"):
-            leaks.append(disguise)
-        assert errors or not names[0].name or place in {"name", "description", "common"}
+    guard = Guard(KEY)
+    # A digest that reads like a part of the key by chance is another one for another port; a leak comes again.
+    leaks = [
+        disguise
+        for number, (disguise, text) in enumerate(DISGUISES.items())
+        if all(guard.gives_away(_left_behind(tmp_path / f"{number}-{again}", place, text)) for again in range(2))
+    ]
     shown = caplog.text + "".join(capfd.readouterr())
     assert leaks == []
     assert not guard.gives_away(shown)
+
+
+def _left_behind(folder, place, text):
+    """All that a run leaves in records, journal and errors where a server says the text there."""
+    with TestServer(lambda body, text=text: _echoing(place, text)) as server:
+        server.error_text = f"bad key {text}" if place in {"400", "500", "404", "reason phrase"} else None
+        server.reason_phrase = text if place == "reason phrase" else "X"
+        server.refusal_text = text if place == "refusal" else None
+        if server.error_text:
+            server.script.extend(["400" if place == "reason phrase" else place] * 40)
+        config = LlmConfig(base_url=server.base_url, model="m", timeout=5.0, max_retries=0)
+        client = LlmClient(config, folder, environment={"OPENAI_API_KEY": KEY}, backoff=0.001)
+        errors, names = [], []
+        try:
+            names = list(LlmNamer(client, input_size=INPUT_SIZE).name([drawn_evidence(Concept("c", 0), 2, 0)]))
+        except AtlasError as error:
+            errors.append(error)
+    written = "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
+    told = "".join("".join(traceback.format_exception(error)) + repr(vars(error)) for error in errors)
+    assert errors or not names[0].name or place in {"name", "description", "common"}
+    return f"{names}{written}{told}"
 
 
 def _echoing(place, text):
