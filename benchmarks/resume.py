@@ -132,13 +132,13 @@ STAGES = {
     "references": "small/atlas.h5",
     "naming": "small/references.h5",
     "explaining": "small/names.jsonl",
-    "trust": "small/manifest.json#explanations/0002-",
+    "trust": 'small/manifest.json#"atlas explain"#3',
     "site": ".site.making",
     "end": "site/index.html",
 }
 """What appears when a stage of `atlas run` begins, below the folder of the small atlas.
 
-Behind ``#`` stands a text that a file holds from then on.
+Behind ``#`` stands a text that a file holds from then on, and how often: all three photos are explained.
 """
 
 
@@ -153,10 +153,10 @@ def start_run(folder: Path) -> subprocess.Popen[bytes]:
 
 def wait_for(mark: Path, process: subprocess.Popen[bytes]) -> float:
     """Wait until a mark of a stage is there or the process has ended; returns the time."""
-    name, _, text = str(mark).partition("#")
+    name, text, times = (*str(mark).split("#"), "", "")[:3]
     while process.poll() is None:
         with suppress(OSError):
-            if text.encode() in Path(name).read_bytes() if text else Path(name).exists():
+            if Path(name).read_bytes().count(text.encode()) >= int(times) if text else Path(name).exists():
                 break
         time.sleep(0.002)
     return time.perf_counter()
@@ -171,7 +171,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 
 def contest_of_runs(n_kills: int) -> bool:
-    """Kill whole runs, each stage in turn, and run again; returns whether all went well."""
+    """Kill whole runs, each stage in turn, and run again; returns whether all went well and no stage was missed."""
     with tempfile.TemporaryDirectory() as root:
         base, folder, rng = Path(root) / "whole" / "a", Path(root) / "killed" / "a", random.Random(n_kills)
         base.mkdir(parents=True)
@@ -207,6 +207,10 @@ def contest_of_runs(n_kills: int) -> bool:
             shutil.rmtree(folder)
     n_killed = sum(killed.values())
     print(f"run: killed {n_killed} times ({killed}); {n_equal} ended with the same {len(expected)} files and no other")
+    missed = [stage for stage, n in killed.items() if not n]
+    if missed and n_kills >= len(STAGES):
+        print(f"run: no kill came in time in: {', '.join(missed)}")
+        return False
     return n_equal == n_killed == n_kills
 
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from precompute.records import Concept, LargeShares
+from precompute.records import LARGE_SHARE, Audit, Concept, LargeShares
+from precompute.trust import shortcuts
 from precompute.trust.shortcuts import Candidate, correct, distances, find_candidates, judge, p_value
+from sitegen.pages.audit import sight
 from tests.site_fixture import make_atlas
 
 WIDTH, N_CHANNELS, N_WITH, N_WITHOUT = 8, 6, 12, 6
@@ -75,3 +77,13 @@ def test_candidates_are_in_a_part_of_the_class_alone():
     assert (found.class_index, found.concept.channel, found.n_with, found.n_without) == (2, 0, 5, 3)
     assert found.samples.tolist() == members.tolist()
     assert found.p_bound < 0.01
+
+
+def test_what_pages_say_the_audit_looks_for_is_what_it_looks_for():
+    looks_for, _ = sight(Audit(layers=("a",), n_classes=2, n_small=0, findings=()))
+    least_with, least_without = shortcuts.LEAST_WITH, shortcuts.LEAST_WITHOUT
+    assert f"at least {LARGE_SHARE * 100:.0f} % in some" in looks_for
+    assert f"(at least {least_with}, with a mean of at least {shortcuts.LEAST_SHARE * 100:.0f} %)" in looks_for
+    assert f"(at least {least_without})" in looks_for
+    assert f"falls by at least {shortcuts.LEAST_FALL * 100:.0f} points" in looks_for
+    assert least_with + least_without == 6, "pages say: fewer than six"

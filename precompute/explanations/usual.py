@@ -11,10 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.records import LARGE_SHARE, MISSING, Atlas, BoolArray, FloatArray, IntArray, LargeShares
+from precompute.records import (
+    LARGE_SHARE,
+    MISSING,
+    SURENESS_BANDS,
+    Atlas,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    LargeShares,
+)
 
-SURENESS_BANDS = (0.0, 0.5, 0.8, 0.95)
-"""Lower ends of the ranges of probability in which right predictions are counted."""
 SAME_SHARE = 1e-5
 """Shares that differ by less are the same: rounding differs between mining and explaining."""
 

@@ -103,14 +103,6 @@ class Member(NamedTuple):
     modified: int
 
 
-def is_archive(path: Path) -> bool:
-    """Tell whether a file is an archive by its first bytes or its name."""
-    names = (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip")
-    return path.is_file() and (
-        path.name.lower().endswith(names) or _codec_of(path) is not None or zipfile.is_zipfile(path)
-    )
-
-
 def list_archive(path: Path, cache: Path, max_ratio: float) -> list[Member]:
     """List the files in an archive; a compressed tar is unpacked into the `cache` folder, once.
 

@@ -27,6 +27,8 @@ MISSING = -1
 
 LARGE_SHARE = 0.05
 """Least absolute share that is kept for each sample; a sample has at most 20 in a layer, as all add up to 1."""
+SURENESS_BANDS = (0.0, 0.5, 0.8, 0.95)
+"""Lower ends of the ranges of probability in which right predictions are counted."""
 
 
 class Concept(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from precompute.records import ShortcutFinding
+from precompute.printing.numbers import count, percent, significant
+from precompute.records import Audit, ShortcutFinding
 from sitegen.data.catalogue import Catalogue
 
 from .page import Page, Section
@@ -33,19 +34,58 @@ def audit_context(catalogue: Catalogue) -> dict[str, Any]:
     rows = [_row(catalogue, item) for item in audit.findings]
     return {
         "audit": audit,
+        "sight": sight(audit),
         "found": [row for row in rows if row["item"].is_finding],
         "cleared": [row for row in rows if not row["item"].is_finding],
     }
 
 
 def _row(catalogue: Catalogue, item: ShortcutFinding) -> dict[str, Any]:
+    class_name = catalogue.class_name(item.class_index)
     return {
         "item": item,
+        "measured": measured(item, class_name),
         "card": catalogue.card(item.concept),
-        "class_name": catalogue.class_name(item.class_index),
+        "class_name": class_name,
         "class_address": catalogue.class_address(item.class_index),
         "samples": [catalogue.sample_name(index) for index in item.samples],
     }
+
+
+def measured(item: ShortcutFinding, class_name: str) -> list[str]:
+    """Say what was measured of a candidate, but for the samples that have it: a sentence or two for each point."""
+    said = [
+        f"Its place is {significant(item.distance, 2)} neurons from the class’s other concepts in the same image; "
+        f"these are {significant(item.others_distance, 2)} from each other. By chance: "
+        f"p = {significant(item.p_apart, 2)}.",
+        f"Switched off, the probability of {class_name} falls by {percent(item.fall_with)} points on samples with it, "
+        f"and by {percent(item.fall_without)} points on those without. A difference of 10 points more than chance: "
+        f"p = {significant(item.p_fall, 2)}.",
+    ]
+    if item.n_looked_with:
+        n_without = len(item.samples) - item.n_looked_with
+        said.append(
+            f"Of the {count(item.n_looked_with)} looked at that have it, {count(item.right_with)} are taken for "
+            f"{class_name}, and {count(item.right_with_off)} with it off; of the {count(n_without)} without, "
+            f"{count(item.right_without)}, and {count(item.right_without_off)} with it off."
+        )
+    return [*said, f"Rate of false alarms among findings as sure as this: q = {significant(item.q, 2)}."]
+
+
+def sight(audit: Audit) -> tuple[str, str]:
+    """Say what the audit looks for, by the thresholds of `precompute.trust.shortcuts`, and what it misses."""
+    verb = "is the layer" if len(audit.layers) == 1 else "are the layers"
+    return (
+        f"Looked at {verb} {', '.join(audit.layers)}. A candidate is a concept that has a share of at least 5 % in "
+        "some samples of a class (at least 4, with a mean of at least 10 %) and not in others (at least 2). It is "
+        "warned of where all three hold against chance, at a rate of false alarms of at most 10 %: it is bound to "
+        "the class; it lies farther from the class’s other concepts than these from each other; and without it the "
+        "class’s probability falls by at least 10 points more where it is than where it is not. Chance is permuted "
+        "labels; q is corrected for all candidates (Benjamini–Hochberg). What a concept is called does not count.",
+        "So it misses: what all samples of a class have or next to none; what lies on the object; what has no "
+        "place of its own, as a tint of the whole image; and what costs less than that. That nothing is found does not "
+        "mean that nothing is there.",
+    )
 
 
 def warned(catalogue: Catalogue, class_index: int) -> list[ShortcutFinding] | None:

@@ -6,6 +6,7 @@ Owns its words and their order.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from precompute.errors import DataError
@@ -13,7 +14,7 @@ from precompute.printing.numbers import count, percent, significant
 from precompute.records import Audit, ShortcutFinding
 from precompute.records.reported import Block, Cover, Heading, Leaf, Listing, Table, Together
 from sitegen.data.catalogue import ConceptCard
-from sitegen.pages.audit import audit_context
+from sitegen.pages.audit import audit_context, measured
 
 from .album import Album
 from .frame import About, facts, finished, logo_key, reference_strip
@@ -28,6 +29,7 @@ from .sections import (
     plain,
     provenance_section,
     strong,
+    trust_section,
 )
 
 
@@ -59,17 +61,7 @@ def evidence(card: ConceptCard, item: ShortcutFinding, class_name: str, level: i
                 f"{percent(item.mean_with)} on average; the other {count(item.n_without)} have none. By chance: p = "
                 f"{significant(item.p_bound, 2)}."
             ),
-            line(
-                f"Its place is {significant(item.distance, 2)} neurons from the class’s other concepts in the same "
-                f"image; these are {significant(item.others_distance, 2)} from each other. By chance: p = "
-                f"{significant(item.p_apart, 2)}."
-            ),
-            line(
-                f"Switched off, the probability of {class_name} falls by {percent(item.fall_with)} points on samples "
-                f"with it, and by {percent(item.fall_without)} points on those without. A difference of 10 points "
-                f"more than chance: p = {significant(item.p_fall, 2)}."
-            ),
-            line(f"Rate of false alarms among findings as sure as this: q = {significant(item.q, 2)}."),
+            *map(line, measured(item, class_name)),
         )
     )
 
@@ -131,11 +123,8 @@ class _Writer:
         yield from self._found()
         yield from self._cleared()
         yield from self._sight()
-        yield heading("How far to trust the shares", key="trust")
-        blocks: list[Block] = []
-        for layer in self.audit.layers:
-            blocks += layer_trust(self.catalogue, self.album, layer)
-        yield from blocks or [plain("Nothing was measured of how far the shares of this atlas can be trusted.")]
+        layers = [layer_trust(self.catalogue, self.album, layer) for layer in self.audit.layers]
+        yield from trust_section("How far to trust the shares", chain.from_iterable(layers))
         yield from limits_section()
         yield from method_section(self.catalogue)
         yield from provenance_section(self.catalogue, made_from)
@@ -190,18 +179,7 @@ class _Writer:
 
     def _sight(self) -> Iterator[Block]:
         yield _SIGHT
-        yield plain(
-            f"Looked at: {', '.join(self.audit.layers)}. A candidate is a concept that has a share of at least 5 % in "
-            "some samples of a class (at least 4, with a mean of at least 10 %) and not in others (at least 2). It is "
-            "warned of where all three hold against chance, at a rate of false alarms of at most 10 %: it is bound to "
-            "the class; it lies farther from the class’s other concepts than these from each other; and without it the "
-            "class’s probability falls by at least 10 points more where it is than where it is not. Chance is permuted "
-            "labels; q is corrected for all candidates (Benjamini–Hochberg). What a concept is called does not count."
-        )
-        yield plain(
-            "So it misses: what all samples of a class have or next to none; what lies on the object; what has no "
-            "place of its own, as a tint of the whole image; and what costs less than that."
-        )
+        yield from map(plain, self.context["sight"])
 
 
 _SIGHT: Heading = heading("What this audit can see, and what it cannot", key="sight")

@@ -30,6 +30,7 @@ from .sections import (
     plain,
     provenance_section,
     strong,
+    trust_section,
 )
 
 N_PICTURED = 6
@@ -261,5 +262,4 @@ class _Writer:
                 ),
             ]
             blocks.insert(1, Words(tuple(words)))
-        yield heading("How far to trust it", key="trust")
-        yield from blocks or [plain("Nothing was measured of how far the shares of this atlas can be trusted.")]
+        yield from trust_section("How far to trust it", blocks)

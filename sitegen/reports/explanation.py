@@ -53,6 +53,7 @@ from .sections import (
     plain,
     provenance_section,
     strong,
+    trust_section,
 )
 
 
@@ -324,8 +325,7 @@ class _Writer:
         if what_if:
             blocks += self._what_if(target, what_if)
         blocks += layer_trust(self.catalogue, self.album, layer)
-        yield heading("How far to trust it", key="trust")
-        yield from blocks or [plain("Nothing was measured of how far the shares of this atlas can be trusted.")]
+        yield from trust_section("How far to trust it", blocks)
 
     @staticmethod
     def _what_if(target: TargetExplanation, what_if: dict[str, Any]) -> list[Block]:

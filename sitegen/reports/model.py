@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from precompute.printing.numbers import count, fixed, percent
-from precompute.records import MISSING
+from precompute.records import MISSING, SURENESS_BANDS
 from precompute.records.reported import Bar, Block, Cell, Cover, Document, Leaf, Line, Listing, Table, Together, Words
 from sitegen.data.catalogue import find
 from sitegen.pages.classes import classes_context, explained_classes
@@ -33,9 +33,8 @@ from .sections import (
     plain,
     provenance_section,
     strong,
+    trust_section,
 )
-
-BANDS = (0.0, 0.5, 0.8, 0.95, 1.0)
 
 
 def model_report(material: Material) -> Report:
@@ -202,7 +201,7 @@ class _Writer:
             yield plain("The data set has no labels: nothing tells how often the network is right.")
             return
         rows = []
-        for least, below in pairwise(BANDS):
+        for least, below in pairwise((*SURENESS_BANDS, 1.0)):
             inside = self.labelled & (samples.probability >= least)
             inside &= (samples.probability < below) if below < 1 else np.ones_like(inside)
             n_there, n_right = int(inside.sum()), int((inside & self.right).sum())
@@ -244,24 +243,22 @@ class _Writer:
 
     def _trust(self) -> Iterator[Block]:
         trust = self.catalogue.source.trust
-        yield heading("How far to trust these explanations", key="trust")
-        if trust is None or not trust.layers:
-            yield plain("Nothing was measured of how far the shares of this atlas can be trusted.")
-            return
-        rows = tuple(
-            cells(
-                layer.layer,
-                fixed(layer.correlation),
-                f"{fixed(layer.between)} ± {fixed(layer.between_error)}",
-                verdict(layer),
+        blocks: list[Block] = []
+        if trust is not None and trust.layers:
+            rows = tuple(
+                cells(
+                    layer.layer,
+                    fixed(layer.correlation),
+                    f"{fixed(layer.between)} ± {fixed(layer.between_error)}",
+                    verdict(layer),
+                )
+                for layer in reversed(trust.layers)
             )
-            for layer in reversed(trust.layers)
-        )
-        header = ("Layer", "Rank correlation", "Area between curves", "In words")
-        yield Table(
-            line("Shares against what happens when channels are switched off"), header, rows, (1.4, 0.0, 0.0, 3.0)
-        )
-        yield from layer_trust(self.catalogue, self.album, trust.layers[-1].layer)
+            header = ("Layer", "Rank correlation", "Area between curves", "In words")
+            said = line("Shares against what happens when channels are switched off")
+            blocks.append(Table(said, header, rows, (1.4, 0.0, 0.0, 3.0)))
+            blocks += layer_trust(self.catalogue, self.album, trust.layers[-1].layer)
+        yield from trust_section("How far to trust these explanations", blocks)
 
 
 def _lowered(block: Block) -> Block:

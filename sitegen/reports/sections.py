@@ -120,6 +120,12 @@ def limits_section(further: Iterable[tuple[str, str]] = ()) -> list[Block]:
 # --- trust -----------------------------------------------------------------------------------------------------------
 
 
+def trust_section(title: str, measured: Iterable[Block]) -> list[Block]:
+    """Say how far to trust what the report says: what was measured of it, or that nothing was."""
+    blocks = list(measured) or [plain("Nothing was measured of how far the shares of this atlas can be trusted.")]
+    return [heading(title, key="trust"), *blocks]
+
+
 def layer_trust(catalogue: Catalogue, album: Album, layer: str) -> list[Block]:
     """Say how well the shares of a layer tell what the network needs; nothing where that was not measured."""
     report = catalogue.source.trust
