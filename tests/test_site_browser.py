@@ -165,3 +165,21 @@ def test_tables_stay_whole_on_a_phone(site, watched):
     below = "found => [...new Set(found.map(e => getComputedStyle(e).borderBottomWidth))]"
     assert page.locator("table.bars tbody tr").evaluate_all(below) == ["1px"]
     assert page.locator("table.bars tbody tr > *").evaluate_all(below) == ["0px"]
+
+
+def test_classes_beside_their_shares_stand_on_one_line_on_a_phone(site, watched):
+    """Of the table that holds the answer against the next class, put into a page of the site."""
+    open_page, _ = watched
+    page = open_page(site / "classes/class-1.html", width=390)
+    heights = page.evaluate(
+        """() => {
+        const table = document.createElement("table");
+        table.className = "reasons contrast";
+        const cells = ["lighthouse", "tree"].map(name =>
+            `<td class="axis"></td><td><span class="narrow-only">${name} </span>+20.6 %</td>`);
+        table.innerHTML = `<tbody><tr><th>door</th>${cells.join("")}</tr></tbody>`;
+        document.querySelector("article").append(table);
+        return [...table.querySelectorAll("td:not(.axis)")].map(cell => cell.getBoundingClientRect().height);
+    }"""
+    )
+    assert max(heights) < 50
