@@ -57,6 +57,21 @@ def test_a_batch_may_be_all_broken_and_the_list_empty(tmp_path):
     assert list(datasets.iter_batches(found, [], config)) == []
 
 
+def tell_blocked(pipe):
+    pipe.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def test_a_worker_that_has_just_begun_knows_no_ctrl_c():
+    """Else one that is still importing when the key is pressed prints where it was."""
+    context = datasets._context()
+    here, there = context.Pipe()
+    worker = context.Process(target=tell_blocked, args=(there,))
+    worker.start()
+    assert here.recv()
+    worker.join()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ()), "this process hears it"
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_their_parent_without_a_word(tmp_path, how):
     many(tmp_path)

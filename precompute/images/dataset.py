@@ -262,8 +262,17 @@ def _context() -> multiprocessing.context.BaseContext:
     """Choose how workers start: never by forking this process, whose threads (CUDA's, OpenMP's) would be cut off."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver, resource_tracker  # noqa: PLC0415 - they are not there on every system
+
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    resource_tracker.ensure_running()  # it lets the signal through again once it runs, so it comes first
+    # What the server blocks its workers block from their first moment, long before `_start_worker` runs in them.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 
