@@ -34,6 +34,7 @@ name = "benchmark"
 kind = "folders"
 root = "photos"
 classes = "imagenet"
+follow_links = true
 [preprocessing]
 resize = 256
 crop = {size}

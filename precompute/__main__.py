@@ -10,12 +10,14 @@ import sys
 ENVIRONMENT = {
     "THP_MEM_ALLOC_ENABLE": "1",
     "GOMP_SPINCOUNT": "30000",
+    "OPENBLAS_NUM_THREADS": "1",
 }
-"""What torch and its OpenMP library read once, while they are loaded; what is set already stays.
+"""What torch, its OpenMP library and NumPy's OpenBLAS read once, while they are loaded; what is set already stays.
 
 Large pages: each map of a batch is fresh memory, which the system clears page by page. How many times a thread looks
 for work before it sleeps: by default about as long as a whole layer takes, so that beside another program the thread
-that looks keeps the one that works from its processor.
+that looks keeps the one that works from its processor. NumPy's matrices are small, and several pictures are rendered at
+once: threads of each product would wait for one another, and their number would show in the last digits.
 """
 
 

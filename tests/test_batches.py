@@ -17,6 +17,7 @@ import torch
 from precompute.errors import DataError, OutputError
 from precompute.images import dataset as datasets
 from precompute.images.cache import ImageCache
+from precompute.images.workers import worker_context
 from tests.photo_files import configure, fill, picture
 
 # Batches
@@ -63,7 +64,7 @@ def tell_blocked(pipe):
 
 def test_a_worker_that_has_just_begun_knows_no_ctrl_c():
     """Else one that is still importing when the key is pressed prints where it was."""
-    context = datasets._context()
+    context = worker_context()
     here, there = context.Pipe()
     worker = context.Process(target=tell_blocked, args=(there,))
     worker.start()

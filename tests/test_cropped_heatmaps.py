@@ -125,8 +125,8 @@ def test_memory_limits_do_not_change_the_result(monkeypatch):
     images = torch.randn(3, 3, 37, 37, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     requests = requests_everywhere(engine, images)
     before = engine.reference_heatmaps(images, requests)
-    monkeypatch.setattr("precompute.relevance.neuron_heatmaps.WINDOW_ELEMENTS", 1)
-    monkeypatch.setattr("precompute.relevance.neuron_heatmaps.FRAME_ELEMENTS", 1)
+    monkeypatch.setattr("precompute.relevance.neuron_heatmaps.WINDOW_ELEMENTS", {"cpu": 1})
+    monkeypatch.setattr("precompute.relevance.neuron_heatmaps.FRAME_ELEMENTS", {"cpu": 1})
     after = engine.reference_heatmaps(images, requests)
     assert (before - after).abs().max() <= 1e-12 * before.abs().max()
 
@@ -141,3 +141,21 @@ def test_relevance_stays_inside_the_receptive_field():
     outside[14:24, 14:24] = False
     assert heatmap.abs().sum() > 0
     assert heatmap[outside].abs().max() == 0
+
+
+def test_a_gpu_takes_the_many_requests_of_one_image_together(monkeypatch):
+    """What goes by rows there is what goes by windows here; the device is only said to be one."""
+    torch.manual_seed(0)
+    engine = engine_for(nets.randomise(deep()), "EpsilonPlusFlat", 37)
+    images = torch.randn(2, 3, 37, 37, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    layer = engine.layer_names[2]
+    asked = [ReferenceRequest(1, layer, channel % 6, channel * 7) for channel in range(8)]
+    expected = engine.reference_heatmaps(images, asked)
+    assert engine._crowded(asked) == set()
+    monkeypatch.setattr(engine, "_device", torch.device("cuda"))
+    assert (engine._crowded(asked), engine._crowded(asked[:7])) == ({1}, set())
+    monkeypatch.undo()
+    monkeypatch.setattr(engine, "_crowded", lambda _: {1})
+    monkeypatch.setattr(NeuronHeatmaps, "compute", None)
+    together = engine.reference_heatmaps(images, asked)
+    assert (expected - together).abs().max() <= 1e-10 * expected.abs().max()

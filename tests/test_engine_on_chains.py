@@ -261,7 +261,7 @@ def test_images_whose_backward_pass_runs_in_pieces_score_the_same(factory, monke
     together = engine_for(module).score(images, labels)
     calls = []
     plain = Convolution._backward_piece
-    monkeypatch.setattr(operations, "PIECE_ELEMENTS", 1)
+    monkeypatch.setattr(operations, "PIECE_ELEMENTS", {"cpu": 1})
     monkeypatch.setattr(
         Convolution,
         "_backward_piece",

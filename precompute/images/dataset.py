@@ -5,11 +5,7 @@ Owns what kinds of data sets there are and how they are opened and iterated. Mus
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import stat
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +29,7 @@ from .cache import ImageCache
 from .classes import ClassList, load_classes
 from .decoding import GreyRange, decode_image, normalise, preprocess
 from .label_lists import read_ground_truth
+from .workers import n_cpus, start_worker, worker_context
 
 __all__ = [
     "Batch",
@@ -181,10 +178,10 @@ def iter_batches(dataset: Dataset, indices: Sequence[int], config: Config, pin_m
     shards = (range(start, min(start + shard, len(indices))) for start in range(0, len(indices), shard))
     batches = [list(part[start : start + size]) for part in shards for start in range(0, len(part), size)]
     inputs = _Inputs(dataset, tuple(int(index) for index in indices), config)
-    n_workers = 0 if len(indices) < _FEW_IMAGES else min(config.mining.n_workers, _n_cpus(), len(batches))
+    n_workers = 0 if len(indices) < _FEW_IMAGES else min(config.mining.n_workers, n_cpus(), len(batches))
     options: dict[str, Any] = {}
     if n_workers:
-        options = {"prefetch_factor": 2, "worker_init_fn": _start_worker, "multiprocessing_context": _context()}
+        options = {"prefetch_factor": 2, "worker_init_fn": start_worker, "multiprocessing_context": worker_context()}
     loader = torch.utils.data.DataLoader(
         inputs,
         batch_sampler=batches,
@@ -252,43 +249,6 @@ def _make_cache(dataset: Dataset, config: Config) -> ImageCache:
 def _pass_on(batch: list[Any]) -> Batch:
     # Fetching already makes a batch, whatever the annotation of collating functions expects.
     return cast("Batch", batch)
-
-
-def _n_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _context() -> multiprocessing.context.BaseContext:
-    """Choose how workers start: never by forking this process, whose threads (CUDA's, OpenMP's) would be cut off."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver, resource_tracker  # noqa: PLC0415 - they are not there on every system
-
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    resource_tracker.ensure_running()  # it lets the signal through again once it runs, so it comes first
-    # What the server blocks its workers block from their first moment, long before `_start_worker` runs in them.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return context
-
-
-def _start_worker(_: int) -> None:
-    # Ctrl-C reaches the whole group of processes; the parent ends its workers itself, without their tracebacks.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    # A worker would wait for work for ever if the parent was killed: its own parent is the server that forked it.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _classes_of(config: Config) -> ClassList | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -51,6 +52,10 @@ memory."""
 
 ROW_ELEMENTS = 2**26
 """Elements of the largest map of all rows that go through one backward pass; bounds the memory, not the result."""
+
+ROWS_FOR_ONE_PASS = 8
+"""Requests of one image from which on a GPU takes them together through whole frames: windows of deep layers seldom
+have the same shape, and starting a kernel for each takes longer than the frames."""
 
 Rows = tuple[torch.Tensor, torch.Tensor]
 """Which rows there is relevance for, (m,) int64 ascending, and that relevance, (m, ...) float."""
@@ -492,7 +497,7 @@ class GraphEngine:
             return self.proof.check(self._prepared(images), logits.to(self._device))
 
     def conserve(self, image: torch.Tensor, target: int, sample_index: int) -> ConservationProof:
-        """Follow all relevance of one class of one (1, channels, height, width) image, in float64 on the CPU.
+        """Follow all relevance of one class of one (1, channels, height, width) image, in float64 on its device.
 
         Raises
         ------
@@ -588,11 +593,16 @@ class GraphEngine:
         """Compute (n_requests, height, width) heatmaps, in the order of the requests.
 
         Single neurons go by windows where the operations allow it, all others by rows over the whole frame; the
-        requests of one image share its forward pass.
+        requests of one image share its forward pass. On a GPU the requests of an image that has many go by rows too.
         """
         result = torch.zeros((len(requests), *self._input_shape[1:]), dtype=self._reported_dtype, device=self._device)
         rows = [Row(self._layer(r.layer), r.channel, r.neuron, r.target) for r in requests]
-        by_window = [place for place, row in enumerate(rows) if self._goes_by_window(row)]
+        crowded = self._crowded(requests)
+        by_window = [
+            place
+            for place, row in enumerate(rows)
+            if requests[place].image not in crowded and self._goes_by_window(row)
+        ]
         with self._computing():
             if by_window:
                 asked = [_neuron_request(requests[place].image, rows[place]) for place in by_window]
@@ -603,6 +613,12 @@ class GraphEngine:
                 values = self._prepared(images[image : image + 1])
                 result[chosen] = self._propagate(values, [rows[place] for place in chosen])[0]
         return result
+
+    def _crowded(self, requests: Sequence[ReferenceRequest]) -> set[int]:
+        """Find the images whose requests all go by rows."""
+        if self._device.type != "cuda":
+            return set()
+        return {image for image, n in Counter(r.image for r in requests).items() if n >= ROWS_FOR_ONE_PASS}
 
     def _goes_by_window(self, row: Row) -> bool:
         alone = row.target is None and row.neuron is not None and row.layer.axis == 1
@@ -746,12 +762,15 @@ class GraphEngine:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        """Without autograd, and with TF32 exactly where it was asked for."""
+        """Without autograd, with TF32 exactly where it was asked for, and the same result each time."""
         tf32 = self._config.precision == "tf32"
         before = torch.backends.cuda.matmul.allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = tf32
         try:
-            with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32):
+            with (
+                torch.inference_mode(),
+                torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=tf32),
+            ):
                 yield
         finally:
             torch.backends.cuda.matmul.allow_tf32 = before

@@ -19,10 +19,10 @@ from precompute.network.receptive_field import Reach
 from .operations import Convolution, Kept, Rule
 from .windows import Geometry, Pair, Span, Windows
 
-WINDOW_ELEMENTS = 2**24
+WINDOW_ELEMENTS = {"cpu": 2**24, "cuda": 2**28}
 """Elements of the largest tensor of one batch of windows; bounds the memory, not the result."""
 
-FRAME_ELEMENTS = 2**26
+FRAME_ELEMENTS = {"cpu": 2**26, "cuda": 2**30}
 """Elements of all frames kept of one batch of images; bounds the memory, not the result."""
 
 
@@ -91,7 +91,7 @@ class NeuronHeatmaps:
         """
         result = images.new_zeros((len(requests), *images.shape[2:]))
         for depth, members in self._by_depth(requests):
-            for chunk in self._image_chunks(members, depth):
+            for chunk in self._image_chunks(members, depth, FRAME_ELEMENTS[images.device.type]):
                 places = [place for place, request in enumerate(requests) if request.image in chunk]
                 frames = self._run_frames(images, chunk, depth, [requests[place] for place in places])
                 for value in sorted({requests[place].value for place in places}):
@@ -144,9 +144,9 @@ class NeuronHeatmaps:
                 depth, best = place + 1, cost
         return depth
 
-    def _image_chunks(self, images: Sequence[int], depth: int) -> Iterator[list[int]]:
+    def _image_chunks(self, images: Sequence[int], depth: int, n_elements: int) -> Iterator[list[int]]:
         each = sum(_n_elements(node.shape) for node, rule in self.steps[:depth] if not rule.n_products)
-        size = max(1, FRAME_ELEMENTS // max(each, 1)) if depth else len(images)
+        size = max(1, n_elements // max(each, 1)) if depth else len(images)
         for start in range(0, len(images), size):
             yield list(images[start : start + size])
 
@@ -177,7 +177,7 @@ class NeuronHeatmaps:
         for places in groups.values():
             spans = windows[places[0]].spans
             largest = max(span.size[0] * span.size[1] * self.shapes[name][0] for name, span in spans.items())
-            n_at_once = max(1, WINDOW_ELEMENTS // largest)
+            n_at_once = max(1, WINDOW_ELEMENTS[result.device.type] // largest)
             for start in range(0, len(places), n_at_once):
                 batch = places[start : start + n_at_once]
                 run = _Batch(self, frames, value, [requests[place] for place in batch], [windows[p] for p in batch])
@@ -248,8 +248,9 @@ class _Batch:
             origins = [window.spans[self._value].origin for window in self._windows]
             output = _cut(self._frames.values[self._value], self._rows, origins, (1, 1))
         flow = output.new_zeros((m, n_channels, 1, 1))
-        for row, request in enumerate(self._requests):
-            flow[row, request.channel] = output[row, request.channel]
+        rows = torch.arange(m, device=output.device)
+        channels = torch.tensor([request.channel for request in self._requests], device=output.device)
+        flow[rows, channels] = output[rows, channels]
         return flow
 
     def _paste(self, flow: dict[str, torch.Tensor], name: str, span: Span, part: torch.Tensor) -> None:
@@ -317,16 +318,30 @@ class _Batch:
         source = self._owner.source
         height, width = self._first.spans[source].size
         pasted = heatmaps.new_zeros((len(heatmaps), *self._owner.geometry.frame(source)))
-        for row, window in enumerate(self._windows):
-            top, left = window.spans[source].origin
+        origins = [window.spans[source].origin for window in self._windows]
+        if heatmaps.device.type == "cuda":
+            pasted[_positions(range(len(heatmaps)), origins, (height, width), heatmaps.device)] = heatmaps
+            return pasted
+        for row, (top, left) in enumerate(origins):
             pasted[row, top : top + height, left : left + width] = heatmaps[row]
         return pasted
 
 
 def _cut(frames: torch.Tensor, rows: Sequence[int], origins: Sequence[Pair], size: Pair) -> torch.Tensor:
-    """Cut (m, n_channels, *size) windows out of (n, n_channels, height, width) frames."""
+    """Cut (m, n_channels, *size) windows out of (n, n_channels, height, width) frames, channels last."""
+    if frames.device.type == "cuda":  # one kernel for all windows, since starting one takes longer than copying
+        return frames.movedim(1, 3)[_positions(rows, origins, size, frames.device)].movedim(3, 1)
     shape = (len(rows), frames.shape[1], *size)
     windows = torch.empty(shape, dtype=frames.dtype, device=frames.device, memory_format=torch.channels_last)
     for place, (row, (top, left)) in enumerate(zip(rows, origins, strict=True)):
         windows[place] = frames[row, :, top : top + size[0], left : left + size[1]]
     return windows
+
+
+def _positions(
+    rows: Sequence[int], origins: Sequence[Pair], size: Pair, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Index windows in (n, height, width, ...) frames: what row, line and column each of their (m, *size) pixels is."""
+    found = torch.tensor([(row, *origin) for row, origin in zip(rows, origins, strict=True)], device=device)
+    row, top, left = found.T[:, :, None, None]
+    return row, top + torch.arange(size[0], device=device)[:, None], left + torch.arange(size[1], device=device)

@@ -42,8 +42,9 @@ MIN_PAIRS_TO_TRANSFORM, MIN_PIXELS_TO_TRANSFORM = 128 * 128, 512
 """Pairs of channels, and pixels, below which a direct convolution is faster than Winograd's algorithm, whose transforms
 cost memory traffic."""
 
-PIECE_ELEMENTS = 2**23
-"""Elements of a convolution's larger map, of all images whose backward pass runs at once; bounds the memory."""
+PIECE_ELEMENTS = {"cpu": 2**23, "cuda": 2**28}
+"""Elements of a convolution's larger map, of all images whose backward pass runs at once; bounds the memory. CUDA's
+library chooses slow algorithms for few images."""
 
 ROWS_AT_ONCE = 256
 """Rows of a linear layer's weight that are brought to another precision at once."""
@@ -837,7 +838,7 @@ class Convolution(Rule):
         if self.flat:
             return (self._backward_flat(kept[0], kept[1], relevance),)
         values, total = kept
-        at_once = max(1, PIECE_ELEMENTS // max(values[0].numel(), relevance[0].numel()))
+        at_once = max(1, PIECE_ELEMENTS[values.device.type] // max(values[0].numel(), relevance[0].numel()))
         if total is not None or len(values) != len(relevance) or len(values) <= at_once:
             return (self._backward_piece(values, total, relevance),)
         # the relevance handed over is not needed again: where it has the input's shape, the result takes its place

@@ -133,7 +133,7 @@ def measure_conservation(
     graph : Graph
         Simplified.
     images : (n, channels, height, width) float
-        Real ones: what photos reach, noise may not.
+        Real ones: what photos reach, noise may not. Computed on their device.
     targets : sequence of int, optional
         The class explained of each image; by default the prediction.
     composite : str
@@ -149,13 +149,13 @@ def measure_conservation(
         assignment = assign(graph, composite=composite, zero_params=True, name=name)
         values, kept = _run(assignment, images)
         logits = values[assignment.graph.output]
-        chosen = logits.argmax(1) if targets is None else torch.tensor(list(targets))
+        chosen = logits.argmax(1) if targets is None else torch.tensor(list(targets), device=logits.device)
         flow = {assignment.graph.output: start_relevance(logits, chosen)}
         found = []
         for node, given_rule in reversed(list(zip(assignment.graph.nodes, assignment.rules, strict=True))):
             if node.name not in flow or not given_rule.signals:
                 continue
-            rule, given = _in_double(given_rule, assignment), flow.pop(node.name)
+            rule, given = _in_double(given_rule, assignment, images.device), flow.pop(node.name)
             absorbed = rule.absorb(kept[node.name], given)
             scale = given.abs().flatten(1).sum(1).clamp(min=1e-300)
             overclaimed = float((_overclaimed(rule, values, kept[node.name], given) / scale).max())
@@ -168,12 +168,12 @@ def measure_conservation(
         return found[::-1]
 
 
-def _in_double(rule: Rule, assignment: Assignment) -> Rule:
-    """Make a rule anew in float64 on the CPU; one at a time, since all of a network's weights are a lot of memory."""
+def _in_double(rule: Rule, assignment: Assignment, device: torch.device) -> Rule:
+    """Make a rule anew in float64 on a device; one at a time, since all of a network's weights are a lot of memory."""
 
     def moved(tensor: torch.Tensor) -> torch.Tensor:
         is_large = rule.node.operation == "linear" and tensor.numel() > LARGE_WEIGHT  # it converts such a one in pieces
-        return tensor.to("cpu", torch.float64 if tensor.is_floating_point() and not is_large else None)
+        return tensor.to(device, torch.float64 if tensor.is_floating_point() and not is_large else None)
 
     arguments = {key: map_tensors(part, moved) for key, part in rule.node.arguments.items()}
     return type(rule)(replace(rule.node, arguments=arguments), assignment.facts)
@@ -181,9 +181,9 @@ def _in_double(rule: Rule, assignment: Assignment) -> Rule:
 
 def _run(assignment: Assignment, images: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, Kept]]:
     """Run forward in float64: every value, and what each rule keeps."""
-    values, kept = {assignment.graph.input: images.to("cpu", torch.float64)}, {}
+    values, kept = {assignment.graph.input: images.double()}, {}
     for given in assignment.rules:
-        rule = _in_double(given, assignment)
+        rule = _in_double(given, assignment, images.device)
         values[rule.node.name], kept[rule.node.name] = rule.forward_keeping(values, len(images))
     return values, kept
 
@@ -206,6 +206,7 @@ def measure_parts(
         Simplified.
     layers : mapping of str to Layer
     image : (1, channels, height, width) float
+        Computed on its device.
     target : int
         The class explained.
     composite, zero_params : optional
@@ -232,14 +233,14 @@ def measure_parts(
         values, kept = _run(made, image)
         logits = values[made.graph.output]
         logit = float(logits[0, target])
-        flow = {made.graph.output: start_relevance(logits, torch.tensor([target]))}
+        flow = {made.graph.output: start_relevance(logits, torch.tensor([target], device=logits.device))}
         arrived: dict[str, float] = {}
         taken, largest = TakenSums(), abs(logit)
         for node, given_rule in reversed(steps):
             given = flow.pop(node.name, None)
             if given is None or not given_rule.signals:
                 continue
-            rule = _in_double(given_rule, made)
+            rule = _in_double(given_rule, made, image.device)
             arrived[node.name] = float(given.sum())
             largest = max(largest, float(given.abs().sum()))
             taken.note(node.name, rule, kept[node.name], given)
@@ -287,7 +288,7 @@ def _follows(rule: Rule, values: Mapping[str, torch.Tensor], n: int) -> torch.Te
     moved = dict(values)
     for name in rule.signals:
         value = values[name]
-        moved[name] = value + torch.randn(value.shape, generator=generator, dtype=value.dtype)
+        moved[name] = value + torch.randn(value.shape, generator=generator, dtype=value.dtype).to(value.device)
     return rule.forward(values, n) != rule.forward(moved, n)
 
 

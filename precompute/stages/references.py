@@ -35,7 +35,8 @@ REQUESTS = 256
 """Heatmaps held at a time."""
 
 N_THREADS = 2
-"""Threads that encode pictures; Pillow and NumPy release the interpreter."""
+"""Threads that encode pictures; Pillow and NumPy release the interpreter. Processes took longer: each picture and its
+heatmap would have to be sent to them."""
 
 
 @dataclass(frozen=True)
