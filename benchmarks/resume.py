@@ -3,6 +3,7 @@
     python -m benchmarks.resume                    20 kills of mining over 2,000 CIFAR photos, 5 of rendering references
     python -m benchmarks.resume --kills 3 --photos 500 --reference-kills 1
     python -m benchmarks.resume --run-kills 60    only whole runs (`atlas run`, small), killed in every stage in turn
+    python -m benchmarks.resume --given-kills 60  only what is given away: reports, a published copy, a study
 
 The moments are seeded, and spread over the time that the undisturbed run took, from its start to its end; one that
 comes after the end of its run kills nothing, does not count and is drawn again. Every array of the resulting files
@@ -214,6 +215,66 @@ def contest_of_runs(n_kills: int) -> bool:
     return n_equal == n_killed == n_kills
 
 
+GIVEN = {
+    "report": ("report", "explanation", "--into"),
+    "publish": ("publish", "server", "--into"),
+    "study": ("study", "make", "--raters", "3", "--folder"),
+}
+"""What is made of a finished atlas to be given away: the command, up to the folder that it makes."""
+
+
+def start_given(base: Path, words: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    """Start a command that makes a folder of the small atlas in `base`, in a process group of its own."""
+    line = [sys.executable, "-m", "precompute.cli", *words, str(folder), "--config", str(base / "small.toml")]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(line, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def contest_of_given(n_kills: int) -> bool:
+    """Kill the making of reports, a published copy and a study at random moments, and make them again."""
+    with tempfile.TemporaryDirectory() as root:
+        base, rng, good = Path(root) / "a", random.Random(n_kills), True
+        base.mkdir()
+        make_small_atlas(base, n_per_class=8)
+        process = start_run(base)
+        if process.wait():
+            raise SystemExit(f"`atlas run` ended with exit code {process.returncode}: run it by hand to see why")
+        for place, (name, words) in enumerate(GIVEN.items()):
+            whole, folder = Path(root) / name / "whole", Path(root) / name / "killed"
+            start = time.perf_counter()
+            if code := start_given(base, words, whole).wait():
+                raise SystemExit(f"`atlas {' '.join(words)}` ended with exit code {code}: run it by hand to see why")
+            seconds, expected = time.perf_counter() - start, snapshot(whole)
+            n_wanted = n_kills * (place + 1) // len(GIVEN) - n_kills * place // len(GIVEN)
+            n_killed = n_equal = n_begun = n_tries = 0
+            while n_killed < n_wanted and n_tries < 3 * n_wanted:
+                n_tries += 1
+                process = start_given(base, words, folder)
+                while process.poll() is None and len(list(folder.parent.iterdir())) == 1:
+                    time.sleep(0.002)  # importing takes most of the time, and makes nothing
+                time.sleep(rng.uniform(0, seconds / 4))
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    n_killed, n_begun = n_killed + 1, n_begun + folder.exists()
+                    code = start_given(base, words, folder).wait()
+                    found = snapshot(folder.parent)
+                    right = {
+                        f"{here}/{file}": digest for here in ("whole", "killed") for file, digest in expected.items()
+                    }
+                    wrong = sorted(found.items() ^ (right | {"whole": "-", "killed": "-"}).items())
+                    n_equal += not wrong and not code
+                    print(f"{name} {n_killed:2}: exit {code}; differing: {wrong[:4] or 0}", flush=True)
+                shutil.rmtree(folder, ignore_errors=True)
+            print(
+                f"{name}: killed {n_killed} times, {n_begun} of them with its folder there; {n_equal} ended with the "
+                f"same {len(expected)} files and no other"
+            )
+            good &= n_equal == n_killed == n_wanted
+    return good
+
+
 def main() -> int:
     """Kill mining, then rendering."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -223,7 +284,11 @@ def main() -> int:
     arguments.add_argument("--reference-kills", type=int, default=5)
     arguments.add_argument("--reference-photos", type=int, default=100)
     arguments.add_argument("--run-kills", type=int, default=0)
+    arguments.add_argument("--given-kills", type=int, default=0)
     chosen = arguments.parse_args()
+    if chosen.given_kills:
+        print_machine()
+        return 0 if contest_of_given(chosen.given_kills) else 1
     if chosen.run_kills:
         print_machine()
         return 0 if contest_of_runs(chosen.run_kills) else 1

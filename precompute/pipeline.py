@@ -182,6 +182,8 @@ class Pipeline:
         found = read_provenance(path, ATLAS_KIND)
         if found.get("mining_digest") != self.inputs.mining_digest:
             raise StoreError(self._other_config(path, found))
+        if step.is_noted:
+            return False  # damaged where nothing of it is read: whole in itself, and not what was written
         step.finish(path)  # whole by its own digests, though nothing beside it says so
         return True
 

@@ -1,8 +1,6 @@
 """What a server may do to us: the key in disguise, mutated replies, endless counts, redirects, refusals without end."""
 
 import asyncio
-import base64
-import codecs
 import json
 import logging
 import random
@@ -21,6 +19,7 @@ from precompute.llm.request import Request
 from precompute.llm.text import IGNORABLE, clean_line, harmless
 from precompute.naming.namer import LlmNamer, read_naming_reply
 from precompute.records import Concept
+from tests.disguises import disguises_of
 from tests.drawn_references import INPUT_SIZE, drawn_evidence
 from tests.server import TestServer
 from tests.test_llm import SCHEMA, ask, make_client
@@ -29,47 +28,7 @@ from tests.test_naming import GOOD
 KEY = "sk-TESTKEY-0123456789abcdefXYZ"
 
 
-def _in_groups(text, size, joint=" "):
-    return joint.join(text[start : start + size] for start in range(0, len(text), size))
-
-
-_BASE64 = base64.b64encode(KEY.encode()).decode()
-DISGUISES = {
-    "plain": KEY,
-    "upper": KEY.upper(),
-    "reversed": KEY[::-1],
-    "spaced": " ".join(KEY),
-    "dashes": "-".join(KEY),
-    "lines": "\n".join(KEY),
-    "zero width": "\u200b".join(KEY),
-    "soft hyphens": "\u00ad".join(KEY),
-    "bidirectional": f"\u202e{KEY[::-1]}\u202c",
-    "full width": "".join(chr(ord(character) + 0xFEE0) for character in KEY),
-    "combining": "\u0301".join(KEY),
-    "braille blanks": "\u2800".join(KEY),
-    "hangul fillers": "\u3164".join(KEY),
-    "surrogates": "\ud800".join(KEY),
-    "base64": _BASE64,
-    "base64 url": base64.urlsafe_b64encode(KEY.encode()).decode(),
-    "base64 shifted": base64.b64encode(f"xx{KEY}".encode()).decode(),
-    "base64 of a header": base64.b64encode(f"Authorization: Bearer {KEY}".encode()).decode(),
-    "base64 reversed": _BASE64[::-1],
-    "base64 split": _in_groups(_BASE64, 5),
-    "base32": base64.b32encode(KEY.encode()).decode(),
-    "hexadecimal": KEY.encode().hex(),
-    "hexadecimal with colons": KEY.encode().hex(":").upper(),
-    "percent": "".join(f"%{byte:02x}" for byte in KEY.encode()),
-    "entities": "".join(f"&#{ord(character)};" for character in KEY),
-    "hexadecimal entities": "".join(f"&#x{ord(character):x};" for character in KEY),
-    "escapes": "".join(f"\\u{ord(character):04x}" for character in KEY),
-    "byte escapes": "".join(f"\\x{ord(character):02x}" for character in KEY),
-    "rot13": codecs.encode(KEY, "rot13"),
-    "decimal codes": " ".join(str(ord(character)) for character in KEY),
-    "octal codes": " ".join(f"{ord(character):o}" for character in KEY),
-    "first half": f"it starts with {KEY[:13]}",
-    "second half": f"it ends in {KEY[-12:]}",
-    "two quoted halves": f'"{KEY[:14]}" and "{KEY[14:]}"',
-}
+DISGUISES = disguises_of(KEY)
 
 
 def test_there_are_at_least_thirty_disguises():

@@ -13,6 +13,7 @@ from collections import Counter
 
 import pytest
 
+from precompute.atlas.hdf5 import is_another_file
 from precompute.cli import main
 
 CONFIG = """
@@ -243,6 +244,22 @@ def test_500_damages(two, tmp_path, capsys):
     counts = try_many(two, tmp_path, capsys, 500, int(os.environ.get("ATLAS_DAMAGE_RUNS", "60")))
     assert counts["refused"] > 400
     assert counts["run mends"] > counts["run refuses"]
+
+
+def test_damage_that_nothing_reads_is_damage_too(two, tmp_path, capsys):
+    """HDF5 leaves gaps; a file with other bytes there is whole in itself, and not what was written."""
+    one, work = two[0], shutil.copytree(two[0], tmp_path / "work")
+    path = work / "tiny/atlas.h5"
+    written = path.read_bytes()
+    for place in range(len(written) - 1, 0, -97):  # until one is found that no part's digest covers
+        path.write_bytes(written[:place] + bytes([written[place] ^ 4]) + written[place + 1 :])
+        if is_another_file(path):
+            break
+    else:
+        pytest.fail("every byte of the file is read")
+    assert check_site(one, work, "a gap") == "refused"
+    assert check_run(one, work, "a gap") == "run mends"
+    assert "damaged   atlas.h5" in capsys.readouterr().out
 
 
 def test_the_damages_do_what_they_say(two, tmp_path):

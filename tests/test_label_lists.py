@@ -278,6 +278,18 @@ def test_what_is_no_text_is_told(tmp_path, content, message):
 # Class lists and folders
 
 
+HUB = {"architectures": ["X"], "model_type": "resnet"}
+
+
+def test_the_advice_for_lines_that_are_no_names_gets_further(tmp_path):
+    (tmp_path / "a.txt").write_text("name\n# sharp\nflat\n")
+    assert load_classes("a.txt", tmp_path / "a.txt").names == ("# sharp", "flat")
+    (tmp_path / "a.json").write_text(json.dumps({0: "cat", 1: "dog"}))
+    assert load_classes("a.json", tmp_path / "a.json").names == ("cat", "dog")
+    (tmp_path / "a.json").write_text(json.dumps({"1": 0, "0": 1}))
+    assert load_classes("a.json", tmp_path / "a.json").names == ("1", "0")
+
+
 def test_class_lists_of_other_programs(tmp_path):
     for name, text in {
         "class_to_idx.json": json.dumps({"cat": 0, "big dog": 1, "eel": 2}),
@@ -286,6 +298,16 @@ def test_class_lists_of_other_programs(tmp_path):
         "synset_words.txt": "n00000001 cat\nn00000002 big dog\nn00000003 eel\n",
         "table.csv": "class_id,class_name\n2,eel\n0,cat\n1,big dog\n",
         "quoted.csv": 'index;name\n0;cat\n1;"big dog"\n2;eel\n',
+        "label2id.json": json.dumps({"eel": "2", "cat": "0", "big dog": "1"}),
+        "spreadsheet.json": json.dumps({"0.0": "cat", "1.0": "big dog", "2.0": "eel"}),
+        "config.json": json.dumps(HUB | {"id2label": {"0": "cat", "1": "big dog", "2": "eel"}}),
+        "text-numbers.json": json.dumps(
+            HUB
+            | {
+                "id2label": {"0": "cat", "1": "big dog", "2": "eel"},
+                "label2id": {"cat": "0", "big dog": "1", "eel": "2"},
+            }
+        ),
     }.items():
         (tmp_path / name).write_text(text)
         assert load_classes(name, tmp_path / name).names == ("cat", "big dog", "eel"), name
@@ -299,7 +321,19 @@ def test_class_lists_of_other_programs(tmp_path):
         ("a.json", '{"cat": 0, "dog": 0}', "index 0 twice"),
         ("a.json", '{"cat": 0, "cat": 1}', "'cat' comes twice"),
         ("a.json", '{"cat": 0, "dog": 2}', "lacks 1"),
-        ("a.json", '{"cat": 0, "dog": "one"}', "neither"),
+        ("a.json", '{"cat": 0, "dog": "one"}', "'dog' is no index, and stands for 'one', which is none either"),
+        (
+            "a.json",
+            '{"id2label": {"0": "cat", "1": "dog"}, "label2id": {"cat": 1, "dog": 0}}',
+            "keep the one that is right",
+        ),
+        ("a.json", '{"0": "1", "1": "0"}', "both sides are numbers in quotes; write the indices without quotes"),
+        ("a.json", '{"categories": [{"id": 1, "name": "cat"}]}', "'categories' is no index"),
+        ("a.json", '"cat"', "neither"),
+        ("a.txt", "# ours\ncat\n", "line 1 begins with '#'.*put the line 'name' above"),
+        ("a.txt", "cat\n\ndog\n", "line 3: a line before it is empty"),
+        ("a.txt", "{0: 'cat',\n 1: 'dog'}\n", "line 1 is written as in a program"),
+        ("a.txt", "0: 'cat',\n1: 'dog',\n", "line 1 is written as in a program"),
         ("a.json", "[" * 5000, "neither"),
         ("a.json", "[1" + "0" * 5000 + "]", "neither"),
         ("a.json", '["cat", ""]', "without a name"),

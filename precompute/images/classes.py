@@ -79,9 +79,9 @@ def load_classes(source: str, path: Path | None = None) -> ClassList:
         As written in the config: ``imagenet``, or the name of the file.
     path : Path, optional
         A JSON file (an array of names; an object from index to a name or to [key, name]; ImageFolder's
-        ``class_to_idx``, an object from name to index), or a text file: a table with a header line (``name``,
-        optionally ``index`` and ``wnid``), lines of index and name, ImageNet's ``synset_words.txt``, or (``.txt``,
-        ``.names``) one name a line.
+        ``class_to_idx``, an object from name to index; a model's ``config.json`` with ``id2label``), or a text file:
+        a table with a header line (``name``, optionally ``index`` and ``wnid``), lines of index and name, ImageNet's
+        ``synset_words.txt``, or (``.txt``, ``.names``) one name a line.
 
     Raises
     ------
@@ -135,11 +135,34 @@ def _read_table(lines: Sequence[tuple[int, str]], path: Path) -> list[_Entry]:
         parts = [line.strip().split(maxsplit=1) for _, line in lines]
         return [_Entry(index, key, name) for index, (key, name) in enumerate(parts)]
     if path.suffix.lower() in (".txt", ".names", ".lst", ""):
+        _check_lines(lines, path)
         return [_Entry(index, "", line.strip(), f" (line {number})") for index, (number, line) in enumerate(lines)]
     raise DataError(
         f"the class list {path} needs a header line with the column 'name' (and 'index', 'wnid'), or lines of an index "
         f"and a name; found {lines[0][1][:80]!r}"
     )
+
+
+_PROGRAM_TEXT = re.compile(r"\s*([\[{(]|\d+\s*:\s*['\"])")
+"""How a list begins that a program printed."""
+
+
+def _check_lines(lines: Sequence[tuple[int, str]], path: Path) -> None:
+    """Refuse lines that are no names one below the other, which would move every class behind them."""
+    for place, (number, line) in enumerate(lines):
+        where = f"the class list {path}, line {number}"
+        if line.lstrip().startswith("#"):
+            raise DataError(
+                f"{where} begins with '#': take comments out, or, if this is a name, put the line 'name' above the "
+                "list."
+            )
+        if number > lines[0][0] + place:
+            raise DataError(f"{where}: a line before it is empty. Take it out, or give the class its name there.")
+        if _PROGRAM_TEXT.match(line):
+            raise DataError(
+                f"{where} is written as in a program: {line.strip()[:80]!r}. Save the list as JSON in a file that "
+                "ends in .json, or write one name a line."
+            )
 
 
 def _header(cells: Sequence[str]) -> tuple[str, ...]:
@@ -164,7 +187,7 @@ def _headed(row: Row, header: Sequence[str], path: Path, position: int) -> _Entr
 def _read_numbered(lines: Sequence[tuple[int, str]]) -> list[_Entry]:
     """Read lines of an index, a delimiter and a name, which may hold the delimiter; empty where they are none."""
     found = [(number, re.fullmatch(r"\s*(\d{1,9})\s*[\t,;: ]\s*(\S.*?)\s*", line)) for number, line in lines]
-    if not all(match for _, match in found):
+    if not all(match for _, match in found) or _PROGRAM_TEXT.match(lines[0][1]):
         return []
     return [_Entry(int(match[1]), "", match[2].strip('"'), f" (line {number})") for number, match in found if match]
 
@@ -172,15 +195,47 @@ def _read_numbered(lines: Sequence[tuple[int, str]]) -> list[_Entry]:
 def _read_json(lines: Sequence[tuple[int, str]], path: Path) -> list[_Entry]:
     try:
         content: Any = json.loads("\n".join(line for _, line in lines), object_pairs_hook=_without_twins)
-        if isinstance(content, dict) and content and all(type(index) is int for index in content.values()):
-            return [_Entry(index, "", name) for name, index in content.items()]  # ImageFolder's class_to_idx
-        items = enumerate(content) if isinstance(content, list) else ((int(key), content[key]) for key in content)
-        return [_Entry(index, *_key_and_name(value)) for index, value in items]
+        if isinstance(content, list):
+            return [_Entry(index, *_key_and_name(value)) for index, value in enumerate(content)]
+        if isinstance(content, dict) and "id2label" in content:  # a model's config.json of the Hugging Face hub
+            return _read_both_ways(content["id2label"], content.get("label2id"))
+        return _read_object(content)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise DataError(
             f"the class list {path} is neither a JSON array of names nor an object from index to name or from name to "
-            f"index: {str(error)[:200]}"
+            f"index, nor a model's config.json with id2label: {str(error)[:200]}"
         ) from error
+
+
+def _read_object(content: Mapping[str, object]) -> list[_Entry]:
+    """Read an object from index to name, or from name to index; numbers may be text."""
+    if not isinstance(content, dict):
+        raise TypeError(f"found {str(content)[:80]!r}")
+    if content and all(type(index) is int for index in content.values()):
+        return [_Entry(index, *_key_and_name(name)) for name, index in content.items()]
+    if content and all(is_index(key) for key in content):
+        if any(value != key for key, value in content.items()) and all(_is_text_index(v) for v in content.values()):
+            raise ValueError("both sides are numbers in quotes; write the indices without quotes, {name: index}")
+        return [_Entry(int(float(key)), *_key_and_name(value)) for key, value in content.items()]
+    for key, value in content.items():
+        if type(value) is not int and not _is_text_index(value):
+            raise TypeError(f"{str(key)[:80]!r} is no index, and stands for {str(value)[:80]!r}, which is none either")
+    return [_Entry(int(float(str(value))), *_key_and_name(name)) for name, value in content.items()]
+
+
+def _is_text_index(value: object) -> bool:
+    return isinstance(value, str) and is_index(value)
+
+
+def _read_both_ways(names: Mapping[str, object], indices: Mapping[str, object] | None) -> list[_Entry]:
+    found = _read_object(names)
+    if indices is None:
+        return found
+    other = {(entry.number, entry.name) for entry in _read_object(indices)}
+    if len(found) == len(other) and other != {(entry.number, entry.name) for entry in found}:
+        number, name = min(other - {(entry.number, entry.name) for entry in found})
+        raise ValueError(f"label2id says that {name!r} is {number}, and id2label another; keep the one that is right")
+    return found
 
 
 def _key_and_name(value: object) -> tuple[str, str]:

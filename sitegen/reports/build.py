@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from precompute.atlas.digests import digest_file, digest_of, digest_package
-from precompute.atlas.files import unreadable, write_bytes
+from precompute.atlas.files import unreadable
 from precompute.atlas.manifest import SHOWN, Manifest
+from precompute.atlas.written_files import WrittenFiles, writing_into
 from precompute.errors import ConfigError, DataError, nearest_of
 from precompute.records import Explanation
 from precompute.records.reported import ReportKind
@@ -114,10 +115,12 @@ def reports(
     DataError
         There is no such subject; told before anything is written.
     OutputError
-        No space, no permission.
+        The folder, or a file of that name in it, is not as this program made it; no space, no permission.
     """
-    for make in _makers(material, kind, subjects):
-        yield write_report(make(), folder, forms)
+    makers = _makers(material, kind, subjects)
+    with writing_into(folder) as written:
+        for make in makers:
+            yield write_report(make(), written, forms)
 
 
 def report_of(material: Material, kind: ReportKind, subject: str) -> Report:
@@ -146,18 +149,15 @@ def _makers(material: Material, kind: ReportKind, subjects: Sequence[str]) -> li
             return [partial(model_report, material)]
 
 
-def write_report(report: Report, folder: Path, forms: Sequence[Form]) -> list[Path]:
-    """Write a report in each of its forms, and return the files."""
+def write_report(report: Report, written: WrittenFiles, forms: Sequence[Form]) -> list[Path]:
+    """Write a report in each of its forms, and return the files; refused before the first where one may not be."""
     stem = f"{report.document.report}-{slug(report.document.subject)}"
-    written = []
-    for form in forms:
-        path = folder / f"{stem}.{form}"
-        write_bytes(path, RENDERERS[form](report))
-        written.append(path)
+    makers: dict[str, Callable[[Report], bytes]] = {f"{stem}.{form}": RENDERERS[form] for form in forms}
     if report.document.report == "model":  # the card that model hubs read
-        written.append(folder / f"{stem}.md")
-        write_bytes(written[-1], markdown_of(report))
-    return written
+        makers[f"{stem}.md"] = markdown_of
+    for name in makers:
+        written.require_free(name)
+    return [written.write(name, make(report)) for name, make in makers.items()]
 
 
 RENDERERS: dict[Form, Callable[[Report], bytes]] = {"pdf": pdf_of, "html": html_of}
