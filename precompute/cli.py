@@ -163,9 +163,19 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
 
 
 def _add_publishing(command: argparse.ArgumentParser) -> None:
-    command.add_argument("host", choices=("server", "github", "huggingface"), help="where it will lie")
+    command.add_argument(
+        "host", choices=("server", "bucket", "github", "gitlab", "huggingface"), help="where it will lie"
+    )
     command.add_argument("--into", type=_path, metavar="FOLDER", help="folder to make (publish/<name>-<host>)")
-    command.add_argument("--pictures", choices=("all", "none"), default="all", help="of the data set (all)")
+    command.add_argument(
+        "--pictures", choices=("all", "crops", "none"), default="all", help="of the data set; crops: no whole one (all)"
+    )
+    command.add_argument(
+        "--private", action="store_true", help="numbers in place of file names and labels (docs/publishing.md)"
+    )
+    command.add_argument(
+        "--only", action="append", default=[], metavar="PHOTO", help="of explanations, only this photo's; repeatable"
+    )
     command.add_argument("--under", default="/", metavar="PATH", help="path under which it will be served (/)")
 
 
@@ -409,7 +419,10 @@ def _publish(arguments: argparse.Namespace) -> None:
         title=config.site.title or config.name,
         description=config.site.description,
         name=f"{config.name} for {host}",
-        include_images=config.site.include_images and arguments.pictures == "all",
+        include_images=config.site.include_images and arguments.pictures != "none",
+        include_crops_only=arguments.pictures == "crops",
+        private=arguments.private,
+        photos=tuple(arguments.only),
         n_gallery=config.site.n_gallery,
     )
     with workspace.in_use(shared=True) if is_made(workspace.folder) else nullcontext():

@@ -16,6 +16,7 @@ from precompute.records import Atlas
 from sitegen import links
 from sitegen.data.catalogue import Catalogue, find
 from sitegen.data.illustrations import Illustrations
+from sitegen.data.redaction import only_explanations, redacted
 from sitegen.data.source import read_source
 from sitegen.frames import PageFrame, build_frames
 from sitegen.links import Links
@@ -59,6 +60,12 @@ class SiteOptions:
         Digest of everything that it is made from, noted in its manifest.
     include_images : bool
         False leaves out every pixel of the data set.
+    include_crops_only : bool
+        True leaves out every whole image of the data set.
+    private : bool
+        True leaves out the names of files and classes.
+    photos : tuple of str
+        Explained photos, by file, name or id, whose explanations alone are taken in; none takes all.
     n_gallery : int
         Reference images shown for each ranking.
     only : str
@@ -70,8 +77,23 @@ class SiteOptions:
     name: str = ""
     made_from: str = ""
     include_images: bool = True
+    include_crops_only: bool = False
+    private: bool = False
+    photos: tuple[str, ...] = ()
     n_gallery: int = 8
     only: str = ""
+
+    @property
+    def left_out(self) -> str:
+        """Say what of the data set is not in the site; empty where all of it may be."""
+        said = []
+        if not self.include_images:
+            said.append("without images of the data set")
+        elif self.include_crops_only:
+            said.append("with parts of the data set’s images only")
+        if self.private:
+            said.append("numbers stand for file names and labels, and concepts whose names could tell them have none")
+        return "; ".join(said)
 
 
 def build_site(
@@ -102,18 +124,32 @@ def build_site(
         No space, no permission, or `output` holds what the program did not make.
     ConfigError
         No page matches `only`.
+    DataError
+        One of `photos` is not explained.
     """
     options = options or SiteOptions()
     records = read_source(source)
+    if options.photos:
+        records = only_explanations(records, [records.position(photo) for photo in options.photos])
+    if options.private:
+        records = redacted(records)
     name = records.atlas.name
     title = options.title or f"Concept atlas: {name}"
     description = options.description or f"The concepts of a neural network and what they do, from the atlas {name}."
     addresses = Links(records.atlas.layers, (item.id for item in records.explanations))
     with replacing_site(output, SiteMark(options.name or name, options.made_from)) as partial:
-        store = PictureStore(partial, output, addresses, options.include_images, input_size_of(records.atlas))
+        store = PictureStore(
+            partial,
+            output,
+            addresses,
+            options.include_images,
+            input_size_of(records.atlas),
+            options.include_crops_only,
+        )
         with Illustrations(records, addresses, store, options.n_gallery) as illustrations:
             catalogue = Catalogue(records, addresses, illustrations, title, description)
-            n_pages = _SiteMaker(catalogue, partial, progress or _silent).make(options.only)
+            maker = _SiteMaker(catalogue, partial, progress or _silent, options.left_out)
+            n_pages = maker.make(options.only)
         if finish:
             finish(partial)
     return SiteReport(
@@ -130,8 +166,8 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 class _SiteMaker:
-    def __init__(self, catalogue: Catalogue, root: Path, progress: Progress) -> None:
-        self._catalogue, self._root, self._progress = catalogue, root, progress
+    def __init__(self, catalogue: Catalogue, root: Path, progress: Progress, left_out: str) -> None:
+        self._catalogue, self._root, self._progress, self._left_out = catalogue, root, progress, left_out
         self._renderer = Renderer()
         self._sections = [section for section in all_sections() if section.is_there(catalogue)]
 
@@ -172,7 +208,8 @@ class _SiteMaker:
             site=catalogue.title,
             description=catalogue.description if is_start else f"{page.title}. {catalogue.description}",
             content=content,
-            footer=f"{catalogue.atlas.name} · concept names are hypotheses, numbers are measured",
+            footer=f"{catalogue.atlas.name} · concept names are hypotheses, numbers are measured"
+            + (f" · {self._left_out}" if self._left_out else ""),
         )
         for address, written in {page.address: text, **page.data()}.items():
             target = self._root / address

@@ -11,7 +11,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,6 +118,8 @@ class PictureStore:
     links : Links
     include_images : bool
         False writes no pixel of the data set, only heatmaps in plain colours.
+    include_crops_only : bool
+        True writes no whole image, and no crop that is one.
     input_size : (int, int)
         Height and width of the model's input in pixels, for the frames; 0 where unknown.
     """
@@ -127,12 +129,19 @@ class PictureStore:
     links: Links
     include_images: bool = True
     input_size: tuple[int, int] = (0, 0)
+    include_crops_only: bool = False
     n_made: int = 0
     n_kept: int = 0
     _written: set[str] = field(default_factory=set)
 
+    @property
+    def include_whole(self) -> bool:
+        """Whether a whole image may be shown."""
+        return self.include_images and not self.include_crops_only
+
     def tiles(self, references: Sequence[Reference]) -> tuple[Tile, ...]:
         """Write the sheets of one concept and tell where each picture lies."""
+        references = [self._allowed(reference) for reference in references]
         crops = self._sheet([reference.crop for reference in references], references, "crop")
         masked = self._sheet([reference.masked for reference in references], references, "masked")
         heatmaps = self._sheet([reference.heatmap for reference in references], references, "heatmap")
@@ -151,6 +160,7 @@ class PictureStore:
     def thumbnails(self, best: Sequence[Reference | None]) -> list[SpriteSlice | None]:
         """Write the gallery sheets of one layer: one thumbnail for each channel that has a reference image."""
         cuts: list[SpriteSlice | None] = []
+        best = [item and self._allowed(item) for item in best]
         for start in range(0, len(best), THUMBS_PER_SHEET):
             cuts += self._thumbnail_sheet(best[start : start + THUMBS_PER_SHEET])
         return cuts
@@ -212,7 +222,7 @@ class PictureStore:
 
     def _whole(self, reference: Reference) -> str:
         """Write the whole image once, however many concepts show it: it is stored as it has to be shown."""
-        if not self.include_images or not reference.full:
+        if not self.include_whole or not reference.full:
             return ""
         address = self.links.photo(_digest([reference.full]))
         if address not in self._written:
@@ -221,6 +231,17 @@ class PictureStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(reference.full)
         return address
+
+    def _allowed(self, reference: Reference) -> Reference:
+        """Take the pictures away that may not be shown."""
+        if not self.include_images:
+            return replace(reference, full=b"", crop=b"", masked=b"")
+        if not self.include_crops_only:
+            return reference
+        box, sizes = reference.box, {self.input_size, size_of(reference.full)[::-1] if reference.full else (0, 0)}
+        is_whole = (box.bottom - box.top, box.right - box.left) in sizes
+        reference = replace(reference, full=b"")
+        return replace(reference, crop=b"", masked=b"") if is_whole else reference
 
     def _frame(self, box: Box) -> str:
         height, width = self.input_size

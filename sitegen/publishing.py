@@ -6,6 +6,7 @@ tell capitals from small letters, or at the host. Must not know what is on a pag
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections import Counter
@@ -21,7 +22,7 @@ from precompute.printing.numbers import count
 from sitegen.build import SiteOptions, build_site
 from sitegen.links import MISSING_PAGE, START
 
-Host = Literal["server", "github", "huggingface"]
+Host = Literal["server", "bucket", "github", "gitlab", "huggingface"]
 
 _HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'self'",
@@ -29,6 +30,24 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 """What a page cannot say of itself; the rest of its policy stands in it."""
+_COMPRESSED: frozenset[Host] = frozenset({"server", "gitlab"})
+"""Hosts that send the file with ``.gz`` behind its name to whoever takes it."""
+_TEXTS = {".css": "text/css", ".csv": "text/csv", ".html": "text/html", ".js": "text/javascript"} | {
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
+"""Types by ending; pictures are compressed as they are."""
+_LEAST_COMPRESSED = 1024
+_SERVE_COMPRESSED = (
+    "<IfModule mod_rewrite.c>\n<IfModule mod_headers.c>\nRewriteEngine On\n"
+    "RewriteCond %{HTTP:Accept-Encoding} gzip\nRewriteCond %{REQUEST_FILENAME}.gz -f\nRewriteRule ^(.+)$ $1.gz [L]\n"
+    + "".join(
+        f'<FilesMatch "\\{ending}\\.gz$">\nForceType {kind}\nSetEnv no-gzip 1\nHeader set Content-Encoding gzip\n'
+        "Header append Vary Accept-Encoding\n</FilesMatch>\n"
+        for ending, kind in _TEXTS.items()
+    )
+    + "</IfModule>\n</IfModule>\n"
+)
 _LINK = re.compile(r'<[a-z][^>]*?\s(?:href|src)="([^"]*)"')
 _REFERENCE = re.compile(r'(\s(?:href|src)=")(?!#|data:|[a-z]+:|/)([^"]*)"')
 _DATA = re.compile(r"<script\b[^>]*>.*?</script>", re.DOTALL)
@@ -55,6 +74,9 @@ class Limits:
 
 HOSTS: dict[Host, Limits] = {
     "server": Limits(),
+    "bucket": Limits(),
+    # GitLab.com's settings; an installation of one's own may have others
+    "gitlab": Limits(site=1000 * MILLION, files=200_000),
     # GitHub's documents: a published site has at most 1 GB, git takes no file above 100 MiB
     "github": Limits(site=1000 * MILLION, file=100 << 20),
     # the Hub's documents: fewer than 100,000 files in a repository and 10,000 entries in a folder, files below 20 GB
@@ -80,7 +102,7 @@ def publish(output: Path, source: Path, options: SiteOptions, host: Host, under:
     output, source : Path
         As of `build_site`.
     options : SiteOptions
-    host : {"server", "github", "huggingface"}
+    host : {"server", "bucket", "github", "gitlab", "huggingface"}
     under : str
         Path under which the site will be served, which only the page for missing addresses has to know.
 
@@ -93,8 +115,10 @@ def publish(output: Path, source: Path, options: SiteOptions, host: Host, under:
 
     def finish(folder: Path) -> None:
         _add_files(folder, host, options, under)
-        _check_names(folder)
         _check_links(folder, under)
+        if host in _COMPRESSED:
+            _compress(folder)
+        _check_names(folder)
         measured.append(_measure(folder, host))
 
     report = build_site(output, source, options, finish=finish)
@@ -108,12 +132,13 @@ def _add_files(folder: Path, host: Host, options: SiteOptions, under: str) -> No
     elif host == "huggingface":
         title = json.dumps(options.title or options.name, ensure_ascii=False)
         added["README.md"] = f"---\ntitle: {title}\nsdk: static\napp_file: {START}\npinned: false\n---\n"
-    else:
+    elif host == "server":
         lines = "".join(f"  {name}: {value}\n" for name, value in _HEADERS.items())
         added["_headers"] = f"/*\n{lines}"
         directives = "".join(f'Header always set {name} "{value}"\n' for name, value in _HEADERS.items())
         added[".htaccess"] = (
             f"ErrorDocument 404 {under}{MISSING_PAGE}\n<IfModule mod_headers.c>\n{directives}</IfModule>\n"
+            f"{_SERVE_COMPRESSED}"
         )
     for name, text in added.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -121,6 +146,15 @@ def _add_files(folder: Path, host: Host, options: SiteOptions, under: str) -> No
     if missing.exists():  # a host shows it at any address, from which relative links lead elsewhere
         text = _REFERENCE.sub(lambda found: f'{found[1]}{under}{found[2]}"', missing.read_text(encoding="utf-8"))
         missing.write_text(text, encoding="utf-8")
+
+
+def _compress(folder: Path) -> None:
+    """Lay a compressed file beside each text that is worth it; the same text gives the same bytes."""
+    for path in list(_files(folder)):
+        content = path.read_bytes() if path.suffix in _TEXTS else b""
+        if len(content) >= _LEAST_COMPRESSED:
+            packed = gzip.compress(content, 9, mtime=0)
+            path.with_name(f"{path.name}.gz").write_bytes(packed)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """A published site is whole, checked and within its host's limits; without pictures no pixel leaves."""
 
 import functools
+import gzip
 import http.server
 import re
 import threading
@@ -10,13 +11,16 @@ from dataclasses import replace
 
 import pytest
 
+from precompute.atlas import hdf5
 from precompute.atlas.hdf5 import ReferenceReader
 from precompute.atlas.ownership import is_whole
 from precompute.cli import main
-from precompute.errors import OutputError
-from precompute.records import RANKINGS
+from precompute.errors import DataError, OutputError
+from precompute.records import RANKINGS, Narrative, NarrativeTable, Paragraph, Piece, Statement
 from sitegen import publishing
 from sitegen.build import SiteOptions
+from sitegen.data.redaction import redacted
+from sitegen.data.source import read_source
 from sitegen.publishing import publish
 
 from . import site_fixture
@@ -95,6 +99,143 @@ def test_without_pictures_no_byte_of_one_leaves(source, tmp_path):
     assert len(set(pictures)) > 50
     parts = {blob[40:104] for blob in pictures}  # behind the head that all files of a kind share
     assert not any(part in content for content in written for part in parts)
+
+
+MARK = "zqx"
+"""Stands in every name and label of the data, and in nothing else."""
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """Make an atlas in which all that names the data can be told from all else."""
+    folder = tmp_path_factory.mktemp("named") / "atlas"
+    atlas = site_fixture.write_synthetic(folder, untrusted=False)
+    names = tuple(f"{MARK}dir/{MARK}-{index}.jpg" for index in range(len(atlas.samples.name)))
+    provenance = atlas.provenance | {
+        "config": {"dataset": {"root": f"/{MARK}", "limit": 3}, "relevance": {"activation": "max", "x": [MARK]}},
+        "dataset_digest": MARK,
+    }
+    hdf5.write_atlas(
+        folder / "atlas.h5",
+        replace(
+            atlas,
+            class_names=tuple(f"{MARK} {name}" for name in atlas.class_names),
+            samples=replace(atlas.samples, name=names, skipped={3: f"cannot decode {MARK}.jpg"}),
+            provenance=provenance,
+        ),
+    )
+    told = re.compile("|".join(sorted((*site_fixture.CLASSES, *site_fixture.PARTS), key=len, reverse=True)))
+    for path in [*folder.glob("explanations/*.json"), folder / "names.jsonl", folder / "truth.json"]:
+        text = path.read_text(encoding="utf-8").replace("photo ", f"{MARK} photo ")
+        path.write_text(told.sub(lambda found: f"{MARK} {found[0]}", text), encoding="utf-8")
+    return folder
+
+
+def _texts(site):
+    """List every file's name and content, the compressed ones as they are unpacked."""
+    for path in sorted(site.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            yield path.relative_to(site).as_posix(), gzip.decompress(content) if path.suffix == ".gz" else content
+
+
+@pytest.mark.parametrize("host", ["server", "github"])
+def test_private_leaves_no_name_of_the_data_anywhere(named, tmp_path, host):
+    publish(tmp_path / "open", named, replace(OPTIONS, include_images=False), host)
+    publish(tmp_path / "site", named, replace(OPTIONS, include_images=False, private=True), host)
+    told = [name for name, content in _texts(tmp_path / "open") if MARK in content.decode("latin-1").casefold()]
+    assert {name.rpartition(".")[2] for name in told} >= {"html", "json", "csv", "js"}  # the check can fail
+    ids = [path.stem for path in named.glob("explanations/*.json")]
+    for name, content in _texts(tmp_path / "site"):
+        text = content.decode("latin-1").casefold()
+        assert MARK not in text, name
+        assert MARK not in name
+        assert not any(item in text or item in name for item in ids), name
+    page = (tmp_path / "site" / "explanations" / "photo-0001.html").read_text(encoding="utf-8")
+    assert "numbers stand for file names and labels" in page
+    assert "class 0" in (tmp_path / "site" / "classes" / "index.html").read_text(encoding="utf-8")
+
+
+def test_what_is_published_of_a_private_atlas_keeps_its_numbers(named):
+    source = read_source(named)
+    kept = redacted(source)
+    assert kept.atlas.layers is source.atlas.layers
+    assert kept.atlas.provenance["config"] == {"relevance": {"activation": "max", "x": []}}
+    for before, after in zip(source.explanations, kept.explanations, strict=True):
+        assert [item.probability for item in before.predictions] == [item.probability for item in after.predictions]
+        assert [item.layers for item in before.targets] == [item.layers for item in after.targets]
+        assert kept.pictures_of(after) == source.pictures_of(before)
+    assert redacted(source).explanations == kept.explanations
+
+
+def test_a_heading_of_a_table_and_an_older_name_in_a_sentence_are_replaced_too(named):
+    source = read_source(named)
+    item = source.explanations[0]
+    target, key = item.targets[0], next(iter(source.names))
+    label = source.atlas.class_names[1]
+    table = NarrativeTable(
+        (Piece("text", "What counts for "), Piece("class", label, class_index=1)), ("Concept", f"For {label}"), ()
+    )
+    text = Statement((Piece("concept", f"{MARK} of before", key), Piece("text", " leads.")))
+    changed = replace(target, narratives=(Narrative("expert", "built-in", text, (Paragraph((text,), table),)),))
+    source = replace(source, explanations=(replace(item, targets=(changed,)),))
+    narrative = redacted(source).explanations[0].targets[0].narratives[0]
+    assert narrative.paragraphs[0].table.header == ("Concept", "class 1")
+    assert MARK not in repr(narrative)
+    assert narrative.headline.text == f"channel {key.rpartition(':')[2]} leads."
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "kept"),
+    [
+        ("butterfly", "wings of butterflies", False),
+        ("sailing boat", "Boats", False),
+        ("7", "seven", True),
+        ("a", "a dark rim", False),
+        ("狗", "黑狗", False),
+        ("car", "scarf", True),
+    ],
+)
+def test_a_name_that_shares_a_word_with_a_label_is_not_published(named, label, name, kept):
+    source = read_source(named)
+    key, record = next((key, item) for key, item in source.names.items() if item.is_named)
+    record = replace(record, name=name, author="llm:x", second_name="", local_names=(), description=f"It is {label}.")
+    atlas = replace(source.atlas, class_names=(label, *source.atlas.class_names[1:]))
+    found = redacted(replace(source, atlas=atlas, names={key: record})).names[key]
+    assert found.is_named == kept
+    assert found.description == ""
+
+
+def test_of_crops_no_whole_image_leaves(source, tmp_path):
+    atlas, folder = source
+    publish(tmp_path / "site", folder, replace(OPTIONS, include_crops_only=True, private=True), "bucket")
+    written = [content for _, content in _texts(tmp_path / "site")]
+    whole = [path.read_bytes() for path in folder.glob("explanations/*/photo.webp")]
+    with ReferenceReader(folder / "references.h5") as reader:
+        for concept in list(atlas.concepts())[::4]:
+            whole += [item.full for ranking in RANKINGS for item in reader.read(concept, ranking)]
+    assert len(set(whole)) > 20
+    parts = {blob[40:104] for blob in whole}
+    assert not any(part in content for content in written for part in parts)
+    assert list((tmp_path / "site" / "sheets").iterdir())
+
+
+def test_of_chosen_photos_no_other_is_explained(source, tmp_path):
+    chosen = read_source(source[1]).explanations[1]
+    publish(tmp_path / "site", source[1], replace(OPTIONS, photos=(chosen.photo_name,)), "github")
+    pages = sorted(path.name for path in (tmp_path / "site" / "explanations").glob("*.html"))
+    assert pages == sorted(["index.html", f"{chosen.id}.html"])
+    with pytest.raises(DataError, match="no explained photo"):
+        publish(tmp_path / "other", source[1], replace(OPTIONS, photos=("nowhere.jpg",)), "github")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_compressed_file_holds_what_lies_beside_it(site):
+    packed = list(site.rglob("*.gz"))
+    assert {path.name.split(".")[-2] for path in packed} >= {"html", "js", "css", "json"}
+    for path in packed:
+        assert gzip.decompress(path.read_bytes()) == path.with_suffix("").read_bytes()
+    assert "Content-Encoding gzip" in (site / ".htaccess").read_text()
 
 
 def test_what_a_host_would_refuse_is_not_put_out(source, site, tmp_path, monkeypatch):

@@ -97,7 +97,7 @@ class Illustrations:
 
     def photo(self, explanation: Explanation) -> str:
         """Copy the photo of an explanation and return its address; empty where it is not to be shown."""
-        if not self.include_images or not explanation.photo:
+        if not self._store.include_whole or not explanation.photo:
             return ""
         return self._copied(explanation, explanation.photo)
 
@@ -139,4 +139,4 @@ class Illustrations:
         """Find a picture of an explanation; a name that leads out of its folder is not one."""
         if not name or name in {".", ".."} or "/" in name or "\\" in name or not name.isprintable():
             return None
-        return self._source.folder / "explanations" / explanation.id / name
+        return self._source.pictures_of(explanation) / name

@@ -6,13 +6,14 @@ only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from precompute.atlas import hdf5 as store
+from precompute.atlas.digests import digest_file
 from precompute.atlas.folder import read_names
 from precompute.atlas.json_records import R, read_json, read_jsonl
-from precompute.errors import StoreError
+from precompute.errors import DataError, StoreError, nearest_of
 from precompute.records import Atlas, ConceptName, ConceptScore, Explanation, TrustReport, TruthReport
 
 
@@ -35,6 +36,8 @@ class AtlasSource:
         The file ``references.h5``, where there is one.
     warnings : tuple of str
         What was missing.
+    picture_ids : dict of str to str
+        Under which id the pictures of an explanation lie, where that is another than its own.
     """
 
     folder: Path
@@ -46,6 +49,37 @@ class AtlasSource:
     trust: TrustReport | None
     references: Path | None
     warnings: tuple[str, ...]
+    picture_ids: dict[str, str] = field(default_factory=dict)
+
+    def pictures_of(self, explanation: Explanation) -> Path:
+        """Return the folder in which the pictures of an explanation lie."""
+        return self.folder / "explanations" / self.picture_ids.get(explanation.id, explanation.id)
+
+    def position(self, photo: str) -> int:
+        """Return the place of the explanation of a photo, by its file, its name or the explanation's id.
+
+        Raises
+        ------
+        DataError
+            There is none.
+        """
+        if not self.explanations:
+            raise DataError(f"{self.folder} has no explained photo: run `atlas explain PHOTO` first")
+        path = Path(photo)
+        digest = digest_file(path) if path.is_file() else ""
+        for position, item in enumerate(self.explanations):
+            if (digest and item.photo_digest == digest) or photo in (item.id, item.photo_name):
+                return position
+        if digest:
+            raise DataError(
+                f"{photo} is not explained in {self.folder} (no explanation of a photo with its digest "
+                f"{digest[:12]}…). Run `atlas explain {photo}` with the same config first"
+            )
+        known = [item.photo_name for item in self.explanations]
+        raise DataError(
+            f"{photo!r} is no file and no explained photo of {self.folder}"
+            f"{nearest_of(photo, known, otherwise='explained photos')}"
+        )
 
 
 def read_source(folder: Path) -> AtlasSource:

@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from precompute.atlas.digests import digest_file, digest_of, digest_package
+from precompute.atlas.digests import digest_of, digest_package
 from precompute.atlas.files import unreadable
 from precompute.atlas.manifest import SHOWN, Manifest
 from precompute.atlas.written_files import WrittenFiles, writing_into
-from precompute.errors import ConfigError, DataError, nearest_of
-from precompute.records import Explanation
+from precompute.errors import ConfigError, DataError
 from precompute.records.reported import ReportKind
 from sitegen.data.catalogue import Catalogue
 from sitegen.data.source import AtlasSource, read_source
@@ -166,26 +165,4 @@ RENDERERS: dict[Form, Callable[[Report], bytes]] = {"pdf": pdf_of, "html": html_
 def _positions(source: AtlasSource, photos: Sequence[str]) -> list[int]:
     if not source.explanations:
         raise DataError(f"{source.folder} has no explained photo: run `atlas explain PHOTO` first")
-    return [_position(source, photo) for photo in photos] or list(range(len(source.explanations)))
-
-
-def _position(source: AtlasSource, photo: str) -> int:
-    path = Path(photo)
-    digest = digest_file(path) if path.is_file() else ""
-    for position, item in enumerate(source.explanations):
-        if item.photo_digest == digest or photo in _called(item):
-            return position
-    if digest:
-        raise DataError(
-            f"{photo} is not explained in {source.folder} (no explanation of a photo with its digest {digest[:12]}…). "
-            f"Run `atlas explain {photo}` with the same config first"
-        )
-    known = [item.photo_name for item in source.explanations]
-    raise DataError(
-        f"{photo!r} is no file and no explained photo of {source.folder}"
-        f"{nearest_of(photo, known, otherwise='explained photos')}"
-    )
-
-
-def _called(explanation: Explanation) -> tuple[str, ...]:
-    return explanation.id, explanation.photo_name
+    return [source.position(photo) for photo in photos] or list(range(len(source.explanations)))
