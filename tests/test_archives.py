@@ -325,3 +325,13 @@ def test_a_damaged_archive_is_refused_or_whole(tmp_path, capsys):
 @pytest.mark.slow
 def test_many_damaged_archives_are_refused_or_whole(tmp_path, capsys):
     run_damaged(tmp_path, capsys, 400)
+
+
+def test_a_zip_with_backslashes_is_told_and_unzip_helps(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("cat", "dog"):
+            info = zipfile.ZipInfo("x")
+            info.filename = f"{name}\\0.png"
+            archive.writestr(info, encode(picture(1)))
+    with pytest.raises(DataError, match=r"folders with backslashes \('cat.*unpack it with `unzip`"):
+        open_here(tmp_path, "dataset.kind=tar", "dataset.root=a.zip")

@@ -206,8 +206,19 @@ def check_run(one, work, what):
     outdated = {name for name in kept if "outdated" in name}
     differing = {name for name in expected.keys() | (kept.keys() - outdated) if kept.get(name) != expected.get(name)}
     differing.discard("tiny/manifest.json")  # it lists what was set aside besides
-    assert not differing, f"not byte-equal after {what}: {sorted(differing)[:5]}"
+    told = [_first_difference(work / name, one / name) for name in sorted(differing)[:5]]
+    assert not differing, f"not byte-equal after {what}: {told}"
     return "run mends"
+
+
+def _first_difference(found, expected):
+    """Say where a file begins to differ, with what stands around it."""
+    if not (found.exists() and expected.exists()):
+        return f"{expected.name}: there {found.exists()}, expected {expected.exists()}"
+    pairs = zip(found.read_bytes(), expected.read_bytes(), strict=False)
+    place = next((index for index, (left, right) in enumerate(pairs) if left != right), 0)
+    around = [path.read_bytes()[max(0, place - 200) : place + 100] for path in (found, expected)]
+    return f"{expected.name} at {place}: {around[0]!r} for {around[1]!r}"
 
 
 def try_many(two, tmp_path, capsys, n_damages, n_runs):
@@ -244,6 +255,30 @@ def test_500_damages(two, tmp_path, capsys):
     counts = try_many(two, tmp_path, capsys, 500, int(os.environ.get("ATLAS_DAMAGE_RUNS", "60")))
     assert counts["refused"] > 400
     assert counts["run mends"] > counts["run refuses"]
+
+
+def test_a_corrected_name_makes_what_rests_on_names_stale_until_it_is_made_again(two, tmp_path, capsys):
+    work = shutil.copytree(two[0], tmp_path / "work")
+    config, table = work / "tiny.toml", work / "names.csv"
+    assert main(["names", "export", str(table), "--config", str(config)]) == 0
+    table.write_text(table.read_text(encoding="utf-8").replace("red balloon", "green kite"), encoding="utf-8")
+    assert main(["names", "import", str(table), "--author", "ada", "--config", str(config)]) == 0
+    assert atlas("site", work) == 1
+    assert "is not sound" in capsys.readouterr().err
+    assert main(["verify", str(work / "tiny")]) == 1
+    said = capsys.readouterr().out
+    for product, command in {"trust": "trust", "scores": "score", "truth": "evaluate"}.items():
+        assert f"{product} was made from other names than there are now: `atlas {command}` makes it again" in said
+    assert "fault     explanations/" in said
+    assert atlas("run", work) == 0
+    assert "green kite" in (work / "tiny/trust.json").read_text() + (work / "tiny/names.jsonl").read_text()
+
+
+def test_parts_made_one_after_another_are_written_as_those_made_at_once(two, tmp_path):
+    """After a correction a part of the figures on trust was made anew, the others were kept."""
+    work = shutil.copytree(two[0], tmp_path / "work")
+    (work / "tiny/trust.json").unlink()
+    assert check_run(two[0], work, "no figures on trust") == "run mends"
 
 
 def test_damage_that_nothing_reads_is_damage_too(two, tmp_path, capsys):

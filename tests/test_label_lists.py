@@ -425,6 +425,27 @@ def test_parts_of_a_data_set_are_no_classes(tmp_path):
     assert label_by_folder(listing, ["train", "val"], both)[0].tolist() == [0, 1]
 
 
+def test_folders_that_differ_in_capitals_alone_are_no_two_classes(tmp_path):
+    listing = Listing(tmp_path, [Sample(f"{folder}/0.png", 9) for folder in ("Cat", "cat")], Counter())
+    with pytest.raises(DataError, match="'cat' and 'Cat' differ in capitals alone"):
+        label_by_folder(listing, ["Cat", "cat"], None)
+    both = ClassList(("Cat", "cat"), source="x")
+    assert label_by_folder(listing, ["Cat", "cat"], both)[0].tolist() == [0, 1], "the advice gets further"
+
+
+def test_two_levels_of_folders_are_not_guessed_between(tmp_path):
+    def label(*names, classes=None):
+        listing = Listing(tmp_path, [Sample(name, 9) for name in names], Counter())
+        return label_by_folder(listing, sorted({name.partition("/")[0] for name in names}), classes)
+
+    years = [f"{year}/{kind}/0.png" for year in ("y1", "y2") for kind in ("cat", "dog")]
+    with pytest.raises(DataError, match="all of 'y1', 'y2' hold the same folders 'cat', 'dog', so that either level"):
+        label(*years)
+    assert label(*years, classes=ClassList(("y1", "y2"), source="x"))[0].tolist() == [0, 0, 1, 1]
+    for plain in (["a/x/0.png", "a/z/0.png", "b/y/0.png"], ["a/images/0.png", "b/images/0.png"], [*years, "y1/1.png"]):
+        assert len(label(*plain)[1]) == 2
+
+
 def mutate(text, rng):
     """Change, drop, double or swap characters, lines and cells."""
     rows = text.split("\n")

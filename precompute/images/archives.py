@@ -352,6 +352,11 @@ def _check_zip_member(info: zipfile.ZipInfo, path: Path) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         raise DataError(f"the archive {path} holds {info.filename!r}, a link or device. Pack the files themselves.")
+    if "\\" in info.filename:
+        raise DataError(
+            f"the archive {path} writes its folders with backslashes ({info.filename!r}), as some programs of Windows "
+            "do: unpack it with `unzip`, which knows that, and give dataset.root the folder"
+        )
     if info.flag_bits & _ENCRYPTED:
         raise DataError(
             f"the archive {path} is encrypted ({info.filename!r}): unpack it and give dataset.root the folder"

@@ -298,7 +298,7 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
-def _check_new_names(wheres: Mapping[str, str]) -> None:
+def check_new_names(wheres: Mapping[str, str]) -> None:
     """Refuse texts that a program or a slip wrote, where no class list says that they are classes."""
     known: dict[str, str] = {}
     for text, where in wheres.items():
@@ -358,7 +358,7 @@ def find_classes(
                 f"{wheres[text]}: {text!r} is several classes at once, and an atlas needs one for each image. Choose "
                 "one, or, if this is the name of one class, give all names in a class list (dataset.classes)."
             )
-    _check_new_names(wheres)
+    check_new_names(wheres)
     names = tuple(texts)
     return Labelling({text: index for index, text in enumerate(names)}, names, "names, numbered in alphabetical order")
 

@@ -24,7 +24,7 @@ from precompute.errors import DataError
 from precompute.records import MISSING, IntArray
 
 from .archives import Member, Place, list_archive
-from .classes import ClassList, IdKind, find_classes, is_index
+from .classes import ClassList, IdKind, check_new_names, find_classes, is_index
 from .decoding import IMAGE_SUFFIXES, PLUGINS, GreyRange, choose_grey, decode_image, measure_grey
 
 _MOST_BYTES = 32
@@ -323,6 +323,8 @@ def label_by_folder(
                 f"to one of them ({str(where / ordered[-1])!r}), or, if these are the classes, name them in a class "
                 "list (dataset.classes)."
             )
+        check_new_names({folder: f"class folder {str(where / folder)!r}" for folder in ordered})
+        _check_one_level([sample.name for sample in samples], where)
     else:
         read = find_classes({folder: f"class folder {str(where / folder)!r}" for folder in ordered}, classes, ids)
         indices, names, how = read.indices, read.names, f"class folders are {read.how}"
@@ -331,6 +333,23 @@ def label_by_folder(
 
 
 _PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+
+
+def _check_one_level(names: Sequence[str], where: Path) -> None:
+    """Refuse folders that all hold the same folders and no image, since either level could be the classes."""
+    inner: dict[str, set[str]] = {}
+    for name in names:
+        folder, _, rest = name.partition("/")
+        inner.setdefault(folder, set()).add(rest.rpartition("/")[0].partition("/")[0])
+    first, *others = inner.values()
+    if others and "" not in first and len(first) > 1 and all(found == first for found in others):
+        outer, below = sorted(inner), sorted(first)
+        raise DataError(
+            f"{where}: all of {', '.join(map(repr, outer[:3]))}{', …' if len(outer) > 3 else ''} hold the same folders "
+            f"{', '.join(map(repr, below[:3]))}{', …' if len(below) > 3 else ''}, so that either level could be the "
+            "classes. Put the images of each class into one folder, or, if the outer folders are the classes, name "
+            "them in a class list (dataset.classes)."
+        )
 
 
 def _order_note(folders: Sequence[str]) -> str:

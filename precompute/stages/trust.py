@@ -131,7 +131,8 @@ class TrustStage:
         names = {key: name.name for key, name in named if name.is_named}
         parts = self._digests(atlas, [item for item, _ in explained], names)
         path = self._workspace.trust
-        step = Step(*(self._workspace, self._reporter, "trust", "atlas trust"), {"parts": parts}, made_from=("atlas",))
+        sources = ("atlas", "names") if named else ("atlas",)
+        step = Step(*(self._workspace, self._reporter, "trust", "atlas trust"), {"parts": parts}, made_from=sources)
         if step.is_done():
             self._reporter.say(f"kept      {path} (nothing to measure)")
             return None
@@ -152,7 +153,8 @@ class TrustStage:
         for name, make in makers.items():
             if report.parts.get(name) != parts[name]:
                 made = make(report)
-                report = dataclasses.replace(made, parts={**made.parts, name: parts[name]})
+                noted = {**made.parts, name: parts[name]}  # in one order, whichever part was made last
+                report = dataclasses.replace(made, parts={key: noted[key] for key in makers if key in noted})
                 write_json(path, report)
                 step.begin(path)
         write_json(path, report)
