@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
@@ -23,6 +24,8 @@ from precompute.records import (
     Atlas,
     Box,
     Concept,
+    FloatArray,
+    IntArray,
     LargeShares,
     LayerInfo,
     LayerTables,
@@ -75,7 +78,7 @@ def reading(path: Path, kind: str, hint: str = "") -> Iterator[h5py.File]:
         yield file
 
 
-def _open(path: Path, kind: str, hint: str = "") -> h5py.File:
+def _open(path: Path, kind: str, hint: str = "", *, check: bool = True) -> h5py.File:
     try:
         is_there = path.exists()
     except OSError as error:  # a folder above may not be entered
@@ -86,7 +89,8 @@ def _open(path: Path, kind: str, hint: str = "") -> h5py.File:
         file = h5py.File(path, "r")
         try:
             _check_header(file, path, kind, hint)
-            _check_parts(file, path, hint)
+            if check:
+                _check_parts(file, path, hint)
         except BaseException:
             file.close()
             raise
@@ -316,6 +320,71 @@ def read_atlas(path: Path, hint: str = "") -> Atlas:
         )
 
 
+class LazyAtlas:
+    """The arrays of ``atlas.h5``, each read when it is asked for: to look at one concept without reading all.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    name : str
+    class_names : tuple of str
+    class_counts : (n_classes,) int64
+    n_channels : dict of str to int
+        By layer, in forward order.
+
+    Raises
+    ------
+    StoreError
+        Missing, truncated, of another kind or version. What is not read is not checked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._open() as file:
+            self.name = str(file.attrs["name"])
+            self.class_names = _read_texts(file, "class_names")
+            self.class_counts: IntArray = file["class_counts"][()]
+            groups = {key: file["layers"][key].attrs for key in sorted(file["layers"])}
+            self._groups = {str(attributes["name"]): key for key, attributes in groups.items()}
+            self.n_channels = {str(item["name"]): int(item["shape"][0]) for item in groups.values()}
+        self._rankings: dict[tuple[str, Ranking], tuple[IntArray, FloatArray, IntArray]] = {}
+
+    @contextmanager
+    def _open(self) -> Iterator[h5py.File]:
+        file = _open(self._path, ATLAS_KIND, check=False)
+        with file, _as_store_error(self._path):
+            yield file
+
+    @cached_property
+    def samples(self) -> SampleTable:
+        """One row for each sample."""
+        with self._open() as file:
+            return _read_samples(file["samples"])
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What the atlas was made from."""
+        with self._open() as file:
+            return _provenance(file)
+
+    def ranking(self, layer: str, ranking: Ranking) -> tuple[IntArray, FloatArray, IntArray]:
+        """Return sample_index, score and neuron of a layer's ranking, (k, n_channels) each."""
+        if (layer, ranking) not in self._rankings:
+            with self._open() as file:
+                group = file["layers"][self._groups[layer]][ranking]
+                self._rankings[layer, ranking] = (group["sample_index"][()], group["score"][()], group["neuron"][()])
+        return self._rankings[layer, ranking]
+
+    def class_relevance(self, layer: str, channel: int | None = None) -> FloatArray:
+        """Return the sums of relevance by class, (n_classes, n_channels); of one channel (n_classes,)."""
+        with self._open() as file:
+            found = file["layers"][self._groups[layer]]["class_relevance"]
+            return np.asarray(found[()] if channel is None else found[:, channel])
+
+
 def _scores(file: h5py.File) -> Scores:
     known: tuple[Scores, ...] = get_args(Scores)
     found = str(file.attrs["scores"])
@@ -444,6 +513,8 @@ class ReferenceReader:
     Parameters
     ----------
     path : Path
+    check : bool
+        Whether the whole file is held against its digests first, which takes seconds for a large one.
 
     Raises
     ------
@@ -451,11 +522,11 @@ class ReferenceReader:
         On entering: missing, truncated, of another kind or version.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, check: bool = True) -> None:
+        self._path, self._check = path, check
 
     def __enter__(self) -> ReferenceReader:
-        self._file = _open(self._path, REFERENCES_KIND)
+        self._file = _open(self._path, REFERENCES_KIND, check=self._check)
         try:
             with _as_store_error(self._path):
                 self._read_tables(self._file)
@@ -474,9 +545,13 @@ class ReferenceReader:
         self._item = {blob: file[f"{blob}/item"][()] for blob in _BLOBS}
         self._offset = {blob: file[f"{blob}/offset"][()] for blob in _BLOBS}
         self._data = {blob: file[f"{blob}/data"] for blob in _BLOBS}
-        self._index: dict[tuple[Concept, int], list[int]] = {}
-        for number, row in enumerate(self._rows.tolist()):
-            self._index.setdefault((Concept(layer_names[row[0]], row[1]), row[2]), []).append(number)
+        self._layers = {name: index for index, name in enumerate(layer_names)}
+        self._names = layer_names
+        # one number for layer, channel and ranking: rows of a concept are found without going through all
+        self._radix = int(self._rows[:, 1].max(initial=0)) + 1
+        keys = (self._rows[:, 0] * self._radix + self._rows[:, 1]) * len(RANKINGS) + self._rows[:, 2]
+        self._order = keys.argsort(kind="stable")
+        self._keys = keys[self._order]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -485,7 +560,7 @@ class ReferenceReader:
 
     def concepts(self) -> list[Concept]:
         """List the concepts that have references, by layer and channel."""
-        return list(dict.fromkeys(concept for concept, _ in self._index))
+        return list(dict.fromkeys(Concept(self._names[row[0]], row[1]) for row in self._rows[:, :2].tolist()))
 
     def read(self, concept: Concept, ranking: Ranking) -> list[Reference]:
         """Read a concept's references in one ranking, by rank; empty where there are none.
@@ -495,7 +570,11 @@ class ReferenceReader:
         StoreError
             A picture lies in a damaged part of the file.
         """
-        numbers = self._index.get((concept, RANKINGS.index(ranking)), [])
+        if concept.layer not in self._layers or concept.channel >= self._radix:
+            return []
+        key = (self._layers[concept.layer] * self._radix + concept.channel) * len(RANKINGS) + RANKINGS.index(ranking)
+        first, last = np.searchsorted(self._keys, [key, key + 1])
+        numbers = self._order[first:last].tolist()
         with _as_store_error(self._path):
             return [self._reference(concept, ranking, number) for number in numbers]
 
