@@ -307,7 +307,7 @@ REFUSED = {
     ),
     "attention": (
         lambda: make(attention),
-        "'scaled_dot_product_attention', for which there is no rule",
+        r"attention \('scaled_dot_product_attention'\), for which there is no rule",
     ),
     "softmax at the end": (
         lambda: nn.Sequential(make(plain), nn.Softmax(1)).eval(),
@@ -336,6 +336,29 @@ def test_what_has_no_rule_is_refused_by_name(name):
     with pytest.raises(UnsupportedModel, match=message) as refusal:
         assign(simplify(capture(factory(), SHAPE, "net")), name="net")
     assert str(refusal.value).startswith("net ")
+
+
+class Attending(nn.Module):
+    """A stem and one head of attention over its places, by hand or by torch's own."""
+
+    def __init__(self, own):
+        super().__init__()
+        self.own, self.stem, self.fc = own, nn.Conv2d(3, 4, 6, stride=6), nn.Linear(4, 3)
+
+    def forward(self, x):
+        tokens = self.stem(x).flatten(2).transpose(1, 2)
+        if self.own:
+            return self.fc(F.scaled_dot_product_attention(tokens, tokens, tokens).mean(1))
+        weights = (tokens @ tokens.transpose(1, 2)).softmax(-1)
+        return self.fc((F.dropout(weights, 0.1, training=False) @ tokens).mean(1))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_transformers_are_refused_as_what_they_are(own):
+    net = Attending(own).double().eval().requires_grad_(False)
+    name = "scaled_dot_product_attention" if own else "(?:b?matmul|bmm)"
+    with pytest.raises(UnsupportedModel, match=rf"computes attention \('{name}'\).*convolutional network"):
+        assign(simplify(capture(net, SHAPE, "net")), name="net")
 
 
 def test_what_a_refused_operation_stands_in_is_told():

@@ -74,9 +74,48 @@ def assign(
     Raises
     ------
     UnsupportedModel
-        An operation has no rule where it stands. Names it, its module and, where known, the line.
+        An operation has no rule where it stands. Names it, its module and, where known, the line; where the network
+        computes attention, that alone, since nothing else would help.
     """
-    dtype = dtype or graph.dtype
+    try:
+        return _assign(graph, composite, zero_params, device, dtype or graph.dtype, name)
+    except UnsupportedModel as refusal:
+        if (found := _attention(graph)) is None:
+            raise
+        raise UnsupportedModel(
+            f"{name} cannot be explained: {found.where} computes attention ({found.operation!r}), for which there is "
+            "no rule of relevance. Transformers cannot be explained yet: choose a convolutional network"
+        ) from refusal
+
+
+_PRODUCTS = frozenset({"matmul", "bmm", "baddbmm", "einsum"})
+
+
+def _attention(graph: Graph) -> Node | None:
+    """Find the first attention: a product of two values that depend on the image, one of them by way of a softmax."""
+    data, weights = {graph.input}, set[str]()
+    for node in graph.nodes:
+        signals = [value for value in node.inputs if value in data]
+        weighted = weights.intersection(signals)
+        if node.operation == "scaled_dot_product_attention" or (
+            node.operation in _PRODUCTS and len(signals) > 1 and weighted
+        ):
+            return node
+        if signals and node.operation not in SHAPED:
+            data.add(node.name)
+        if node.operation == "softmax" or weighted:
+            weights.add(node.name)
+    return None
+
+
+def _assign(
+    graph: Graph,
+    composite: str,
+    zero_params: bool,
+    device: torch.device | None,
+    dtype: torch.dtype,
+    name: str,
+) -> Assignment:
 
     def moved(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
