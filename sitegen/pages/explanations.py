@@ -33,7 +33,9 @@ from .page import Page, Section
 from .trust import usuals, what_ifs
 
 SPOT = 14
-"""Side of the number of an outline, in pixels of the photo."""
+"""Side of the number of an outline with the gap to the next, in the unit of its drawing."""
+SPOTS = 13
+"""Numbers that fit side by side across a photo, however many pixels that has: each is large enough to tap."""
 N_CONTRASTED = 6
 LEAST_CONTRASTED = 0.005
 """Smallest absolute share, for one of two classes, of a concept that their contrast shows."""
@@ -73,7 +75,8 @@ def explanation_context(catalogue: Catalogue, position: int) -> dict[str, Any]:
     picture = partial(catalogue.illustrations.heat, explanation)
     page = catalogue.links.explanation(explanation.id)
     best = explanation.predictions[0] if explanation.predictions else None
-    targets = [_target(catalogue, target, picture, links.root_of(page)) for target in explanation.targets]
+    side = min(explanation.width, explanation.height)
+    targets = [_target(catalogue, target, picture, links.root_of(page), side) for target in explanation.targets]
     _put_on_axis([row for target in targets for row in target["reasons"]])
     return {
         "best": best,
@@ -135,7 +138,9 @@ def _predictions(catalogue: Catalogue, explanation: Explanation) -> list[dict[st
     ]
 
 
-def _target(catalogue: Catalogue, target: TargetExplanation, picture: PictureAddress, root: str) -> dict[str, Any]:
+def _target(
+    catalogue: Catalogue, target: TargetExplanation, picture: PictureAddress, root: str, side: int
+) -> dict[str, Any]:
     shown = [item for layer in target.layers for item in layer.concepts]
     strongest = max((item.heatmap_scale * picture(item.heatmap).full for item in shown), default=0.0)
     return {
@@ -144,7 +149,7 @@ def _target(catalogue: Catalogue, target: TargetExplanation, picture: PictureAdd
         "picture": picture(target.heatmap).address,
         "accuracy": next((fact.numbers for fact in target.facts if fact.kind == "accuracy"), None),
         "reasons": _reasons(catalogue, target),
-        "spots": _spots(target),
+        "spots": _spots(target, side),
         "narratives": [_narrative(catalogue, item, root) for item in in_reading_order(target.narratives)],
         "layers": [_layer(catalogue, layer, target, picture, strongest) for layer in target.layers],
     }
@@ -189,16 +194,18 @@ def _put_on_axis(rows: Sequence[dict[str, Any]]) -> None:
         row["usual_at"] = None if row["usual"] is None else (row["usual"] - low) / length
 
 
-def _spots(target: TargetExplanation) -> list[dict[str, Any]]:
-    """Place the numbered outlines on the photo; numbers that would cover another move to the right."""
+def _spots(target: TargetExplanation, side: int) -> list[dict[str, Any]]:
+    """Place the numbered outlines on a photo of so many pixels; numbers that would cover another move to the right."""
+    scale = side / (SPOTS * SPOT)
+    step = SPOT * scale
     concepts = target.layers[0].concepts if target.layers else ()
     spots: list[dict[str, Any]] = []
-    taken: list[tuple[int, int]] = []
+    taken: list[tuple[float, float]] = []
     for number, item in enumerate(concepts, start=1):
         box = item.place.box
-        x, y = box.left, box.top
-        while any(abs(x - other_x) < SPOT and abs(y - other_y) < SPOT for other_x, other_y in taken):
-            x += SPOT
+        x, y = float(box.left), float(box.top)
+        while any(abs(x - other_x) < step and abs(y - other_y) < step for other_x, other_y in taken):
+            x += step
         taken.append((x, y))
         spots.append(
             {
@@ -206,8 +213,7 @@ def _spots(target: TargetExplanation) -> list[dict[str, Any]]:
                 "box": box,
                 "width": box.right - box.left,
                 "height": box.bottom - box.top,
-                "x": x,
-                "y": y,
+                "move": f"translate({x:.4g} {y:.4g}) scale({scale:.4g})",
                 "words": item.place.words,
                 "card": item.concept,
             }
@@ -360,7 +366,8 @@ def leading_heats(catalogue: Catalogue, explanation: Explanation) -> dict[str, d
     target = explanation.targets[0] if explanation.targets else None
     if target is None or not target.layers:
         return {}
-    entry = _target(catalogue, target, partial(catalogue.illustrations.heat, explanation), "")
+    side = min(explanation.width, explanation.height)
+    entry = _target(catalogue, target, partial(catalogue.illustrations.heat, explanation), "", side)
     rows = entry["layers"][0]["rows"]
     return {row["item"].concept: {key: row[key] for key in ("picture", "opacity")} for row in rows if row["picture"]}
 
