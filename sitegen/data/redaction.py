@@ -246,7 +246,8 @@ def _pieces(pieces: tuple[Piece, ...], names: _Names) -> tuple[Piece, ...]:
 def _piece(piece: Piece, names: _Names) -> Piece:
     """Replace the name of a class, and that of a concept unless the text is a name that is published."""
     if piece.kind == "class":
-        return replace(piece, text="a class" if piece.class_index is None else class_id(piece.class_index))
+        own = names.class_in(piece.text) if piece.class_index is None else class_id(piece.class_index)
+        return replace(piece, text=own)
     if piece.kind != "concept":
         return piece
     channel = piece.concept.rpartition(":")[2]
