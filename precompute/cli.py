@@ -89,6 +89,8 @@ def build_parser() -> argparse.ArgumentParser:
             _add_reports(command, common)
         if name == "publish":
             _add_publishing(command)
+        if name == "card":
+            _add_cards(command)
         _add_own_arguments(name, command)
     return parser
 
@@ -177,6 +179,13 @@ def _add_publishing(command: argparse.ArgumentParser) -> None:
         "--only", action="append", default=[], metavar="PHOTO", help="of explanations, only this photo's; repeatable"
     )
     command.add_argument("--under", default="/", metavar="PATH", help="path under which it will be served (/)")
+
+
+def _add_cards(command: argparse.ArgumentParser) -> None:
+    command.add_argument("kind", choices=("explanation", "concept"), help="what it shows")
+    command.add_argument("subjects", nargs="+", metavar="SUBJECT", help="photos, or concepts as LAYER:CHANNEL")
+    command.add_argument("--into", type=_path, metavar="FOLDER", help="folder of the cards (cards/<name>)")
+    command.add_argument("--form", choices=("png", "svg"), default="png", help="which file (png)")
 
 
 def _add_reports(command: argparse.ArgumentParser, common: _Parser) -> None:
@@ -383,6 +392,16 @@ def _report(arguments: argparse.Namespace) -> None:
                 print(path)  # noqa: T201
 
 
+def _card(arguments: argparse.Namespace) -> None:
+    from sitegen.reports.card import write_cards  # noqa: PLC0415
+
+    config = load_config(arguments.config, arguments.overrides)
+    folder = arguments.into or Path("cards") / config.name
+    with _material(config, arguments) as material:
+        for path in write_cards(material, arguments.kind, arguments.subjects, folder, arguments.form):
+            print(path)  # noqa: T201
+
+
 @contextmanager
 def _material(config: Config, arguments: argparse.Namespace) -> Iterator[Material]:
     """Open the atlas of a config for its reports; nothing damaged or stale is reported on."""
@@ -510,6 +529,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "study": (_study, "make pages on which people try the names, and score what they answered"),
     "site": (_site, "build the site from what is there"),
     "report": (_report, "write documents to file and sign: a tagged PDF, and one HTML file that needs nothing else"),
+    "card": (_card, "draw an explanation or a concept as one picture for a slide or a chat"),
     "publish": (_publish, "make a checked copy of the site for a static host, with or without pictures"),
     "clean": (_clean, "remove what was made: the site, and of the output folder all but corrections and paid replies"),
     "verify": (_verify, "check every file of an atlas, or a report against its atlas, and say what was changed"),

@@ -10,19 +10,25 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from importlib import resources
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typst
 
 from precompute.printing import palette
 from precompute.records.reported import PictureFile
+from sitegen.pictures import size_of
 
 from .material import Report
 from .record import record_of, record_text
 
+if TYPE_CHECKING:
+    from .card import Card
+
 TEMPLATE = "report.typ"
+CARD = "card.typ"
 CONTENTS = "Contents"
 LOGO = "Logo"
 APPROVAL = ("Approval", "Name", "Signature", "Date")
@@ -46,6 +52,21 @@ def pages_of(report: Report, ppi: float = 72) -> list[bytes]:
     """Draw the pages of the PDF as PNG."""
     found: bytes | list[bytes] = _compile(report, "png", [], ppi)
     return [found] if isinstance(found, bytes) else list(found)
+
+
+def card_of(card: Card, form: Literal["png", "svg"]) -> bytes:
+    """Draw a card of 1200 × 630 pixels; as SVG its letters are outlines."""
+    texts = {"kicker": card.kicker, "title": card.title, "text": card.text, "footer": card.footer}
+    rows = [asdict(row) | {"name": displayable(row.name), "value": displayable(row.value)} for row in card.rows]
+    width, height = size_of(card.picture) if card.picture else (0, 0)
+    picture = _as_svg(card.picture, PictureFile("webp", "", width, height)) if card.picture else ""
+    inputs = {
+        "card": json.dumps(_displayable(texts) | {"rows": rows, "picture": picture}, ensure_ascii=False),
+        "colours": json.dumps({name: palette.hexadecimal(colour) for name, colour in _COLOURS.items()}),
+    }
+    source = (resources.files("sitegen.templates") / CARD).read_bytes()
+    found = typst.compile(source, format=form, sys_inputs=inputs, ignore_system_fonts=True, ppi=72)
+    return bytes(found[0] if isinstance(found, list) else found)
 
 
 def _compile(report: Report, kind: Literal["pdf", "png"], standards: list[Any], ppi: float | None = None) -> Any:  # noqa: ANN401 - typst's own
