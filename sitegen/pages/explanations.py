@@ -213,6 +213,8 @@ def _spots(target: TargetExplanation, side: int) -> list[dict[str, Any]]:
                 "box": box,
                 "width": box.right - box.left,
                 "height": box.bottom - box.top,
+                "x": x,
+                "y": y,
                 "move": f"translate({x:.4g} {y:.4g}) scale({scale:.4g})",
                 "words": item.place.words,
                 "card": item.concept,

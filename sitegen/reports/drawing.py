@@ -25,8 +25,8 @@ class Spot(NamedTuple):
 
     number: int
     box: Box
-    x: int
-    y: int
+    x: float
+    y: float
 
 
 def outlined(photo: bytes, size: tuple[int, int], spots: Sequence[Spot]) -> bytes:
