@@ -89,6 +89,8 @@ def build_parser() -> argparse.ArgumentParser:
             _add_reports(command, common)
         if name == "publish":
             _add_publishing(command)
+        if name == "agree":
+            _add_agreement(command)
         if name == "card":
             _add_cards(command)
         _add_own_arguments(name, command)
@@ -162,6 +164,13 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         _add_study_arguments(command)
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
+
+
+def _add_agreement(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--samples", type=_positive, default=16, metavar="N", help="photos to mine both ways (16)")
+    command.add_argument(
+        "--channels", type=_positive, default=4, metavar="N", help="heatmaps compared in a ranking of a layer (4)"
+    )
 
 
 def _add_publishing(command: argparse.ArgumentParser) -> None:
@@ -292,6 +301,25 @@ def _check(arguments: argparse.Namespace) -> None:
         what = "one thing is" if n_faults == 1 else f"{n_faults} things are"
         raise AtlasError(f"{what} to mend before an atlas can be made: the lines that begin with 'mend'")
     print("nothing to mend: `atlas run` makes the atlas")  # noqa: T201
+
+
+def _agree(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config, arguments.overrides)
+    from precompute.agreement.comparison import compare, find_disagreement  # noqa: PLC0415 - as for the pipeline
+
+    rows = compare(config, arguments.samples, arguments.channels)
+    width = max(len("layer"), *(len(row.layer) for row in rows))
+    head = f"{'layer':<{width}}  ranking  {'entries':>7}  {'samples':>7}  {'neurons':>7}  {'score':>8}  {'heatmap':>8}"
+    print(head)  # noqa: T201
+    for row in rows:
+        print(  # noqa: T201
+            f"{row.layer:<{width}}  {row.ranking:<7}  {row.n_entries:>7}  {row.n_samples_differ:>7}  "
+            f"{row.n_neurons_differ:>7}  {row.score_deviation:>8.1e}  {row.heatmap_deviation:>8.1e}"
+        )
+    print("samples, neurons: entries that differ; score, heatmap: largest deviation over the largest value")  # noqa: T201
+    if wrong := find_disagreement(rows):
+        raise AtlasError(f"the tables or heatmaps differ from zennit-crp's by more than rounding: {wrong}")
+    print("agrees    with zennit-crp in float64, up to rounding")  # noqa: T201
 
 
 def _mine(arguments: argparse.Namespace) -> None:
@@ -516,6 +544,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "init": (_init, "write a config that comes with the program, to start from"),
     "run": (_run, "make the whole atlas: mine, render, name, explain, build the site"),
     "check": (_check, "say what is right and wrong about the network, its weights, the data and the preprocessing"),
+    "agree": (_agree, "compare tables and heatmaps with zennit-crp in float64, where it is right"),
     "layers": (_layers, "print the layers of the model: name, kind, channels, output size, receptive field"),
     "mine": (_mine, "mine the tables of every channel into atlas.h5"),
     "merge": (_merge, "merge the shards that several machines mined into atlas.h5"),

@@ -193,6 +193,11 @@ class ModelConfig:
     weights_key: Text = ""
 
 
+PATTERN = "a layer's name, or a pattern with *, ? or [...]"
+LayerPattern = Annotated[str, Strict(), Field(pattern=r"^[A-Za-z0-9_.@*?!\[\]-]{1,200}$", description=PATTERN)]
+WeightRule = Literal["epsilon", "zplus", "flat"]
+
+
 @dataclass(frozen=True, config=_RULES)
 class RelevanceConfig:
     """How relevance is computed.
@@ -200,6 +205,13 @@ class RelevanceConfig:
     Attributes
     ----------
     composite : str
+        What every layer gets that `rules` do not name.
+    rules : dict of str to str
+        The rule of convolutions and linear layers by name or pattern, in place of the composite's: ``epsilon``,
+        ``zplus`` or ``flat``. A layer's own name goes before a pattern.
+    gates : str
+        What a gate takes of a product of gate and signal: ``signal``, nothing, the signal takes all; ``half``, as much
+        as the signal.
     zero_params : bool
         Leave biases out of the modified forward passes, so that they absorb nothing.
     target : str
@@ -221,6 +233,8 @@ class RelevanceConfig:
     """
 
     composite: Literal["EpsilonPlusFlat", "EpsilonPlus"] = "EpsilonPlusFlat"
+    rules: dict[LayerPattern, WeightRule] = field(default_factory=dict)
+    gates: Literal["signal", "half"] = "signal"
     zero_params: Flag = False
     target: Literal["label", "prediction"] = "label"
     max_target: Literal["sum", "max"] = "sum"
@@ -646,6 +660,9 @@ def _wrong(values: Mapping[str, Any], error: ValidationError, origin: _Origin) -
     name = ".".join(keys)
     if detail["type"] == "unexpected_keyword_argument":
         return ConfigError(f"{origin.describe(name)}: unknown key {_short(name)}{_suggest(name)}")
+    if detail["loc"][-1] == "[key]":
+        section, key = ".".join(keys[:-1]), keys[-1]
+        return ConfigError(f"{origin.describe(section)}: a key of {section!r} must be {PATTERN}, found {_short(key)}")
     if "properties" in schema:
         return ConfigError(f"{origin.describe(name)}: {name!r} is a section, write [{name}] and its keys below")
     known = [value for member in (schema, *schema.get("anyOf", ())) for value in member.get("enum", ())]
@@ -663,7 +680,8 @@ def _locate(location: Sequence[int | str], values: Mapping[str, Any]) -> tuple[l
     for part in location:
         if isinstance(found, dict) and part in found:
             keys.append(str(part))
-            inner = schema.get("properties", {}).get(part) or schema.get("additionalProperties") or {}
+            by_pattern = next(iter(schema.get("patternProperties", {}).values()), None)
+            inner = schema.get("properties", {}).get(part) or schema.get("additionalProperties") or by_pattern or {}
         elif isinstance(found, list) and isinstance(part, int) and part < len(found):
             inner = schema["items"] if "items" in schema else schema.get("prefixItems", [{}])[0]
         else:

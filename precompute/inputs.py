@@ -112,7 +112,13 @@ class Inputs:
     @cached_property
     def _rules(self) -> Assignment:
         """The rule of each operation; raises UnsupportedModel where one has none."""
-        return assign(self.graph, composite=self.config.relevance.composite, name=self.model.name)
+        given = self.config.relevance
+        return assign(self.graph, composite=given.composite, rules=given.rules, gates=given.gates, name=self.model.name)
+
+    @property
+    def rule_counts(self) -> dict[str, int]:
+        """How many convolutions and linear layers have each rule."""
+        return self._rules.count_rules()
 
     @cached_property
     def _found(self) -> dict[str, Layer]:

@@ -37,6 +37,7 @@ PUBLIC_TEXTS = {
     "model.layers": _LAYER,
     "model.output": _WORD,
     "model.weights_key": _DOTTED,
+    "relevance.rules": "epsilon|zplus|flat",
     "relevance.device": "auto|cpu|cuda(:[0-9]+)?",
     "references.heatmap_layers": _LAYER,
     "naming.namer": f"offline|recorded|{_DOTTED}:{_DOTTED}",

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torchvision.models import resnet18, squeezenet1_0
 
+from precompute.agreement import peer
 from precompute.config import RelevanceConfig
 from precompute.relevance.engine import GraphEngine
 from precompute.relevance.protocol import ReferenceRequest
-from tests import peer
 
 CPU = torch.device("cpu")
 DOUBLE = RelevanceConfig(precision="float64", activation="sum", shares="layer")

@@ -14,6 +14,7 @@ from torchvision.models.vgg import make_layers
 from zennit.canonizers import SequentialMergeBatchNorm
 from zennit.composites import EpsilonPlus, EpsilonPlusFlat
 
+from precompute.agreement import peer
 from precompute.config import RelevanceConfig
 from precompute.errors import ModelError
 from precompute.relevance import engine as engine_module
@@ -21,7 +22,7 @@ from precompute.relevance import operations
 from precompute.relevance.engine import GraphEngine
 from precompute.relevance.operations import Convolution
 from precompute.relevance.protocol import ReferenceRequest
-from tests import nets, peer
+from tests import nets
 
 CPU = torch.device("cpu")
 DOUBLE = RelevanceConfig(precision="float64", activation="sum")

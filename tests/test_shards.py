@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from precompute.agreement import peer
 from precompute.atlas.hdf5 import write_atlas
 from precompute.atlas.json_records import parse
 from precompute.config import Config, DatasetConfig, MiningConfig, PreprocessingConfig, RelevanceConfig
@@ -20,7 +21,6 @@ from precompute.records import LARGE_SHARE, ConservationProof, LayerInfo
 from precompute.relevance.cut import TakenSums
 from precompute.relevance.engine import GraphEngine
 from precompute.stages.mining import ShardMiner, ShardPlan, ShardSubset, merge_plan
-from tests import peer
 from tests.test_store import assert_same
 
 N_SAMPLES, SIDE = 23, 10

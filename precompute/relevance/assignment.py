@@ -1,24 +1,38 @@
 """Which rule each operation of a graph gets, by data flow, and the refusal of what has none.
 
-Owns the composites EpsilonPlusFlat and EpsilonPlus as data flow makes them: Flat goes to the convolutions and linear
-layers that the image reaches first, the half of ZPlus for negative inputs to those whose input may be negative. Must
-not know formulas, data or files.
+Owns the composites EpsilonPlusFlat and EpsilonPlus as data flow makes them (Flat goes to the convolutions and linear
+layers that the image reaches first, the half of ZPlus for negative inputs to those whose input may be negative), and
+the rules that a config gives to layers by name. Must not know formulas, data or files.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 
-from precompute.errors import UnsupportedModel
+from precompute.errors import ConfigError, ModelError, UnsupportedModel, nearest_of
 from precompute.network.folding import LINEAR
 from precompute.network.graph import Graph, Node, map_tensors
-from precompute.network.layers import Layer
+from precompute.network.layers import LAYER_KINDS, Layer, find_layers, match_layers
 from precompute.network.receptive_field import Reach
 
-from .operations import GATES, KEEP_GATES, SHAPED, STILL, TABLE, Facts, NoRule, Rule, Still
+from .operations import (
+    GATES,
+    KEEP_GATES,
+    SHAPED,
+    SQUASHES,
+    STILL,
+    TABLE,
+    Convolution,
+    Facts,
+    Linear,
+    NoRule,
+    Rule,
+    Still,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +57,10 @@ class Assignment:
     facts: Facts
     flowing: frozenset[str]
 
+    def count_rules(self) -> dict[str, int]:
+        """Count the convolutions and linear layers that relevance reaches, by their rule."""
+        return dict(Counter(rule.by for rule in self.rules if isinstance(rule, Convolution | Linear)))
+
     def reached(self, layers: Mapping[str, Layer]) -> dict[str, Layer]:
         """Leave out the layers that no relevance reaches: those inside gates."""
         return {name: layer for name, layer in layers.items() if self.flowing.intersection(layer.values)}
@@ -52,6 +70,8 @@ def assign(
     graph: Graph,
     *,
     composite: str = "EpsilonPlusFlat",
+    rules: Mapping[str, str] | None = None,
+    gates: str = "signal",
     zero_params: bool = False,
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
@@ -64,6 +84,10 @@ def assign(
     graph : Graph
         Simplified.
     composite : {"EpsilonPlusFlat", "EpsilonPlus"}
+    rules : mapping of str to {"epsilon", "zplus", "flat"}, optional
+        The rule of convolutions and linear layers by name or pattern, in place of the composite's.
+    gates : {"signal", "half"}
+        Whether gates take no relevance, or as much as the signals that they weigh.
     zero_params : bool
         Leave biases out of the rules.
     device, dtype : optional
@@ -76,9 +100,13 @@ def assign(
     UnsupportedModel
         An operation has no rule where it stands. Names it, its module and, where known, the line; where the network
         computes attention, that alone, since nothing else would help.
+    ConfigError
+        A pattern of `rules` matches no convolution or linear layer, or two give one layer different rules.
     """
+    facts = Facts(flat=composite == "EpsilonPlusFlat", zero_params=zero_params, halves=gates == "half")
     try:
-        return _assign(graph, composite, zero_params, device, dtype or graph.dtype, name)
+        facts.rules = resolve_rules(graph, rules or {})
+        return _assign(graph, facts, device, dtype or graph.dtype, name)
     except UnsupportedModel as refusal:
         if (found := _attention(graph)) is None:
             raise
@@ -110,8 +138,7 @@ def _attention(graph: Graph) -> Node | None:
 
 def _assign(
     graph: Graph,
-    composite: str,
-    zero_params: bool,
+    facts: Facts,
     device: torch.device | None,
     dtype: torch.dtype,
     name: str,
@@ -125,13 +152,14 @@ def _assign(
         for node in graph.nodes
     )
     graph = replace(graph, nodes=nodes)
-    facts = _find_facts(graph, name)
-    facts.flat, facts.zero_params = composite == "EpsilonPlusFlat", zero_params
+    _find_facts(graph, facts, name)
+    facts.saying.add(graph.output)
     flowing = {graph.output}
     rules: list[Rule] = []
     for node in reversed(nodes):
         rule = _make(node, facts, name, flows=node.name in flowing)
         flowing.update(rule.signals)
+        _note_gates(node, rule, facts)
         rules.append(rule)
     if graph.input not in flowing:
         raise UnsupportedModel(
@@ -144,8 +172,51 @@ def _assign(
     return Assignment(graph, tuple(reversed(rules)), reaches, facts, frozenset(flowing))
 
 
-def _find_facts(graph: Graph, name: str) -> Facts:
-    facts = Facts({graph.input: graph.input_shape})
+def resolve_rules(graph: Graph, patterns: Mapping[str, str]) -> dict[str, str]:
+    """Find which rule each value gets that a pattern names.
+
+    Raises
+    ------
+    ConfigError
+        A pattern matches no convolution or linear layer, or two patterns give one layer different rules.
+    """
+    if not patterns:
+        return {}
+    weighted = {layer.name: layer for layer in find_layers(graph).values() if layer.kind in LAYER_KINDS.values()}
+    chosen: dict[str, tuple[str, str]] = {}
+    for pattern, rule in patterns.items():
+        try:
+            matched = match_layers(list(weighted), [pattern])
+        except ModelError as error:
+            nearest = nearest_of(pattern, list(weighted), cutoff=0.4, otherwise="they are")
+            raise ConfigError(
+                f"relevance.rules: {pattern!r} matches no convolution or linear layer, and only these have a rule to "
+                f"choose{nearest}"
+            ) from error
+        for layer in sorted(matched):
+            before = chosen.get(layer)
+            if before is None or layer == pattern:
+                chosen[layer] = (pattern, rule)
+            elif before[0] != layer and before[1] != rule:
+                raise ConfigError(
+                    f"relevance.rules: layer {layer!r} gets {before[1]!r} from {before[0]!r} and {rule!r} from "
+                    f"{pattern!r}; name it by its own name, which goes first, or narrow one of the patterns"
+                )
+    return {value: rule for layer, (_, rule) in chosen.items() for value in weighted[layer].values}
+
+
+def _note_gates(node: Node, rule: Rule, facts: Facts) -> None:
+    """Note which gates take relevance as gates, and which as what they say themselves."""
+    weighs = node.operation == "mul" and len(rule.signals) > 1
+    for value in rule.signals:
+        if value in facts.gates and (weighs or node.name in facts.weighing):
+            facts.weighing.add(value)
+        if value not in facts.gates or not (weighs or node.name not in facts.saying):
+            facts.saying.add(value)
+
+
+def _find_facts(graph: Graph, facts: Facts, name: str) -> None:
+    facts.shapes[graph.input] = graph.input_shape
     facts.data.add(graph.input)
     facts.raw.add(graph.input)
     for node in graph.nodes:
@@ -161,7 +232,6 @@ def _find_facts(graph: Graph, name: str) -> Facts:
             facts.raw.add(node.name)
         if _is_nonnegative(node, facts):
             facts.nonnegative.add(node.name)
-    return facts
 
 
 def _is_nonnegative(node: Node, facts: Facts) -> bool:
@@ -203,9 +273,11 @@ def _make(node: Node, facts: Facts, name: str, *, flows: bool) -> Rule:
         return Still(node, facts)
     if kind is None:
         reason = "for which there is no rule of relevance" + (
-            ": it squashes the signal itself, not a gate; where it ends the network, return the logits before it"
-            if node.operation in GATES or node.operation == "log_softmax"
-            else ""
+            ""
+            if node.operation not in GATES and node.operation != "log_softmax"
+            else ': gates of its kind take no relevance; set relevance.gates = "signal"'
+            if node.name in facts.weighing and node.name not in facts.saying
+            else SQUASHES
         )
         raise _refused(node, name, reason)
     try:

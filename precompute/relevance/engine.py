@@ -405,6 +405,8 @@ class GraphEngine:
             self.assignment = assign(
                 self._graph,
                 composite=config.composite,
+                rules=config.rules,
+                gates=config.gates,
                 zero_params=config.zero_params,
                 device=device,
                 dtype=self._dtype,
@@ -504,12 +506,24 @@ class GraphEngine:
         UnsupportedModel
             An operation loses relevance, or the parts of the logit above a layer do not add up to it.
         """
-        composite, name = self._config.composite, self._name
-        measured = measure_conservation(self._graph, image, [target], composite=composite, name=name)
+        config, name = self._config, self._name
+        measured = measure_conservation(
+            self._graph,
+            image,
+            [target],
+            composite=config.composite,
+            rules=config.rules,
+            gates=config.gates,
+            name=name,
+        )
         check_conservation(measured, name)
-        zero_params = self._config.zero_params
         logit, parts = measure_parts(
-            self._graph, self._layers, image, target, composite=composite, zero_params=zero_params, name=name
+            self._graph,
+            self._layers,
+            image,
+            target,
+            config=config,
+            name=name,
         )
         lost: dict[str, list[float]] = {}
         for one in measured:

@@ -79,8 +79,13 @@ class Facts:
         Values that cannot be negative.
     raw : set of str
         Values that the image reaches through no convolution or linear layer.
-    flat, zero_params : bool
-        Whether the first weights get the Flat rule; whether biases stay out of the rules.
+    flat, zero_params, halves : bool
+        Whether the first weights get the Flat rule; whether biases stay out of the rules; whether a gate takes as much
+        relevance as what it weighs.
+    rules : dict of str to str
+        The rule that the config gives to the values of convolutions and linear layers.
+    weighing, saying : set of str
+        Gates that take relevance as gates, and values that take it for what they say.
     """
 
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -90,6 +95,14 @@ class Facts:
     raw: set[str] = field(default_factory=set)
     flat: bool = True
     zero_params: bool = False
+    halves: bool = False
+    rules: dict[str, str] = field(default_factory=dict)
+    weighing: set[str] = field(default_factory=set)
+    saying: set[str] = field(default_factory=set)
+
+    def choose_rule(self, node: Node, source: str, usual: str) -> str:
+        """Return the rule of a convolution or linear layer that reads `source`."""
+        return self.rules.get(node.name) or ("flat" if self.flat and source in self.raw else usual)
 
 
 class Absorbed(NamedTuple):
@@ -381,6 +394,23 @@ class Clamp(Pass):
         return (isinstance(lowest, int | float) and lowest >= 0) or _only(node, facts) in facts.nonnegative
 
 
+SQUASHES = ": it squashes the signal itself, not a gate; where it ends the network, return the logits before it"
+
+
+class Squash(Pass):
+    """What makes a gate, where gates take half of the relevance: it passes, as through other activations."""
+
+    operations: ClassVar[tuple[str, ...]] = ("sigmoid", "hardsigmoid")
+    source = "[Arras] LRP-half; inside the gate as other activations"
+
+    @classmethod
+    def find_signals(cls, node: Node, facts: Facts) -> tuple[str, ...]:
+        """Refuse what takes relevance for what it says itself."""
+        if node.name in facts.saying or node.name not in facts.weighing:
+            raise NoRule(SQUASHES.removeprefix(": it "))
+        return super().find_signals(node, facts)
+
+
 # --- affine maps ----------------------------------------------------------------------------------------------------
 
 
@@ -482,10 +512,10 @@ class Addition(Rule):
 
 
 class Product(Pass):
-    """A product: constants pass relevance, and of a gate and a signal the signal takes all."""
+    """A product: constants pass relevance, and of a gate and a signal the signal takes all, or each a half."""
 
     operations: ClassVar[tuple[str, ...]] = ("mul",)
-    source = "[Arras] signal takes all; × constant: identity, as LXT's layer_norm weight"
+    source = "[Arras] signal takes all, or LRP-half; × constant: identity, as LXT's layer_norm weight"
 
     @classmethod
     def find_signals(cls, node: Node, facts: Facts) -> tuple[str, ...]:
@@ -501,7 +531,18 @@ class Product(Pass):
                 "multiplies two values that depend on the image, of which not exactly one is a gate (behind a "
                 "sigmoid, hardsigmoid or softmax)"
             )
-        return signals
+        return found if facts.halves else signals
+
+    @property
+    def takes_windows(self) -> bool:
+        """Where there is one signal: a gate has seldom its frame."""
+        return len(self.signals) == 1
+
+    def backward(self, kept: Kept, relevance: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Hand relevance on, in equal parts."""
+        if len(self.signals) == 1:
+            return super().backward(kept, relevance)
+        return tuple(_unbroadcast(relevance * 0.5, self.shapes[name]) for name in self.signals)
 
     @classmethod
     def is_nonnegative(cls, node: Node, facts: Facts) -> bool:
@@ -612,7 +653,7 @@ class Norm(Rule):
 
 
 class Linear(Rule):
-    """A linear layer: Epsilon, or Flat where the image reaches it first."""
+    """A linear layer: Epsilon, or Flat where the image reaches it first; or what the config says."""
 
     operations: ClassVar[tuple[str, ...]] = ("linear",)
     source = "[Bach] eq. 58, Epsilon 1e-6 as [zennit]; [Lapuschkin] Flat"
@@ -628,7 +669,8 @@ class Linear(Rule):
         super().__init__(node, facts)
         self.weight, self.bias = node.arguments["weight"], node.arguments["bias"]
         self.zero_params = facts.zero_params
-        self.flat = facts.flat and self.first in facts.raw
+        self.by = facts.choose_rule(node, self.first, "epsilon")
+        self.flat = self.by == "flat"
 
     @classmethod
     def find_reach(cls, node: Node, facts: Facts) -> Reach | None:
@@ -661,7 +703,20 @@ class Linear(Rule):
         if self.flat:
             return NOTHING
         value = values[self.first]
+        if self.by == "zplus":
+            below = F.linear(value.clamp(max=0), self._signed(-1, value))
+            total = F.linear(value.clamp(min=0), self._signed(1, value), self._positive_bias(value))
+            return value, stabilise(total + below)
         return value, stabilise(self._product(value, None) if self.zero_params else output)
+
+    def _signed(self, sign: int, like: torch.Tensor) -> torch.Tensor:
+        """Return W+ or W-."""
+        weight: torch.Tensor = self.weight.to(like.dtype)
+        return weight.clamp(min=0) if sign > 0 else weight.clamp(max=0)
+
+    def _positive_bias(self, like: torch.Tensor) -> torch.Tensor | None:
+        """Return b+."""
+        return None if self.bias is None or self.zero_params else self.bias.to(like.dtype).clamp(min=0)
 
     def backward(self, kept: Kept, relevance: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Compute x * ((R / stab(z)) W), or share all out evenly."""
@@ -670,6 +725,10 @@ class Linear(Rule):
             even = relevance.sum(-1, keepdim=True) / (n_inputs + EPSILON)
             return (even.expand(*relevance.shape[:-1], n_inputs).contiguous(),)
         value, total = kept
+        if self.by == "zplus":
+            share = relevance / total
+            above, below = (share.matmul(self._signed(sign, share)) for sign in (1, -1))
+            return (above * value.clamp(min=0) + below * value.clamp(max=0),)
         return (self._spread(relevance / total).mul_(value),)
 
     def absorb(self, kept: Kept, relevance: torch.Tensor) -> Absorbed:
@@ -678,7 +737,8 @@ class Linear(Rule):
             n_inputs = self.weight.shape[1]
             taken = _sum_rows(relevance) * (EPSILON / (n_inputs + EPSILON))
             return Absorbed(torch.zeros_like(taken), taken)
-        return _stabilised(relevance, kept[1], None if self.zero_params else self.bias)
+        bias = None if self.zero_params else self.bias
+        return _stabilised(relevance, kept[1], self._positive_bias(relevance) if self.by == "zplus" else bias)
 
 
 class _Weights:
@@ -702,6 +762,11 @@ class _Weights:
         """W-."""
         return self._given.clamp(max=0).contiguous(memory_format=torch.channels_last)
 
+    @property
+    def rule_bias(self) -> torch.Tensor | None:
+        """What rules of the whole sum take for the bias."""
+        return None if self._zero_params else self.bias
+
     @cached_property
     def stabilised_bias(self) -> torch.Tensor:
         """b+ and the stabiliser: z is a sum of terms >= 0, so that stabilising only adds epsilon, for free here."""
@@ -716,13 +781,13 @@ class _Weights:
 
 
 class Convolution(Rule):
-    """A convolution: ZPlus, or Flat where the image reaches it first.
+    """A convolution: ZPlus, or Flat where the image reaches it first; or what the config says.
 
     ZPlus keeps the half for negative inputs only where the input may be negative: elsewhere it is exactly zero.
     """
 
     operations: ClassVar[tuple[str, ...]] = ("conv2d",)
-    source = "[Montavon] z+ and, for inputs of both signs, [zennit] ZPlus; [Lapuschkin] Flat"
+    source = "[Montavon] z+ and, for inputs of both signs, [zennit] ZPlus; [Lapuschkin] Flat; [Bach] Epsilon"
 
     @classmethod
     def find_signals(cls, node: Node, facts: Facts) -> tuple[str, ...]:
@@ -749,7 +814,8 @@ class Convolution(Rule):
         self.around = given.get("around")
         self.shape = tuple(given["weight"].shape)
         self.kernel: Pair = (self.shape[2], self.shape[3])
-        self.flat = facts.flat and self.first in facts.raw
+        self.by = facts.choose_rule(node, self.first, "zplus")
+        self.flat, self.epsilon = self.by == "flat", self.by == "epsilon"
         self.input_nonnegative = self.first in facts.nonnegative
 
     def convolve(self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -821,7 +887,9 @@ class Convolution(Rule):
         return kept if self.flat else (kept[0], self.total(kept[0]))
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
-        """Compute the stabilised modified forward pass, z+ + z-."""
+        """Compute the stabilised modified forward pass, z+ + z-, or z for Epsilon."""
+        if self.epsilon:
+            return stabilise(self.convolve(values, self.weights.weight, self.weights.rule_bias))
         if self.input_nonnegative:
             if self.pays_to_transform(values):
                 total = winograd.convolve(
@@ -853,6 +921,8 @@ class Convolution(Rule):
     ) -> torch.Tensor:
         """Compute the relevance of the inputs of some images."""
         share = relevance.div_(self.total(values) if total is None else total)
+        if self.epsilon:
+            return self.spread(share, self.weights.weight, values.shape[2:]).mul_(values)
         result = self._spread_positive(share, values.shape[2:])
         if self.input_nonnegative:
             return result.mul_(values)
@@ -864,7 +934,11 @@ class Convolution(Rule):
         if self.flat:
             taken = _sum_rows(relevance * (EPSILON / self.n_inputs(kept[0], relevance)))
             return Absorbed(torch.zeros_like(taken), taken)
-        share = (relevance / (self.total(kept[0]) if kept[1] is None else kept[1])).sum((2, 3))
+        total = self.total(kept[0]) if kept[1] is None else kept[1]
+        if self.epsilon:
+            bias = self.weights.rule_bias
+            return _stabilised(relevance, total, None if bias is None else bias[:, None, None])
+        share = (relevance / total).sum((2, 3))
         return Absorbed(_sum_rows(share * (self.weights.stabilised_bias - EPSILON)), _sum_rows(share) * EPSILON)
 
     def _spread_positive(self, share: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

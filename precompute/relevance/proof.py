@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from precompute.config import RelevanceConfig
 from precompute.errors import UnsupportedModel
 from precompute.network.graph import Graph, map_tensors
 from precompute.network.layers import Layer, find_channel_axes
@@ -124,6 +125,8 @@ def measure_conservation(
     targets: Sequence[int] | None = None,
     *,
     composite: str = "EpsilonPlusFlat",
+    rules: Mapping[str, str] | None = None,
+    gates: str = "signal",
     name: str = "the model",
 ) -> list[Conservation]:
     """Measure how each operation keeps relevance, with biases off, in float64.
@@ -136,7 +139,8 @@ def measure_conservation(
         Real ones: what photos reach, noise may not. Computed on their device.
     targets : sequence of int, optional
         The class explained of each image; by default the prediction.
-    composite : str
+    composite, rules, gates : optional
+        As relevance is computed for the atlas.
     name : str
         Of the model, for messages.
 
@@ -146,7 +150,7 @@ def measure_conservation(
         In the order of execution, of the operations that relevance reaches.
     """
     with torch.no_grad():
-        assignment = assign(graph, composite=composite, zero_params=True, name=name)
+        assignment = assign(graph, composite=composite, rules=rules, gates=gates, zero_params=True, name=name)
         values, kept = _run(assignment, images)
         logits = values[assignment.graph.output]
         chosen = logits.argmax(1) if targets is None else torch.tensor(list(targets), device=logits.device)
@@ -194,8 +198,7 @@ def measure_parts(
     image: torch.Tensor,
     target: int,
     *,
-    composite: str = "EpsilonPlusFlat",
-    zero_params: bool = False,
+    config: RelevanceConfig | None = None,
     name: str = "the model",
 ) -> tuple[float, dict[str, LogitParts]]:
     """Measure where the relevance of one logit goes on its way down to each layer, in float64.
@@ -209,8 +212,8 @@ def measure_parts(
         Computed on its device.
     target : int
         The class explained.
-    composite, zero_params : optional
-        As relevance is computed for the atlas.
+    config : RelevanceConfig, optional
+        Which rules there are, as relevance is computed for the atlas.
     name : str
         Of the model, for messages.
 
@@ -226,7 +229,15 @@ def measure_parts(
         The parts above a layer do not add up to the logit.
     """
     with torch.no_grad():
-        made = assign(graph, composite=composite, zero_params=zero_params, name=name)
+        given = config or RelevanceConfig()
+        made = assign(
+            graph,
+            composite=given.composite,
+            rules=given.rules,
+            gates=given.gates,
+            zero_params=given.zero_params,
+            name=name,
+        )
         steps = tuple(zip(made.graph.nodes, made.rules, strict=True))
         cuts = {layer: find_cut(steps, made.flowing, found) for layer, found in layers.items()}
         edges = EdgeSums(frozenset(edge for cut in cuts.values() for edge in cut.edges), find_channel_axes(made.graph))
@@ -237,14 +248,14 @@ def measure_parts(
         arrived: dict[str, float] = {}
         taken, largest = TakenSums(), abs(logit)
         for node, given_rule in reversed(steps):
-            given = flow.pop(node.name, None)
-            if given is None or not given_rule.signals:
+            arriving = flow.pop(node.name, None)
+            if arriving is None or not given_rule.signals:
                 continue
             rule = _in_double(given_rule, made, image.device)
-            arrived[node.name] = float(given.sum())
-            largest = max(largest, float(given.abs().sum()))
-            taken.note(node.name, rule, kept[node.name], given)
-            parts = rule.backward(kept[node.name], given)
+            arrived[node.name] = float(arriving.sum())
+            largest = max(largest, float(arriving.abs().sum()))
+            taken.note(node.name, rule, kept[node.name], arriving)
+            parts = rule.backward(kept[node.name], arriving)
             edges.note(node.name, rule.signals, parts)
             for source, part in zip(rule.signals, parts, strict=True):
                 flow[source] = flow[source] + part if source in flow else part

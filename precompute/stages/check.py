@@ -29,6 +29,7 @@ from precompute.mining.statistics import N_BINS
 from precompute.network.factories import AS_BUILT
 from precompute.network.heads import compute_probabilities
 from precompute.printing.numbers import count, percent, plural, significant
+from precompute.printing.rules import tell_rule_counts, tell_rules
 from precompute.progress import Reporter
 from precompute.records import MISSING, Box, ConservationProof, LogitParts
 from precompute.relevance.channel_scores import choose_targets
@@ -346,7 +347,9 @@ class Check:
     # --- what will be done -------------------------------------------------------------------------------------
 
     def _look_at_relevance(self) -> Iterator[Finding]:
-        inputs = self._inputs
+        inputs, given = self._inputs, self._config.relevance
+        rules = tell_rules(given.composite, given.rules, given.gates)
+        yield Finding("ok", f"rules {rules}; convolutions and linear layers: {tell_rule_counts(inputs.rule_counts)}")
         images = normalise(self._trial.images[:N_PROVED], self._config.preprocessing)
         logits = inputs.engine.logits(images).cpu()
         off = inputs.engine.proof.deviation

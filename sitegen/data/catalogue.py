@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from precompute.printing.rules import tell_rules
 from precompute.records import (
     MISSING,
     Concept,
@@ -129,6 +130,16 @@ class Catalogue:
         """Mean relevance score by layer, (n_classes, n_channels); zero for classes without samples."""
         counts = np.maximum(self.atlas.class_counts, 1)[:, None]
         return {layer: tables.class_relevance / counts for layer, tables in self.atlas.layers.items()}
+
+    @cached_property
+    def rules_told(self) -> str:
+        """Say which rules relevance went by; untrusted until escaped."""
+        found = find(self.atlas.provenance, "relevance", {})
+        given = found if isinstance(found, dict) else {}
+        rules = given.get("rules")
+        patterns = {str(key): str(rule) for key, rule in rules.items()} if isinstance(rules, dict) else {}
+        composite = str(given.get("composite", "EpsilonPlusFlat"))
+        return tell_rules(composite, patterns, str(given.get("gates", "signal")))
 
     @cached_property
     def scores_are_shares(self) -> bool:

@@ -33,6 +33,7 @@ def provenance_context(catalogue: Catalogue) -> dict[str, Any]:
     skipped = sorted(catalogue.atlas.samples.skipped.items())
     return {
         "rows": _rows({key: item for key, item in catalogue.atlas.provenance.items() if key in SHOWN}),
+        "rules": catalogue.rules_told,
         "proof": _proof(catalogue),
         "n_samples": len(catalogue.atlas.samples.name),
         "n_mined": catalogue.n_mined,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from precompute.printing.numbers import count, fixed, percent
 from precompute.records import LayerTrust, TrustReport
 from precompute.records.reported import Block, Cell, Figure, Heading, Line, Listing, Role, Run, Table, Words
-from sitegen.data.catalogue import Catalogue, find
+from sitegen.data.catalogue import Catalogue
 from sitegen.links import slug
 from sitegen.pages.trust import ORDER_WORDS, verdict
 
@@ -55,13 +55,13 @@ def code(text: str) -> Cell:
 
 def method_section(catalogue: Catalogue) -> list[Block]:
     """Say in half a page how the numbers came about."""
-    composite = str(find(catalogue.atlas.provenance, "composite", "EpsilonPlusFlat"))
+    rules = catalogue.rules_told
     return [
         heading("Method"),
         plain(
             "A classifier ends in one number for each class, the logit. Concept Relevance Propagation passes that "
             f"number back through the network, layer by layer, in proportion to what each unit contributed (here by "
-            f"the composite {composite}), until it reaches the pixels. Relevance is signed: positive relevance spoke "
+            f"the rules {rules}), until it reaches the pixels. Relevance is signed: positive relevance spoke "
             "for the class, negative relevance against it."
         ),
         plain(
