@@ -160,6 +160,9 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
             metavar="FOLDER|REPORT",
             help="folder of an atlas (the config's), or a report that is held against the config's atlas",
         )
+        command.add_argument(
+            "--signed-by", metavar="PUBLIC_KEY", help="the report has to be signed by this key, in hexadecimal"
+        )
     if name == "study":
         _add_study_arguments(command)
     if name == "serve":
@@ -206,6 +209,12 @@ def _add_reports(command: argparse.ArgumentParser, common: _Parser) -> None:
             one.add_argument("subjects", nargs="*", metavar=metavar, help=_SUBJECTS[metavar])
         one.add_argument("--into", type=_path, metavar="FOLDER", help="folder of the reports (reports/<name>)")
         one.add_argument("--form", choices=("pdf", "html", "both"), default="both", help="which files (both)")
+        one.add_argument(
+            "--sign-with",
+            type=_path,
+            metavar="KEY",
+            help="file with a private key of Ed25519 in PEM; else ATLAS_SIGNING_KEY, where it is set, holds one",
+        )
 
 
 _REPORTS = {
@@ -409,13 +418,15 @@ def _site(arguments: argparse.Namespace) -> None:
 
 def _report(arguments: argparse.Namespace) -> None:
     from sitegen.reports.build import FORMS, reports  # noqa: PLC0415
+    from sitegen.reports.signing import KEY_VARIABLE, read_signer  # noqa: PLC0415
 
+    signer = read_signer(arguments.sign_with, os.environ.get(KEY_VARIABLE, ""))
     config = load_config(arguments.config, arguments.overrides)
     folder = arguments.into or Path("reports") / config.name
     forms = FORMS if arguments.form == "both" else (arguments.form,)
     with _material(config, arguments) as material:
         subjects = getattr(arguments, "subjects", ())
-        for paths in reports(material, arguments.kind, subjects, folder, forms):
+        for paths in reports(material, arguments.kind, subjects, folder, forms, signer):
             for path in paths:
                 print(path)  # noqa: T201
 
@@ -485,6 +496,8 @@ def _verify(arguments: argparse.Namespace) -> None:
     if arguments.what is not None and arguments.what.is_file():
         _verify_report(arguments)
         return
+    if arguments.signed_by:
+        raise AtlasError("--signed-by is for a report: name its file before it")
     folder = arguments.what
     if folder is None:
         config = load_config(arguments.config, arguments.overrides)
@@ -501,9 +514,15 @@ def _verify(arguments: argparse.Namespace) -> None:
 
 def _verify_report(arguments: argparse.Namespace) -> None:
     """Hold a report against the atlas of the config."""
+    from sitegen.reports.signing import signed_by  # noqa: PLC0415
     from sitegen.reports.verifying import read_report, verify  # noqa: PLC0415
 
-    path, config = arguments.what, load_config(arguments.config, arguments.overrides)
+    path, wanted = arguments.what, (arguments.signed_by or "").lower()
+    signer = signed_by(path)  # what is told of it needs no atlas
+    print(f"signed    {path}: by the key {signer}" if signer else f"unsigned  {path}", flush=True)  # noqa: T201
+    if wanted and signer != wanted:
+        raise AtlasError(f"{path} is {f'signed by {signer}' if signer else 'not signed'}, and not by {wanted}")
+    config = load_config(arguments.config, arguments.overrides)
     read_report(path)  # what is no report is told before the atlas is opened
     with _material(config, arguments) as material:
         verdict = verify(path, material)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pikepdf
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image
 
 from precompute.atlas.json_records import read_json
@@ -26,6 +27,7 @@ from sitegen.reports.webpage import html_of
 
 from . import site_fixture
 from .pdf_reading import structure
+from .test_signing import pem
 
 OPTIONS = ReportOptions(
     title="A world", author="A. Officer", approval=("Owner", "Risk"), audience="expert", date="2026-01-02"
@@ -241,8 +243,34 @@ def test_a_command_writes_the_reports_of_photos_by_file_name_or_id(atlas, tmp_pa
         assert [round(float(edge)) for edge in made.pages[0].MediaBox][2:] == [612, 792]
     assert [item.name for item in (tmp_path / "reports").glob("e*")] == ["explanation-photo-01-abcdef.pdf"]
     assert main(["verify", *common[:4], path]) == 0
-    assert capsys.readouterr().out.startswith("same ")
+    assert [told.split()[0] for told in capsys.readouterr().out.splitlines()] == ["unsigned", "same"]
+    (tmp_path / "key.pem").write_bytes(pem(Ed25519PrivateKey.from_private_bytes(bytes(32))))
+    signing = ["--form", "pdf", "--sign-with", str(tmp_path / "key.pem")]
+    assert main(["report", "explanation", *common, "photo-01-abcdef", *signing]) == 0
+    assert capsys.readouterr().out.splitlines() == [path, f"{path}.sig"]
+    assert main(["verify", *common[:4], path]) == 0
+    assert [told.split()[0] for told in capsys.readouterr().out.splitlines()] == ["signed", "same"]
     assert main(["verify", *common[:4], "--set", "report.author='Eve'", path]) == 1
     assert "where the atlas gives 'Eve'" in capsys.readouterr().out
     assert main(["report", "explanation", *common, "photo-99"]) == 1
     assert "photo-99" in capsys.readouterr().err
+
+
+def test_a_class_report_tells_the_ways_in_which_the_class_is_decided(atlas):
+    with opened(atlas, OPTIONS) as material:
+        index = material.catalogue.source.trust.prototypes[0].class_index
+        way = material.catalogue.source.trust.prototypes[0]
+        report = report_of(material, "class", str(index))
+        named = [material.catalogue.sample_name(item) for item in (*way.prototypes[0].typical, *way.outliers)]
+    (ways,) = [item for item in report.document.headings() if item.id == "ways"]
+    after = report.document.blocks[report.document.blocks.index(ways) + 1]
+    assert len(after.rows) == len(way.prototypes)
+    text = "".join(
+        run.text
+        for item in leaves(report.document)
+        if item.block in ("words", "table")
+        for part in ([item.text] if item.block == "words" else [c.text for r in item.rows for c in r])
+        for run in part
+    )
+    assert named
+    assert all(name in text for name in named)

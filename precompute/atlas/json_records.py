@@ -44,9 +44,14 @@ def to_json(record: object, *, indent: int | None = None) -> str:
 
 def write_json(path: Path, record: FileRecord) -> None:
     """Write a record as an indented JSON file with its header, whole or not at all."""
+    write_text(path, file_text(record))
+
+
+def file_text(record: FileRecord) -> str:
+    """Encode a record as an indented JSON file with its header."""
     kind, version = record.FILE_FORMAT
     plain = TypeAdapter(Any).dump_python(record, mode="json")
-    write_text(path, to_json({"kind": kind, "format_version": version, **plain}, indent=1) + "\n")
+    return to_json({"kind": kind, "format_version": version, **plain}, indent=1) + "\n"
 
 
 def read_json(path: Path, kind: type[R], hint: str = "Delete it and run the same command again.") -> R:

@@ -70,6 +70,24 @@ class WrittenFiles:
             self._list()
         return self.folder / name
 
+    def remove(self, name: str) -> None:
+        """Remove a file that was written here, if it is there.
+
+        Raises
+        ------
+        OutputError
+            It is not as it was written; no permission.
+        """
+        self.require_free(name)
+        path = self.folder / name
+        if path.exists():
+            try:
+                path.unlink()  # before the list: a killed run leaves a line of no file, which is nobody's concern
+            except OSError as error:
+                raise output_error(path, error) from error
+            del self._known[name]
+            self._list()
+
     def _list(self) -> None:
         lines = [f"{digest}  {name}\n" for name, digests in sorted(self._known.items()) for digest in sorted(digests)]
         write_text(self.folder / MANIFEST, "".join(lines))

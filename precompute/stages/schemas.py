@@ -18,6 +18,7 @@ from precompute.llm.batch import SubmittedBatches
 from precompute.llm.journal import Entry
 from precompute.records import ConceptName, ConceptScore, Explanation, TrustReport, TruthReport
 from precompute.records.reported import Document
+from precompute.records.signed import Signature
 from precompute.records.studied import StudyAnswers, StudyKey, StudyResult
 
 FILES: dict[str, type] = {
@@ -28,6 +29,7 @@ FILES: dict[str, type] = {
     "truth.json": TruthReport,
     "trust.json": TrustReport,
     "record.json": Document,
+    "report.pdf.sig": Signature,
     "study/key.json": StudyKey,
     "study/answers.json": StudyAnswers,
     "study/result.json": StudyResult,

@@ -29,6 +29,7 @@ from .classes import class_index_of, class_report
 from .explanation import explanation_report
 from .material import Material, Report, ReportOptions
 from .model import markdown_of, model_report
+from .signing import SUFFIX, Signer
 from .typesetting import pdf_of
 from .webpage import html_of
 
@@ -94,7 +95,12 @@ def read_logo(path: Path) -> bytes:
 
 
 def reports(
-    material: Material, kind: ReportKind, subjects: Sequence[str], folder: Path, forms: Sequence[Form] = FORMS
+    material: Material,
+    kind: ReportKind,
+    subjects: Sequence[str],
+    folder: Path,
+    forms: Sequence[Form] = FORMS,
+    signer: Signer | None = None,
 ) -> Iterator[list[Path]]:
     """Make the reports of a kind and yield the files of each as they are written.
 
@@ -108,6 +114,8 @@ def reports(
     folder : Path
         Made where it is missing.
     forms : sequence of {"pdf", "html"}
+    signer : Signer, optional
+        Signs every file.
 
     Raises
     ------
@@ -119,7 +127,7 @@ def reports(
     makers = _makers(material, kind, subjects)
     with writing_into(folder) as written:
         for make in makers:
-            yield write_report(make(), written, forms)
+            yield write_report(make(), written, forms, signer)
 
 
 def report_of(material: Material, kind: ReportKind, subject: str) -> Report:
@@ -148,7 +156,9 @@ def _makers(material: Material, kind: ReportKind, subjects: Sequence[str]) -> li
             return [partial(model_report, material)]
 
 
-def write_report(report: Report, written: WrittenFiles, forms: Sequence[Form]) -> list[Path]:
+def write_report(
+    report: Report, written: WrittenFiles, forms: Sequence[Form], signer: Signer | None = None
+) -> list[Path]:
     """Write a report in each of its forms, and return the files; refused before the first where one may not be."""
     stem = f"{report.document.report}-{slug(report.document.subject)}"
     makers: dict[str, Callable[[Report], bytes]] = {f"{stem}.{form}": RENDERERS[form] for form in forms}
@@ -156,7 +166,15 @@ def write_report(report: Report, written: WrittenFiles, forms: Sequence[Form]) -
         makers[f"{stem}.md"] = markdown_of
     for name in makers:
         written.require_free(name)
-    return [written.write(name, make(report)) for name, make in makers.items()]
+        written.require_free(name + SUFFIX)
+    paths = []
+    for name, make in makers.items():
+        content = make(report)
+        written.remove(name + SUFFIX)  # never a report beside the signature of another
+        paths.append(written.write(name, content))
+        if signer:
+            paths.append(written.write(name + SUFFIX, signer.sign(content)))
+    return paths
 
 
 RENDERERS: dict[Form, Callable[[Report], bytes]] = {"pdf": pdf_of, "html": html_of}
