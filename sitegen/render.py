@@ -32,6 +32,7 @@ def make_environment() -> Environment:
         signed_percent=numbers.signed_percent,
         decimal=numbers.decimal,
         significant=numbers.significant,
+        with_error=numbers.with_error,
         fixed=numbers.fixed,
         count=numbers.count,
         rank=numbers.rank,

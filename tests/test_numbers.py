@@ -161,3 +161,20 @@ def test_bars_stay_within_their_frame():
 )
 def test_a_probability_is_0_or_1_only_where_it_is(value, text):
     assert numbers.probability(value).replace("\u00a0", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "printed"),
+    [
+        (1.2512, 0.1093, "1.25 ± 0.11"),
+        (0.0517, 0.0109, "0.0517 ± 0.0109"),
+        (0.5, 0.0001, "0.500 ± < 0.001"),
+        (12.34, 0.0, "12.3 ± 0"),
+        (0.0, 0.0123, "0 ± 0.0123"),
+        (9.999, 0.5, "10.0 ± 0.5"),
+        (None, 0.1, "– ± 0.100"),
+        (0.5, None, "0.500 ± –"),
+    ],
+)
+def test_an_error_has_the_decimals_of_its_value(value, error, printed):
+    assert plain(numbers.with_error(value, error)) == printed

@@ -81,6 +81,20 @@ def significant(value: float | None, digits: int = 3, language: str = ENGLISH) -
     return f"{sign}{_marked(mantissa, language)}{NO_BREAK}×{NO_BREAK}10{_superscript(int(exponent))}"
 
 
+def with_error(value: float | None, error: float | None, digits: int = 3, language: str = ENGLISH) -> str:
+    """Print a measured value as `significant` does, and behind ± its error with the decimals of the value.
+
+    Examples: ``1.2512, 0.1093`` gives ``1.25 ± 0.11``.
+    """
+    printed = significant(value, digits, language)
+    if value is None or error is None or not (math.isfinite(value) and math.isfinite(error)):
+        return f"{printed} ± {significant(error, digits, language)}"
+    exponent = int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
+    if value == 0 or not -3 <= exponent < 5:
+        return f"{printed} ± {significant(error, digits, language)}"
+    return f"{printed} ± {_bounded(error, 1, max(0, digits - 1 - exponent), language) if error else '0'}"
+
+
 def count(value: float | None, language: str = ENGLISH) -> str:
     """Print a number of things, grouped from a thousand on: ``1,408``."""
     if value is None or not math.isfinite(value):

@@ -135,6 +135,7 @@ class _Writer:
         yield from self._decided()
         yield from self._findings()
         yield from self._concepts()
+        yield from self._ways()
         yield from self._mistakes()
         yield from self._photos()
         yield from self._trust()
@@ -200,6 +201,32 @@ class _Writer:
             said.append(Run(f"{card.layer}, channel {rank(card.channel)}; {about}."))
             yield Together((*head, *blocks, Words(tuple(said))))
             head = []
+
+    def _ways(self) -> Iterator[Block]:
+        for number, way in enumerate(self.context["ways"]):
+            if number == 0:
+                yield heading("In which ways it is decided", key="ways")
+            rows = tuple(
+                cells(
+                    count(item["n_samples"]),
+                    "; ".join(f"{card.name} {signed_percent(share)}" for card, share in item["concepts"]) or "–",
+                    ", ".join(item["typical"]),
+                )
+                for item in way["prototypes"]
+            )
+            said = line(
+                f"Prototypes in {way['layer']}: clusters of the shares of {count(way['n_samples'])} samples of "
+                f"{self.name}. Shares below 5 % count as none"
+            )
+            yield Table(said, ("Samples", "Leading concepts, mean share", "Typical"), rows, (0.0, 3.0, 2.0))
+            if way["outliers"]:
+                yield Words((strong("Decided unusually: "), Run(f"{', '.join(way['outliers'])}.")))
+        if self.context["too_few"]:
+            yield heading("In which ways it is decided", key="ways")
+            yield plain(
+                "Too few samples to tell ways of being decided apart: at least "
+                f"{count(self.context['too_few'])} are needed."
+            )
 
     def _mistakes(self) -> Iterator[Block]:
         confused = self.context["confused"]
