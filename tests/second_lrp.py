@@ -153,6 +153,10 @@ class SecondLrp(TorchFunctionMode):
         return with_backward(lambda v: linear(v) + bias.view(view), backward, x)
 
 
+def linear_method(name):
+    return lambda mode, x, *a, **k: linear_rule(lambda v: getattr(v, name)(*a, **k))(x)
+
+
 HANDLERS = {
     F.conv2d: SecondLrp.conv,
     torch.conv2d: SecondLrp.conv,
@@ -162,6 +166,9 @@ HANDLERS = {
     torch.Tensor.add: SecondLrp.add,
     torch.Tensor.mul: SecondLrp.multiply,
     torch.sigmoid: SecondLrp.sigmoid,
+    torch.Tensor.sum: linear_method("sum"),
+    torch.Tensor.mean: linear_method("mean"),
+    F.rms_norm: lambda mode, x, *a, **k: passing(lambda v: F.rms_norm(v, *a, **k))(x),
     F.relu: lambda mode, x, inplace=False: passing(torch.relu)(x),
     F.silu: lambda mode, x, inplace=False: passing(F.silu)(x),
     F.leaky_relu: lambda mode, x, negative_slope=0.01, inplace=False: passing(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from precompute.config import RelevanceConfig
+from precompute.errors import UnsupportedModel
 from precompute.network.folding import simplify
 from precompute.network.graph import capture
 from precompute.relevance.engine import GraphEngine
@@ -198,3 +199,114 @@ def test_a_few_random_networks_equal_a_second_lrp(drawn):
 @given(NETWORKS)
 def test_200_random_networks_equal_a_second_lrp(drawn):
     check(drawn)
+
+
+class Joined(nn.Module):
+    """Two convolutions of the image, joined by what is asked, and a third behind them."""
+
+    def __init__(self, join):
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(3, 6, 3, padding=1)
+        self.third, self.fc, self.matrix = nn.Conv2d(6, 6, 1), nn.Linear(6, 4), nn.Parameter(torch.randn(6, 6))
+        self.norm = nn.RMSNorm(6)
+        self.join = [join]
+
+    def forward(self, x):
+        joined = self.join[0](self, F.relu(self.left(x)), F.silu(self.right(x)))
+        return self.fc(F.adaptive_avg_pool2d(F.relu(self.third(joined)), 1).flatten(1))
+
+
+def assign_halves(net, a, b):
+    made = torch.zeros_like(a)
+    made[:, :3] = a[:, 3:]
+    made[:, 3:] = b[:, :3]
+    return made
+
+
+def assign_over(net, a, b):
+    made = a.clone()
+    made[:, 1::2] = b[:, :3]
+    return made
+
+
+def interleave(net, a, b):
+    made = a.new_empty(a.shape[0], 6, *a.shape[2:])
+    made[:, 0::2], made[:, 1::2] = a[:, :3], b[:, 3:]
+    return made
+
+
+def over(net, a, b):
+    return torch.stack([a[:, 0], b[:, 0], a[:, 2], b[:, 1], a[:, 4], b[:, 2]], 1)
+
+
+def mixed(net, a, b):
+    """What an einsum over channels does, as a linear layer."""
+    return F.linear(a.permute(0, 2, 3, 1), net.matrix).permute(0, 3, 1, 2)
+
+
+SPELT = {  # how a network writes it, and how the second LRP is given the same
+    "stack and sum": (lambda net, a, b: torch.stack([a, b]).sum(0), lambda net, a, b: a.add(b)),
+    "stack and mean": (
+        lambda net, a, b: torch.stack([a, b, a]).mean(0),
+        lambda net, a, b: torch.stack([a, b, a]).mean(0),
+    ),
+    "stack and maximum": (lambda net, a, b: torch.stack((a, b), -5).amax(-5), lambda net, a, b: torch.maximum(a, b)),
+    "stack beside": (lambda net, a, b: torch.stack([a, b], 1).sum(1), lambda net, a, b: a.add(b)),
+    "GLU": (lambda net, a, b: F.glu(torch.cat([a, b], 1), 1), lambda net, a, b: a.mul(torch.sigmoid(b))),
+    "GLU over rows": (lambda net, a, b: F.glu(a, -2), lambda net, a, b: a[:, :, :6].mul(torch.sigmoid(a[:, :, 6:]))),
+    "halves assigned": (assign_halves, lambda net, a, b: torch.cat([a[:, 3:], b[:, :3]], 1)),
+    "assigned over": (assign_over, over),
+    "interleaved": (interleave, lambda net, a, b: torch.stack([a[:, :3], b[:, 3:]], 2).flatten(1, 2)),
+    "einsum": (lambda net, a, b: torch.einsum("nchw,dc->ndhw", a, net.matrix), mixed),
+    "einsum turned": (lambda net, a, b: torch.einsum("cd,nchw->ndhw", net.matrix.T, a), mixed),
+    "RMS norm": (
+        lambda net, a, b: net.norm(a.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+        lambda net, a, b: F.rms_norm(a.permute(0, 2, 3, 1), (6,), net.norm.weight).permute(0, 3, 1, 2),
+    ),
+    "RMS norm by hand": (
+        lambda net, a, b: a * torch.rsqrt(a.pow(2).mean(1, keepdim=True) + 1e-6),
+        lambda net, a, b: F.rms_norm(a.permute(0, 2, 3, 1), (6,), None, 1e-6).permute(0, 3, 1, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPELT)
+def test_other_spellings_of_known_operations_equal_a_second_lrp(name):
+    ours, theirs = SPELT[name]
+    torch.manual_seed(0)
+    net = Joined(ours).double().eval().requires_grad_(False)
+    image = torch.randn(1, 3, SIDE, SIDE, dtype=torch.float64)
+    engine = GraphEngine(net, ["left"], DOUBLE, (3, SIDE, SIDE), torch.device("cpu"))
+    both = torch.cat([image, 2 * image.flip(3)])
+    assert (engine.logits(both)[:1] - net(image)).abs().max() <= 1e-12 * net(image).abs().max()
+    net.join[0] = theirs
+    logits, relevance, heatmap = second_lrp.explain(net, image, 2, "left")
+    assert (
+        engine.network.forward(image, wanted={engine.network.graph.output}).outputs.popitem()[1] - logits
+    ).abs().max() <= 1e-12 * logits.abs().max()
+    found, layers = engine.attribute(image, 2)
+    expected = relevance[0].sum((1, 2))
+    assert (layers["left"].relevance - expected).abs().max() <= 1e-9 * expected.abs().max()
+    assert (found - heatmap).abs().max() <= 1e-9 * heatmap.abs().max()
+    net.join[0] = ours
+    assert engine.conserve(image, 2, 0).worst[1] < 1e-12
+
+
+@pytest.mark.parametrize(
+    "equation", ["nchw,nd->ndhw", "nchw,cc->nchw", "nchw,dc->dnhw", "...chw,dc->...dhw", "nchw,dc->nhw"]
+)
+def test_an_einsum_that_is_no_linear_layer_is_refused(equation):
+    def join(net, a, b):
+        matrix = a[:, :, 0, 0] if "nd" in equation else net.matrix
+        made = torch.einsum(equation, a, matrix)
+        return (
+            made.transpose(0, 1)
+            if "->dn" in equation
+            else made[:, None].expand(-1, 6, -1, -1)
+            if "nhw" in equation[-4:]
+            else made
+        )
+
+    net = Joined(join).double().eval().requires_grad_(False)
+    with pytest.raises(UnsupportedModel, match="einsum"):
+        GraphEngine(net, ["left"], DOUBLE, (3, SIDE, SIDE), torch.device("cpu"))

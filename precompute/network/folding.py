@@ -9,6 +9,7 @@ and bias, the eps inside the variance. A convolution that others read raw as wel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -69,7 +70,7 @@ def simplify(graph: Graph) -> Graph:
         Every operation under one name, without identities, norms merged where a convolution or linear layer feeds
         them.
     """
-    return _merge_norms(_drop_identities(_respell(graph)))
+    return _merge_norms(_drop_identities(_respell(_lay_stacks_beside(graph))))
 
 
 class Affine(NamedTuple):
@@ -157,6 +158,41 @@ def _per_channel(constant: Argument, axis: int, n_channels: int, n_dimensions: i
     return constant.double().reshape(-1)
 
 
+# --- stacks ---------------------------------------------------------------------------------------------------------
+
+_REDUCTIONS = frozenset(("sum", "mean", "amax"))
+
+
+def _lay_stacks_beside(graph: Graph) -> Graph:
+    """Stack what is reduced along the axis before the images behind it: ``stack([a, b]).sum(0)`` is a + b."""
+    made = {node.name: node for node in graph.nodes}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        stacked = made.get(next(iter(node.inputs), "")) if node.operation in _REDUCTIONS else None
+        parts = [made.get(name) for name in stacked.inputs] if stacked and stacked.operation == "stack" else []
+        first = parts[0] if parts else None
+        dims = node.arguments.get("dim")
+        axes = (dims,) if isinstance(dims, int) else dims
+        if first is None or stacked is None or not all(part is not None and part.batched for part in parts):
+            nodes.append(node)
+            continue
+        n_axes = len(first.shape) + 2
+        leading = isinstance(axes, tuple) and len(axes) == 1 and axes[0] in (0, -n_axes)
+        if stacked.arguments["dim"] not in (0, -n_axes) or not leading or node.arguments.get("keepdim"):
+            nodes.append(node)
+            continue
+        beside = replace(
+            stacked,
+            name=f"{node.name}_beside",
+            arguments={**stacked.arguments, "dim": 1},
+            shape=(len(stacked.arguments["tensors"]), *first.shape),
+            batched=True,
+        )
+        given = {**node.arguments, "self": Value(beside.name), "dim": 1 if isinstance(dims, int) else (1,)}
+        nodes += [beside, replace(node, arguments=given)]
+    return drop_unread(replace(graph, nodes=tuple(nodes)))
+
+
 # --- one spelling ---------------------------------------------------------------------------------------------------
 
 
@@ -173,7 +209,7 @@ def _with_shape(node: Node) -> Node:
     return replace(node, operation=spelling, target=target, arguments=arguments)
 
 
-def _spelled(node: Node) -> tuple[Node, ...]:  # noqa: C901, PLR0911 - one line for each kind
+def _spelled(node: Node) -> tuple[Node, ...]:  # noqa: C901, PLR0911, PLR0912 - one line for each kind
     given = node.arguments
     operation = node.operation
     if operation == "convolution":
@@ -192,6 +228,10 @@ def _spelled(node: Node) -> tuple[Node, ...]:  # noqa: C901, PLR0911 - one line 
         bias = given["self"]
         if isinstance(bias, torch.Tensor) and bias.dim() == 1 and given["beta"] == 1 and given["alpha"] == 1:
             return (_linear(node, given["mat1"], given["mat2"].t(), bias),)
+    if operation == "glu":
+        return _gate(node)
+    if operation == "einsum":
+        return _contraction(node)
     if operation == "clamp_min":
         return (replace(node, operation="clamp", target=_clamp, arguments=_limits(given["self"], given["min"], None)),)
     if operation == "clamp_max":
@@ -202,6 +242,70 @@ def _spelled(node: Node) -> tuple[Node, ...]:  # noqa: C901, PLR0911 - one line 
         limits = _limits(given["self"], given.get("min_val", 0), given.get("max_val", 6))
         return (replace(node, operation="clamp", target=_clamp, arguments=limits),)
     return (replace(node, operation=_SPELLINGS.get(operation, operation)),)
+
+
+def _gate(node: Node) -> tuple[Node, ...]:
+    """Write out a gated linear unit: of two halves the first times the sigmoid of the second."""
+    given, axis = node.arguments, int(node.arguments["dim"]) % (len(node.shape) + 1)
+    if axis == 0:
+        return (node,)
+    half = node.shape[axis - 1]
+    parts = [
+        replace(
+            node,
+            name=f"{node.name}_{name}",
+            operation="slice",
+            target=torch.ops.aten.slice.Tensor,
+            arguments={"self": given["self"], "dim": axis, "start": start, "end": start + half, "step": 1},
+        )
+        for name, start in (("signal", 0), ("squashed", half))
+    ]
+    signal, squashed = (Value(part.name) for part in parts)
+    gate = replace(
+        node,
+        name=f"{node.name}_gate",
+        operation="sigmoid",
+        target=torch.ops.aten.sigmoid.default,
+        arguments={"self": squashed},
+    )
+    product = {"self": signal, "other": Value(gate.name)}
+    return (*parts, gate, replace(node, operation="mul", target=torch.ops.aten.mul.Tensor, arguments=product))
+
+
+def _contraction(node: Node) -> tuple[Node, ...]:
+    """Write out an einsum of a value and a constant matrix, summed over one axis, as a linear layer."""
+    equation = "".join(str(node.arguments["equation"]).split())
+    left, _, made = equation.partition("->")
+    labels, tensors = left.split(","), node.arguments["tensors"]
+    places = [place for place, part in enumerate(tensors) if isinstance(part, Value)]
+    if len(tensors) != 2 or len(places) != 1 or not re.fullmatch(r"[A-Za-z]+,[A-Za-z]+->[A-Za-z]+", equation):
+        return (node,)
+    (place,) = places
+    own, matrix, weight = labels[place], labels[1 - place], tensors[1 - place]
+    summed, new = set(own) & set(matrix), set(matrix) - set(own)
+    once = all(len(set(part)) == len(part) for part in (own, matrix, made))
+    fits = len(matrix) == 2 and len(summed) == len(new) == 1 and set(made) == set(own) - summed | new
+    if not (once and fits and own[0] == made[0] and own[0] not in matrix):
+        return (node,)
+    (before,), (behind,) = summed, new
+    rest = own.replace(before, "")
+    sizes = dict(zip(made[1:], node.shape, strict=True))
+    moved = replace(
+        node,
+        name=f"{node.name}_last",
+        operation="permute",
+        target=torch.ops.aten.permute.default,
+        arguments={"self": tensors[place], "dims": tuple(own.index(label) for label in rest + before)},
+        shape=(*(sizes[label] for label in rest[1:]), weight.shape[matrix.index(before)]),
+    )
+    oriented = weight if matrix == behind + before else weight.t()
+    inner = replace(node, name=f"{node.name}_linear", shape=tuple(sizes[label] for label in (rest + behind)[1:]))
+    back = {"self": Value(inner.name), "dims": tuple((rest + behind).index(label) for label in made)}
+    return (
+        moved,
+        _linear(inner, Value(moved.name), oriented, None),
+        replace(node, operation="permute", target=torch.ops.aten.permute.default, arguments=back),
+    )
 
 
 def _clamp(self: torch.Tensor, min: float | None, max: float | None) -> torch.Tensor:  # noqa: A002 - as ATen names them
@@ -280,16 +384,23 @@ def _renamed(node: Node, names: Mapping[str, str]) -> Node:
 
 def _drop_identities(graph: Graph) -> Graph:
     names: dict[str, str] = {}
+    shapes = {graph.input: graph.input_shape, **{node.name: node.shape for node in graph.nodes if node.batched}}
     nodes = []
     for node in graph.nodes:
         found = _renamed(node, names)
-        source = _identity_of(found)
+        source = _identity_of(found) or _copied(found, shapes)
         if source:
             names[node.name] = source
         else:
             nodes.append(found)
     output = names.get(graph.output, graph.output)
     return replace(graph, nodes=tuple(nodes), output=output, aliases={**graph.aliases, **names})
+
+
+def _copied(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Return the value that an assignment puts in the place of another of its shape; empty where it is none."""
+    source = node.arguments.get("src") if node.operation == "copy" else None
+    return source.name if isinstance(source, Value) and shapes.get(source.name) == node.shape else ""
 
 
 def _identity_of(node: Node) -> str:

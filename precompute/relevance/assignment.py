@@ -22,6 +22,7 @@ from precompute.network.receptive_field import Reach
 from .operations import (
     GATES,
     KEEP_GATES,
+    SCALES,
     SHAPED,
     SQUASHES,
     STILL,
@@ -226,8 +227,12 @@ def _find_facts(graph: Graph, facts: Facts, name: str) -> None:
             continue
         facts.data.add(node.name)
         _check_batch(node, facts, name)
-        if node.operation in GATES or (node.operation in KEEP_GATES and all(value in facts.gates for value in inputs)):
+        if node.operation in GATES | SCALES or (
+            node.operation in KEEP_GATES and all(value in facts.gates for value in inputs)
+        ):
             facts.gates.add(node.name)
+            if node.operation in SCALES or (node.operation not in GATES and facts.scales.issuperset(inputs)):
+                facts.scales.add(node.name)
         if node.operation not in LINEAR and all(value in facts.raw for value in inputs):
             facts.raw.add(node.name)
         if _is_nonnegative(node, facts):

@@ -1,14 +1,16 @@
 """Heatmaps of single neurons, computed only on the windows that the neurons see.
 
 Owns the choice of how far one image's requests share a forward pass over the whole frame, and the passes over batches
-of windows. Exact: a window ends where the frame ends, and is padded there as the frame is. Must not know layer names,
-targets or files.
+of windows, several at once on a CPU. Exact: a window ends where the frame ends, and is padded there as the frame is.
+Must not know layer names, targets or files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -94,9 +96,11 @@ class NeuronHeatmaps:
             for chunk in self._image_chunks(members, depth, FRAME_ELEMENTS[images.device.type]):
                 places = [place for place, request in enumerate(requests) if request.image in chunk]
                 frames = self._run_frames(images, chunk, depth, [requests[place] for place in places])
+                tasks: list[Callable[[], None]] = []
                 for value in sorted({requests[place].value for place in places}):
                     chosen = {place: requests[place] for place in places if requests[place].value == value}
-                    self._run_value(frames, value, chosen, result)
+                    tasks += self._plan_value(frames, value, chosen, result)
+                _run_side_by_side(tasks, _n_workers(result.device))
         return result
 
     # --- how far on whole frames --------------------------------------------------------------------------------
@@ -167,8 +171,10 @@ class NeuronHeatmaps:
 
     # --- windows of one value -----------------------------------------------------------------------------------
 
-    def _run_value(self, frames: _Frames, value: str, requests: dict[int, NeuronRequest], result: torch.Tensor) -> None:
-        """Compute the heatmaps of all requests of one value, in batches of windows of one shape."""
+    def _plan_value(
+        self, frames: _Frames, value: str, requests: dict[int, NeuronRequest], result: torch.Tensor
+    ) -> Iterator[Callable[[], None]]:
+        """Yield what computes the heatmaps of all requests of one value, in batches of windows of one shape."""
         windows = {place: self.geometry.windows(value, request.neuron) for place, request in requests.items()}
         self._share_totals(frames, value, list(requests.values()))
         groups: dict[tuple[object, ...], list[int]] = {}
@@ -177,11 +183,13 @@ class NeuronHeatmaps:
         for places in groups.values():
             spans = windows[places[0]].spans
             largest = max(span.size[0] * span.size[1] * self.shapes[name][0] for name, span in spans.items())
-            n_at_once = max(1, WINDOW_ELEMENTS[result.device.type] // largest)
+            n_workers = _n_workers(result.device)
+            n_at_once = max(1, WINDOW_ELEMENTS[result.device.type] // (largest * n_workers))
+            n_at_once = min(n_at_once, -(-len(places) // n_workers))
             for start in range(0, len(places), n_at_once):
                 batch = places[start : start + n_at_once]
                 run = _Batch(self, frames, value, [requests[place] for place in batch], [windows[p] for p in batch])
-                result[batch] = run.heatmaps()
+                yield partial(run.write, result, batch)
 
     def _share_totals(self, frames: _Frames, value: str, requests: Sequence[NeuronRequest]) -> None:
         """Run the modified forward pass on whole frames where that is less work than on every window."""
@@ -193,6 +201,27 @@ class NeuronHeatmaps:
             inside = sum(cost[place] for cost in costs)
             if len(frames.row) * self.geometry.frame_cost(place) < inside:
                 frames.totals[node.name] = rule.total(frames.values[rule.first])
+
+
+def _n_workers(device: torch.device) -> int:
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def _run_side_by_side(tasks: Sequence[Callable[[], None]], n_workers: int) -> None:
+    """Run tasks in threads, each of which computes alone.
+
+    A window's maps are small: several threads within each operation would wait for one another thousands of times a
+    second, and beside another program each would wait for the one that has no processor. So each takes batches of its
+    own.
+    """
+    if n_workers == 1 or len(tasks) == 1:
+        for task in tasks:
+            task()
+        return
+    with ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+        for done in [threads.submit(torch.inference_mode()(task)) for task in tasks]:
+            done.result()
+    torch.set_num_threads(n_workers)  # the number that a thread sets counts for threads yet to come
 
 
 def _n_elements(shape: Sequence[int]) -> int:
@@ -218,6 +247,10 @@ class _Batch:
         self._windows, self._first = windows, windows[0]
         self._values: dict[str, torch.Tensor] = {}
         """Windows of the values that were computed on windows."""
+
+    def write(self, result: torch.Tensor, places: Sequence[int]) -> None:
+        """Write the heatmaps into their places of a result."""
+        result[places] = self.heatmaps()
 
     def heatmaps(self) -> torch.Tensor:
         """Compute the (m, height, width) heatmaps."""

@@ -84,6 +84,8 @@ class Facts:
         relevance as what it weighs.
     rules : dict of str to str
         The rule that the config gives to the values of convolutions and linear layers.
+    scales : set of str
+        Those of `gates` that are scales of norms.
     weighing, saying : set of str
         Gates that take relevance as gates, and values that take it for what they say.
     """
@@ -97,6 +99,7 @@ class Facts:
     zero_params: bool = False
     halves: bool = False
     rules: dict[str, str] = field(default_factory=dict)
+    scales: set[str] = field(default_factory=set)
     weighing: set[str] = field(default_factory=set)
     saying: set[str] = field(default_factory=set)
 
@@ -529,9 +532,9 @@ class Product(Pass):
         if len(signals) != 1:
             raise NoRule(
                 "multiplies two values that depend on the image, of which not exactly one is a gate (behind a "
-                "sigmoid, hardsigmoid or softmax)"
+                "sigmoid, hardsigmoid or softmax, or the scale of a norm)"
             )
-        return found if facts.halves else signals
+        return found if facts.halves and not facts.scales.intersection(found) else signals
 
     @property
     def takes_windows(self) -> bool:
@@ -647,6 +650,23 @@ class Norm(Rule):
     def absorb(self, kept: Kept, relevance: torch.Tensor) -> Absorbed:
         """Give the shift and the stabiliser their parts."""
         return _stabilised(relevance, kept[2], None if self.zero_params else self.bias)
+
+
+class RootMeanSquareNorm(Pass):
+    """RMS norm: a scale alone, held constant, through which relevance passes."""
+
+    operations: ClassVar[tuple[str, ...]] = ("rms_norm", "_fused_rms_norm")
+    source = "[AttnLRP] prop. 3.4: the identity"
+
+    @classmethod
+    def find_reach(cls, node: Node, facts: Facts) -> Reach | None:
+        """See everything that is normalised together."""
+        return None
+
+    @property
+    def takes_windows(self) -> bool:
+        """Never."""
+        return False
 
 
 # --- weights --------------------------------------------------------------------------------------------------------
@@ -1354,16 +1374,16 @@ class Movement(Transposed):
         *("expand", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
         *("roll", "flip", "index_select", "index", "repeat", "repeat_interleave", "upsample_nearest2d"),
         *("_upsample_nearest_exact2d", "unfold", "stack", "expand_as", "broadcast_to", "tile"),
-        *("space_to_depth", "im2col"),
+        *("space_to_depth", "im2col", "slice_scatter", "select_scatter"),
     )
     fresh = True
 
     @classmethod
     def find_signals(cls, node: Node, facts: Facts) -> tuple[str, ...]:
-        """Take every part of a stack; refuse padding by a value, which would be made of nothing."""
+        """Take every part of a stack and of an assignment; refuse padding by a value, which would be of nothing."""
         if node.operation == "pad" and (node.arguments.get("value") or 0) != 0:
             raise NoRule(f"pads by {node.arguments['value']}, not by 0")
-        if node.operation == "stack":
+        if node.operation in ("stack", "slice_scatter", "select_scatter"):
             return tuple(dict.fromkeys(name for name in node.inputs if name in facts.data))
         if node.operation in ("index_select", "index", "repeat_interleave") and len(node.inputs) > 1:
             raise NoRule("moves values to places that depend on the image")
@@ -1382,7 +1402,12 @@ KEEP_GATES = frozenset(
 )
 """Operations behind which a gate is still one, where all that depends on the image among their inputs is."""
 
-SHAPED = frozenset(("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "empty_like"))
+SCALES = frozenset(("rsqrt",))
+"""Operations whose product with a signal is a norm's: the scale is held constant, as a divisor is."""
+
+SHAPED = frozenset(
+    ("new_empty", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "empty_like")
+)
 """Operations that take of a value nothing but its shape: constants."""
 
 STILL = frozenset(
@@ -1393,7 +1418,7 @@ STILL = frozenset(
         *("conv_transpose2d", "matmul", "bmm", "amin", "min", "gt", "lt", "ge", "le", "eq", "ne", "where"),
         *("logical_not", "masked_fill", "cumsum", "zeros", "ones", "full", "new_zeros", "new_ones", "new_full"),
         *("zeros_like", "ones_like", "full_like", "empty", "to", "scalar_tensor", "arange"),
-        *("adaptive_avg_pool1d", "adaptive_max_pool1d", "rms_norm", "_fused_rms_norm", "threshold", "argmax"),
+        *("adaptive_avg_pool1d", "adaptive_max_pool1d", "threshold", "argmax", "copy"),
         *("sum", "prod", "logical_and", "logical_or", "bitwise_not", "fill", "_to_copy", "log_softmax"),
         *("addmm",),
     )
