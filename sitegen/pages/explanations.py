@@ -30,6 +30,7 @@ from sitegen.pictures import Heat, opacity_of
 from .audit import ADDRESS as AUDIT
 from .audit import warned
 from .page import Page, Section
+from .paths import paths_context
 from .trust import usuals, what_ifs
 
 SPOT = 14
@@ -150,6 +151,7 @@ def _target(
         "accuracy": next((fact.numbers for fact in target.facts if fact.kind == "accuracy"), None),
         "reasons": _reasons(catalogue, target),
         "spots": _spots(target, side),
+        "paths": paths_context(catalogue, target),
         "narratives": [_narrative(catalogue, item, root) for item in in_reading_order(target.narratives)],
         "layers": [_layer(catalogue, layer, target, picture, strongest) for layer in target.layers],
     }
