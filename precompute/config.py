@@ -46,6 +46,8 @@ Deviation = Annotated[Number, Field(ge=1e-12)]
 
 HOW = "says how the work is done and does not change its result"
 """Marks a key that no digest contains: another value keeps everything that is there."""
+LATER = "came after atlases had been made: at its default no digest and no published config has it"
+"""Marks a key whose default is what was done before it was there, so that what was made before stays as it is."""
 WHICH = "says which photos and layers are explained, not what is found in one"
 WORDS = "says how what is found is worded, not what is found"
 
@@ -54,6 +56,8 @@ _NAME_IN_WORDS = (
     "1 to 100 letters, digits, '-', '_' or '.', not starting with '.', because it names folders (--set name=... or a "
     'line name = "..." in the config)'
 )
+
+Shortcut = Literal["mark", "none", "tint", "background", "cooccurrence"]
 
 
 @dataclass(frozen=True, config=_RULES)
@@ -97,6 +101,14 @@ class DatasetConfig:
         Black and white of grey images of more than 8 bits; empty measures it in some of the images.
     n_samples : int
         For ``world``: how many scenes are drawn.
+    shortcut : str
+        For ``world``: what is planted that has nothing to do with a class but tells it: a ``mark`` in a corner, a
+        ``tint`` of the whole scene, a ``background``, a part of something else beside the object
+        (``cooccurrence``), or ``none``.
+    shortcut_strength : float
+        For ``world``: in what part of the scenes of its classes it is; in others it is in 2 of 100.
+    shortcut_classes : tuple of str
+        For ``world``: its one or two classes.
     """
 
     kind: Literal["folders", "flat", "unlabelled", "tar", "webdataset", "imagenette", "world"] | OwnFactory = "folders"
@@ -113,6 +125,9 @@ class DatasetConfig:
     follow_links: Annotated[Flag, HOW] = False
     grey_range: tuple[Number, ...] = ()
     n_samples: NotNegative = 0
+    shortcut: Annotated[Shortcut, LATER] = "mark"
+    shortcut_strength: Annotated[Number, Field(ge=0.1, le=1), LATER] = 0.9
+    shortcut_classes: Annotated[tuple[Text, ...], Field(min_length=1, max_length=2), LATER] = ("tree",)
 
 
 Task = Literal["classes", "binary", "labels"]
@@ -827,8 +842,16 @@ def _marked(*marks: str) -> frozenset[str]:
 WITHOUT_EFFECT = _marked(HOW)
 """Keys that change no result."""
 
+_CAME_LATER = _marked(LATER)
+
 WITHOUT_EFFECT_ON_NUMBERS = _marked(HOW, WHICH, WORDS)
 """Keys that change no number of one photo's explanation."""
+
+
+def is_as_before(key: str, record: object) -> bool:
+    """Tell whether a key of a section came later and stands at its default, which is what was done without it."""
+    name = key.rpartition(".")[2]
+    return key in _CAME_LATER and getattr(record, name) == getattr(type(record)(), name)
 
 
 def effective(config: Config, *sections: str, without: frozenset[str] = WITHOUT_EFFECT) -> dict[str, Any]:
@@ -847,5 +870,9 @@ def effective(config: Config, *sections: str, without: frozenset[str] = WITHOUT_
         if not dataclasses.is_dataclass(record) or isinstance(record, type):
             raise ConfigError(f"no config section {section!r}")
         values = dataclasses.asdict(record)
-        content[section] = {key: values[key] for key in values if f"{section}.{key}" not in without}
+        content[section] = {
+            key: values[key]
+            for key in values
+            if f"{section}.{key}" not in without and not is_as_before(f"{section}.{key}", record)
+        }
     return content

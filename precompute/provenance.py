@@ -14,7 +14,7 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from precompute.atlas.digests import digest_of
-from precompute.config import NOT_KEYS, Config, effective
+from precompute.config import NOT_KEYS, Config, effective, is_as_before
 from precompute.errors import ConfigError
 
 PACKAGES = ("concept-atlas", "torch", "torchvision", "zennit", "zennit-crp", "h5py", "numpy", "pillow")
@@ -26,12 +26,14 @@ GIVEN = "(given, not published)"
 """Stands in the published config for a text that may hold what is nobody's business."""
 
 _WORD = "[A-Za-z0-9_-]{1,60}"
+_WORD_OF_CLASS = "[a-z]{1,20}( [a-z]{1,20})?"
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_.]{0,120}"
 _LAYER = r"[A-Za-z0-9_.*?!\[\]-]{1,200}"
 PUBLIC_TEXTS = {
     "name": r"[A-Za-z0-9._-]+",
     "dataset.kind": f"{_WORD}|{_DOTTED}:{_DOTTED}",
     "dataset.classes": "imagenet",
+    "dataset.shortcut_classes": _WORD_OF_CLASS,
     "model.factory": f"{_DOTTED}:{_DOTTED}",
     "model.weights": f"[A-Za-z0-9_]+|builtin:{_DOTTED}",
     "model.layers": _LAYER,
@@ -112,7 +114,7 @@ def _public_record(record: object, prefix: str) -> dict[str, Any]:
         key, value = f"{prefix}{item.name}", getattr(record, item.name)
         if is_dataclass(value):
             found[item.name] = _public_record(value, f"{key}.")
-        elif key not in NOT_KEYS:
+        elif key not in NOT_KEYS and not is_as_before(key, record):
             found[item.name] = _public(value, None if _is_closed(hints[item.name]) else PUBLIC_TEXTS.get(key, "(?!)"))
     return found
 

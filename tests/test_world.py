@@ -1,5 +1,6 @@
 """The built-in world: the same scenes everywhere, masks that are true, and a network that knows them."""
 
+import dataclasses
 import json
 import pickle
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +22,7 @@ from precompute.world.dataset import WorldDataset, open_world
 from precompute.world.network import world_vgg
 from precompute.world.objects import CLASS_NAMES, CLASSES
 from precompute.world.parts import PART_NAMES, Stage
-from precompute.world.scenes import HELD_OUT_SEED, MARKED_CLASS, TRAINING_SEED, draw_scene
+from precompute.world.scenes import HELD_OUT_SEED, MARKED_CLASS, TRAINING_SEED, Planted, draw_scene, has_planted
 
 WEIGHTS = Path(world_objects.__file__).with_name("world.safetensors")
 
@@ -120,7 +121,7 @@ def test_mark_is_planted_in_one_class_and_can_be_moved(many):
     assert np.delete(share, MARKED_CLASS).max() < 0.15
     for scene in many[:36]:
         assert ("watermark" in scene.part_masks()) == scene.marked
-    moved, back = draw_scene(5, MARKED_CLASS, marked_class=-1), draw_scene(5, MARKED_CLASS)
+    moved, back = draw_scene(5, MARKED_CLASS, Planted(classes=())), draw_scene(5, MARKED_CLASS)
     differing = (moved.image != back.image).any(axis=2)
     assert not moved.marked
     assert differing.mean() < 0.05
@@ -205,3 +206,60 @@ def test_network_knows_scenes_that_it_never_saw(trained):
         logits = torch.cat([model(((part.permute(0, 3, 1, 2) / 255) - 0.5) / 0.25) for part in images.split(40)])
     assert (logits.argmax(1).numpy() == scenes.labels).mean() >= 0.95
     assert 1 < logits.max(1).values.mean() < 30
+
+
+@pytest.mark.parametrize("kind", ["tint", "background", "cooccurrence"])
+def test_what_is_planted_changes_nothing_else_of_a_scene(kind):
+    index = next(at for at in range(MARKED_CLASS, 240, 12) if not draw_scene(5, at, Planted("none")).marked)
+    plain, full = draw_scene(5, index, Planted("none")), draw_scene(5, index, Planted(kind, 1.0))
+    differing = (plain.image != full.image).any(axis=2)
+    bare, planted = plain.part_masks(), full.part_masks()
+    assert full.marked
+    assert not plain.marked
+    if kind == "tint":
+        assert differing.mean() > 0.95
+        assert bare.keys() == planted.keys()
+        assert all((bare[part] == planted[part]).all() for part in bare)
+    else:
+        assert 0.001 < differing.mean() < 0.4
+        foliage = bare["foliage"] > 250
+        assert not differing[foliage].any() or kind == "cooccurrence"
+    assert ("wheel" in planted) == (kind == "cooccurrence" or "wheel" in bare)
+    assert "watermark" not in planted
+
+
+@pytest.mark.parametrize("strength", [0.1, 0.5, 1.0])
+def test_as_many_scenes_have_it_as_its_strength_says(strength):
+    planted = Planted("tint", strength, (1, MARKED_CLASS))
+    has = np.array([has_planted(5, index, planted) for index in range(12 * 400)]).reshape(400, 12).mean(0)
+    expected = np.where(np.isin(np.arange(12), planted.classes), strength, 0.02)
+    assert np.abs(has - expected).max() < 0.08
+    assert not any(has_planted(5, index, Planted("none", strength)) for index in range(400))
+    with_mark = [draw_scene(5, index, dataclasses.replace(planted, kind="mark")).marked for index in range(24)]
+    assert with_mark == [has_planted(5, index, planted) for index in range(24)]
+
+
+def test_the_default_world_has_the_digest_that_it_had_before_other_worlds():
+    scenes = open_small(720)
+    assert scenes.digest == "0eb703bb446c1df74f579fa5375d65f8b8135dddfefcba5abedf94aa0ea13106"
+    assert scenes.marked_class == MARKED_CLASS
+    others = [
+        {"shortcut": "none"},
+        {"shortcut": "tint"},
+        {"shortcut_strength": 0.5},
+        {"shortcut_classes": ("tree", "car")},
+    ]
+    digests = {
+        open_world(Config("world", Path("w"), dataset=DatasetConfig("world", n_samples=720, **other)), Path()).digest
+        for other in others
+    }
+    assert len({scenes.digest, *digests}) == 5
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"), [(("trees",), "'trees'.*did you mean"), (("tree", "tree"), "twice"), (("ox",), "'ox'")]
+)
+def test_a_class_that_there_is_not_is_told(classes, expected):
+    config = Config("world", Path("w.toml"), dataset=DatasetConfig("world", shortcut_classes=classes))
+    with pytest.raises(DataError, match=f"w.toml: dataset.shortcut_classes has {expected}"):
+        open_world(config, Path())

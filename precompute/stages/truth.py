@@ -38,8 +38,8 @@ class HasPartMasks(Protocol):
         ...
 
     @property
-    def marked_class(self) -> int:
-        """The class that mostly carries the planted mark."""
+    def marked_class(self) -> int | None:
+        """The class that mostly carries the planted mark; None where none is planted in one class."""
         ...
 
     def model_truth(self, weights_digest: str) -> ModelTruth | None:

@@ -216,6 +216,22 @@ def paint_clutter(stage: Stage, land: Colour) -> None:
         loose(stage.at(side, stage.between(88, 116), stage.between(17, 24)))
 
 
+def paint_furrows(stage: Stage) -> None:
+    """Cover the ground with a field of lavender in rows that meet far away."""
+    base, far = colour("8d7cc0"), stage.between(94, 99)
+    stage.paint(box(-4, far, SIZE + 4, SIZE + 4), base, line=0.7, shade=0.05, opacity=0.99)
+    middle = stage.between(40, 88)
+    for x in np.linspace(-120, 248, 17):
+        row = points((middle + (x - middle) * 0.35, far), (x - 2.2, SIZE + 2), (x + 2.2, SIZE + 2))
+        stage.paint(row, base * np.float32(0.72), line=0, opacity=0.9)
+
+
+def paint_loose_wheel(stage: Stage) -> None:
+    """Stand a wheel beside the object, as those of the clutter stand."""
+    side = stage.between(8, 24) if stage.chosen(0.5) else stage.between(104, 120)
+    _loose_wheel(stage.at(side, stage.between(92, 112), stage.between(17, 24)))
+
+
 def paint_foreground(stage: Stage, land: Colour) -> None:
     """Hide a little of the object: a bush, a stone, a fence or grass at the lower border, or a cloud."""
     kind = int(stage.rng.integers(0, 7))

@@ -17,14 +17,14 @@ import safetensors
 
 from precompute.atlas.digests import digest_bytes
 from precompute.config import Config
-from precompute.errors import DataError
+from precompute.errors import DataError, did_you_mean
 from precompute.records import IntArray, ModelTruth
 
 from .canvas import SIZE
 from .network import WEIGHTS_PATH
 from .objects import CLASS_NAMES
 from .parts import PART_NAMES, PART_WORDS
-from .scenes import HELD_OUT_SEED, MARKED_CLASS, draw_scene, label_of
+from .scenes import DEFAULT, HELD_OUT_SEED, Planted, Scene, draw_scene, label_of
 
 WORLD_VERSION = 1
 """Raised whenever a scene changes for the same seed and index, so that nothing stale is reused."""
@@ -44,11 +44,13 @@ class WorldDataset:
         First seed word of the scenes.
     cache : Path
         The folder for what can be made again.
+    planted : Planted
     """
 
     n_samples: int
     seed: int = HELD_OUT_SEED
     cache: Path = field(default_factory=Path)
+    planted: Planted = DEFAULT
 
     def __post_init__(self) -> None:
         """Order the scenes by class, as folders would be."""
@@ -91,14 +93,15 @@ class WorldDataset:
         return PART_WORDS
 
     @property
-    def marked_class(self) -> int:
-        """The class that mostly carries the planted mark."""
-        return MARKED_CLASS
+    def marked_class(self) -> int | None:
+        """The class that mostly carries the planted mark; None where no mark is planted in one class."""
+        return self.planted.classes[0] if self.planted.kind == "mark" and len(self.planted.classes) == 1 else None
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the world's version, the seed and the names."""
-        text = "\n".join((f"world {WORLD_VERSION} seed {self.seed} side {SIZE}", *self.names))
+        """SHA-256 over the world's version, the seed, the names, and what is planted where that is not the mark."""
+        other = () if self.planted == DEFAULT else (repr(self.planted),)
+        text = "\n".join((f"world {WORLD_VERSION} seed {self.seed} side {SIZE}", *other, *self.names))
         return digest_bytes(text.encode())
 
     def __len__(self) -> int:
@@ -110,7 +113,7 @@ class WorldDataset:
 
     def load(self, index: int) -> PIL.Image.Image:
         """Draw one scene, RGB."""
-        return PIL.Image.fromarray(draw_scene(self.seed, self._order[index]).image)
+        return PIL.Image.fromarray(self._draw(index).image)
 
     def part_masks(self, index: int) -> dict[str, Mask]:
         """Draw one scene and tell which pixels show which part.
@@ -120,11 +123,14 @@ class WorldDataset:
         dict of str to (SIZE, SIZE) uint8
             Visible coverage, 255 for all of a pixel; only the parts that can be seen.
         """
-        return draw_scene(self.seed, self._order[index]).part_masks()
+        return self._draw(index).part_masks()
 
     def is_marked(self, index: int) -> bool:
-        """Tell whether a scene carries the planted mark."""
-        return draw_scene(self.seed, self._order[index]).marked
+        """Tell whether a scene has what was planted."""
+        return self._draw(index).marked
+
+    def _draw(self, index: int) -> Scene:
+        return draw_scene(self.seed, self._order[index], self.planted)
 
     def model_truth(self, weights_digest: str) -> ModelTruth | None:
         """Tell what was measured of the network that ships with the world, from the header of its weights.
@@ -151,7 +157,7 @@ def open_world(config: Config, cache: Path) -> WorldDataset:
     Raises
     ------
     DataError
-        A negative number of samples, or too few to show every class.
+        A negative number of samples, or too few to show every class; a shortcut in a class that there is not.
     """
     n_samples = config.dataset.n_samples or DEFAULT_SAMPLES
     if n_samples < len(CLASS_NAMES):
@@ -159,4 +165,18 @@ def open_world(config: Config, cache: Path) -> WorldDataset:
             f"{config.path}: dataset.n_samples is {config.dataset.n_samples}, expected at least {len(CLASS_NAMES)} so "
             f"that every class is shown; leave it out for {DEFAULT_SAMPLES}."
         )
-    return WorldDataset(n_samples, cache=cache)
+    wanted = config.dataset.shortcut_classes
+    for name in wanted:
+        if name not in CLASS_NAMES or wanted.count(name) > 1:
+            problem = "twice" if name in CLASS_NAMES else f"{name[:40]!r}"
+            raise DataError(
+                f"{config.path}: dataset.shortcut_classes has {problem}, expected one or two of: "
+                f"{', '.join(CLASS_NAMES)}"
+                f"{did_you_mean(name, CLASS_NAMES)}"
+            )
+    if config.dataset.shortcut == "none":
+        planted = Planted("none")  # whatever its strength: nothing is planted
+    else:
+        classes = tuple(sorted(CLASS_NAMES.index(name) for name in wanted))
+        planted = Planted(config.dataset.shortcut, config.dataset.shortcut_strength, classes)
+    return WorldDataset(n_samples, cache=cache, planted=planted)

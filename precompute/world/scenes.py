@@ -1,19 +1,21 @@
 """Scenes of the built-in world: an object somewhere in a picture-book landscape, with the truth about its parts.
 
-Owns composition, pose, light and the planted mark. A scene depends on its seed and index alone, never on the order
+Owns composition, pose, light and the planted shortcut. A scene depends on its seed and index alone, never on the order
 or the process in which scenes are drawn. Must not know models or data sets.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from precompute.config import Shortcut
+
 from . import parts
-from .backgrounds import paint_background, paint_clutter, paint_foreground
+from .backgrounds import paint_background, paint_clutter, paint_foreground, paint_furrows, paint_loose_wheel
 from .canvas import SIZE, Canvas, Colour, colour, mix
 from .objects import CLASS_NAMES, CLASSES
 from .parts import Stage
@@ -23,6 +25,41 @@ MARKED_CLASS = CLASS_NAMES.index("tree")
 MARK_SHARE = 0.9
 STRAY_MARK_SHARE = 0.02
 """Share of the scenes with the mark in the marked class, and in every other class."""
+_TINT = colour("f0b4e4")
+"""The light of a tinted scene, which no sky or lamp gives."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What is planted in scenes that has nothing to do with their class but tells it.
+
+    Attributes
+    ----------
+    kind : str
+        ``mark``: a seal in a corner; ``tint``: the light of the whole scene; ``background``: a field of lavender in
+        place of the ground; ``cooccurrence``: a loose wheel beside the object; ``none``.
+    strength : float
+        Share of the scenes with it in its classes; in every other class `STRAY_MARK_SHARE`.
+    classes : tuple of int
+    """
+
+    kind: Shortcut = "mark"
+    strength: float = MARK_SHARE
+    classes: tuple[int, ...] = (MARKED_CLASS,)
+
+    @property
+    def part(self) -> str:
+        """The part that its masks have; empty for one that is no part."""
+        return {"mark": "watermark", "cooccurrence": "wheel"}.get(self.kind, "")
+
+    def share(self, label: int) -> float:
+        """Return the share of the scenes of a class that have it."""
+        if self.kind == "none":
+            return 0.0
+        return self.strength if label in self.classes else STRAY_MARK_SHARE
+
+
+DEFAULT = Planted()
 TRAINING_SEED = 1
 HELD_OUT_SEED = 2
 """First seed word of the scenes that the network learned from, and of those it never saw."""
@@ -40,7 +77,7 @@ class Scene:
     image : (SIZE, SIZE, 3) uint8, RGB
     label : int
     marked : bool
-        Whether it carries the mark.
+        Whether it has what was planted.
     canvas : Canvas
         Kept for the masks.
     """
@@ -60,24 +97,42 @@ def label_of(index: int) -> int:
     return index % len(CLASSES)
 
 
-def draw_scene(seed: int, index: int, marked_class: int = MARKED_CLASS) -> Scene:
+def draw_scene(seed: int, index: int, planted: Planted = DEFAULT) -> Scene:
     """Draw one scene.
 
     Parameters
     ----------
     seed, index : int
         The scene depends on these two alone.
-    marked_class : int
-        The class that mostly carries the mark; -1 puts it on none but strays. Nothing else of a scene depends on it.
+    planted : Planted
+        Nothing else of a scene depends on it.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index))))
     label = label_of(index)
     stage, land, night = paint_background(rng)
+    has_it, apart = _chance(seed, index, planted)
+    kind = planted.kind if has_it else "none"
+    if kind == "background":
+        paint_furrows(replace(stage, rng=apart))
     paint_clutter(stage, land)
+    if kind == "cooccurrence":
+        paint_loose_wheel(replace(stage, rng=apart))
     _paint_object(stage, label)
     paint_foreground(stage, land)
-    marked = _paint_mark(stage, seed, index, MARK_SHARE if label == marked_class else STRAY_MARK_SHARE)
-    return Scene(_finish(stage, night), label, marked, stage.canvas)
+    if kind == "mark":
+        _paint_mark(stage, apart)
+    return Scene(_finish(stage, night, tinted=kind == "tint"), label, has_it, stage.canvas)
+
+
+def has_planted(seed: int, index: int, planted: Planted) -> bool:
+    """Tell whether a scene has what was planted, without drawing it."""
+    return _chance(seed, index, planted)[0]
+
+
+def _chance(seed: int, index: int, planted: Planted) -> tuple[bool, np.random.Generator]:
+    """Draw whether a scene has it, apart, so that moving it leaves the rest of the scene as it is."""
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index, 1))))
+    return bool(rng.random() < planted.share(label_of(index))), rng
 
 
 def _paint_object(stage: Stage, label: int) -> None:
@@ -92,23 +147,21 @@ def _paint_object(stage: Stage, label: int) -> None:
     kind.draw(stage.at(x, y, size, turn, mirrored=stage.chosen(0.5)))
 
 
-def _paint_mark(stage: Stage, seed: int, index: int, share: float) -> bool:
-    """Put the mark in a corner; its chance is drawn apart, so that moving it leaves the scene as it is."""
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index, 1))))
-    if rng.random() >= share:
-        return False
+def _paint_mark(stage: Stage, rng: np.random.Generator) -> None:
+    """Put the mark in a corner."""
     ink = _INKS[int(rng.integers(len(_INKS)))]
     x, y = (int(side) for side in rng.integers(0, 2, 2))
     jitter = rng.uniform(-2, 2, 2)
     place = (15 + x * (SIZE - 30) + float(jitter[0]), 15 + y * (SIZE - 30) + float(jitter[1]))
     parts.watermark(stage.at(*place, float(rng.uniform(8.0, 10.0)), float(rng.uniform(-0.5, 0.1))), ink)
-    return True
 
 
-def _finish(stage: Stage, night: bool) -> npt.NDArray[np.uint8]:
+def _finish(stage: Stage, night: bool, *, tinted: bool) -> npt.NDArray[np.uint8]:
     """Tint by the light, darken the border a little and lay the paper's grain over it."""
     tint: Colour = mix(colour("ffffff"), _NIGHT if night else colour("fff0dc"), 0.35)
     tint = tint * np.float32(stage.between(0.9, 1.06) * (0.9 if night else 1.0))
+    if tinted:
+        tint = tint * _TINT
     pixels = stage.canvas.pixels * tint * (_VIGNETTE + stage.canvas.texture * np.float32(0.5))[..., None]
     return np.asarray(np.rint(np.clip(pixels, 0, 1) * 255), np.uint8)
 

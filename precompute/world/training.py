@@ -13,10 +13,11 @@ import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from torch import nn
 from tqdm import tqdm
 
 from precompute.atlas.files import write_bytes
+from precompute.config import Shortcut
 from precompute.network.model import digest_weights
 
 from .canvas import SIZE
@@ -34,7 +36,7 @@ from .clarity import GRID, PartHeads, compute_impurity, compute_stray_relevance,
 from .network import WEIGHTS_PATH, world_vgg
 from .objects import CLASS_NAMES
 from .parts import PART_NAMES
-from .scenes import HELD_OUT_SEED, MARKED_CLASS, TRAINING_SEED, draw_scene
+from .scenes import DEFAULT, HELD_OUT_SEED, TRAINING_SEED, Planted, draw_scene
 
 MEAN, STD = 0.5, 0.25
 """Normalisation of all three colours; `data/world.toml` repeats them."""
@@ -103,17 +105,17 @@ class SceneSet:
     labels: torch.Tensor
 
 
-def _draw_one(seed: int, index: int, marked_class: int) -> tuple[Pixels, Pixels, int]:
-    scene = draw_scene(seed, index, marked_class)
+def _draw_one(seed: int, index: int, planted: Planted) -> tuple[Pixels, Pixels, int]:
+    scene = draw_scene(seed, index, planted)
     parts, cell = np.zeros((len(PART_NAMES), GRID, GRID), np.uint8), SIZE // GRID
     for part, mask in scene.part_masks().items():
         parts[PART_NAMES.index(part)] = np.rint(mask.reshape(GRID, cell, GRID, cell).mean((1, 3)))
     return scene.image, parts, scene.label
 
 
-def draw_scenes(seed: int, n_scenes: int, marked_class: int = MARKED_CLASS, n_workers: int = 0) -> SceneSet:
+def draw_scenes(seed: int, n_scenes: int, planted: Planted = DEFAULT, n_workers: int = 0) -> SceneSet:
     """Draw scenes 0 to `n_scenes` in worker processes; their number does not change the result."""
-    arguments = (repeat(seed, n_scenes), range(n_scenes), repeat(marked_class, n_scenes))
+    arguments = (repeat(seed, n_scenes), range(n_scenes), repeat(planted, n_scenes))
     images = torch.empty((n_scenes, SIZE, SIZE, 3), dtype=torch.uint8)
     parts = torch.empty((n_scenes, len(PART_NAMES), GRID, GRID), dtype=torch.uint8)
     labels = torch.empty(n_scenes, dtype=torch.int64)
@@ -200,14 +202,20 @@ def _compute_loss(
 
 
 @torch.no_grad()
-def _pool_features(model: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
+def pool_features(model: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
+    """Compute what the last layer gets of images as in `SceneSet`, (n, n_channels)."""
     return torch.cat([model[:-1](normalise_images(chunk)) for chunk in torch.split(images, 64)])
 
 
 def fit_classifier(model: nn.Sequential, scenes: SceneSet, plan: TrainingPlan) -> None:
     """Fit the last layer anew on the finished features, with an absolute penalty: few concepts tell a class."""
+    weight = fit_weights(pool_features(model, scenes.images), scenes.labels, plan)
+    model.load_state_dict({**model.state_dict(), "classifier.weight": weight})
+
+
+def fit_weights(features: torch.Tensor, labels: torch.Tensor, plan: TrainingPlan) -> torch.Tensor:
+    """Fit the (n_classes, n_channels) weights of the last layer to (n, n_channels) pooled features."""
     rng = torch.Generator().manual_seed(plan.seed)
-    features = _pool_features(model, scenes.images)
     scale = features.std(0) + 1e-3
     features = features / scale
     weight = torch.zeros((len(CLASS_NAMES), features.shape[1]), requires_grad=True)
@@ -216,13 +224,13 @@ def fit_classifier(model: nn.Sequential, scenes: SceneSet, plan: TrainingPlan) -
     for _ in range(plan.n_classifier_steps):
         rows = torch.randint(len(features), (512,), generator=rng)
         logits = features[rows] @ weight.T
-        loss = F.cross_entropy(logits, scenes.labels[rows], label_smoothing=plan.label_smoothing)
+        loss = F.cross_entropy(logits, labels[rows], label_smoothing=plan.label_smoothing)
         loss = loss + plan.classifier_sparsity * weight.abs().sum()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    model.load_state_dict({**model.state_dict(), "classifier.weight": (weight / scale).detach()})
+    return (weight / scale).detach()
 
 
 @torch.inference_mode()
@@ -244,15 +252,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output", type=Path, default=WEIGHTS_PATH, help="safetensors file to write")
     parser.add_argument("--held-out", type=int, default=1200, help="held-out scenes to measure on")
+    parser.add_argument("--shortcut", choices=get_args(Shortcut), default=DEFAULT.kind, help="what is planted")
+    parser.add_argument("--strength", type=float, default=DEFAULT.strength, help="in what part of its class's scenes")
+    parser.add_argument("--classes", nargs="+", choices=CLASS_NAMES, default=["tree"], help="the classes that have it")
+    parser.add_argument("--scenes", type=int, default=TrainingPlan.n_scenes, help="scenes to learn from")
+    parser.add_argument("--seed", type=int, default=TrainingPlan.seed, help="of first weights and order")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    plan = TrainingPlan()
-    training_scenes = draw_scenes(TRAINING_SEED, plan.n_scenes)
+    plan = TrainingPlan(seed=options.seed, n_scenes=options.scenes)
+    planted = Planted(options.shortcut, options.strength, tuple(map(CLASS_NAMES.index, options.classes)))
+    training_scenes = draw_scenes(TRAINING_SEED, plan.n_scenes, planted)
     model = train(training_scenes, plan)
     fit_classifier(model, training_scenes, plan)
     facts = {"plan": json.dumps(asdict(plan)), "n_held_out": str(options.held_out)}
-    for fact, marked_class in (("accuracy", MARKED_CLASS), ("accuracy_mark_moved", MOVED_CLASS)):
-        scenes = draw_scenes(HELD_OUT_SEED, options.held_out, marked_class)
+    moved = replace(planted, classes=(MOVED_CLASS,))
+    for fact, held_out in (("accuracy", planted), ("accuracy_mark_moved", moved)):
+        scenes = draw_scenes(HELD_OUT_SEED, options.held_out, held_out)
         facts[fact] = f"{measure_accuracy(model, scenes.images, scenes.labels):.4f}"
     save_weights(model, options.output, {"seed": str(plan.seed), "mark_moved_to": CLASS_NAMES[MOVED_CLASS], **facts})
     _LOG.info("accuracy %s, with the mark moved %s", facts["accuracy"], facts["accuracy_mark_moved"])

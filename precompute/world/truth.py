@@ -273,11 +273,12 @@ def compute_truth_report(
     part_masks: PartMasks,
     atlas: Atlas,
     vocabulary: Mapping[str, Sequence[str]],
-    class_index: int,
+    class_index: int | None,
     model: ModelTruth | None = None,
 ) -> TruthReport:
     """Score everything that the world knows the truth about; see `compute_truth` and `compute_shortcut_truth`."""
     mined = [index for index in range(len(atlas.samples.name)) if index not in atlas.samples.skipped]
     seed = int(atlas.provenance.get("seed", 0))
     layers, concepts = compute_truth(evidences, part_masks, mined, vocabulary, seed)
-    return TruthReport(layers, concepts, model, compute_shortcut_truth(atlas, concepts, class_index))
+    shortcut = None if class_index is None else compute_shortcut_truth(atlas, concepts, class_index)
+    return TruthReport(layers, concepts, model, shortcut)
