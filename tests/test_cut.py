@@ -171,3 +171,36 @@ def test_no_share_of_a_half_is_told_as_one_of_the_whole():
 def test_the_reach_of_a_rule_is_known_where_it_stands():
     rules = assign(read("squeezenet1_1")[2])
     assert rules.reaches["conv2d"].span == (3, 3)
+
+
+ON_PHOTOS = {
+    "squeezenet1_0": ["features.0", "features.5.expand3x3", "features.9.squeeze", "features.12.expand1x1"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not SHARED.exists(), reason="the development photos are not here (../shared)")
+@pytest.mark.parametrize("name", ON_PHOTOS)
+def test_the_parts_of_every_cut_of_ten_photos_add_up_to_the_logit(name):
+    """At 224 px, SqueezeNet with its real weights."""
+    layers, module = ON_PHOTOS[name], random_network(name)
+    if name == "squeezenet1_0":
+        module.load_state_dict(load_file(SHARED / "models/squeezenet1_0-imagenet.safetensors"))
+    engine = GraphEngine(module, layers, DOUBLE, (3, 224, 224), CPU)
+    paths = sorted((SHARED / "data/imagenet-sample").glob("*/*.JPEG"))[::70][:10]
+    assert len(paths) == 10
+    preprocessing = PreprocessingConfig(resize=256, crop=224)
+    for path in paths:
+        with Image.open(path) as photo:
+            pixels = torch.from_numpy(np.asarray(preprocess(photo.convert("RGB"), preprocessing)))[None]
+        image = normalise(pixels, preprocessing, torch.float64)
+        logits = engine.logits(image)[0]
+        target = int(logits.argmax())
+        _, found = engine.attribute(image, target)
+        for layer in layers:
+            split = found[layer].split
+            beside = sum(part.relevance for part in split.beside)
+            total = split.own + beside + split.biases + split.stabilisers
+            assert split.logit == float(logits[target])
+            assert abs(total - split.logit) <= 1e-9 * max(abs(split.logit), split.absolute), (path.name, layer)
