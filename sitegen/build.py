@@ -17,10 +17,12 @@ from sitegen import links
 from sitegen.data.catalogue import Catalogue, find
 from sitegen.data.illustrations import Illustrations
 from sitegen.data.redaction import only_explanations, redacted
+from sitegen.data.shown_samples import shown_samples
 from sitegen.data.source import read_source
 from sitegen.frames import PageFrame, build_frames
 from sitegen.links import Links
 from sitegen.pages.page import Page, all_sections
+from sitegen.photos import plan_photos
 from sitegen.pictures import PictureStore
 from sitegen.render import Renderer
 
@@ -145,11 +147,13 @@ def build_site(
             options.include_images,
             input_size_of(records.atlas),
             options.include_crops_only,
+            plan_photos(shown_samples(records.atlas, options.n_gallery), addresses),
         )
         with Illustrations(records, addresses, store, options.n_gallery) as illustrations:
             catalogue = Catalogue(records, addresses, illustrations, title, description)
             maker = _SiteMaker(catalogue, partial, progress or _silent, options.left_out)
             n_pages = maker.make(options.only)
+            store.close()
         if finish:
             finish(partial)
     return SiteReport(

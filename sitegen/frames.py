@@ -24,6 +24,8 @@ from sitegen.policy import inline_scripts, move_styles, policy
 
 MARK = "@@atlas:{}@@"
 _MARKS = re.compile(r"@@atlas:(title|topic|site|description|content|footer|policy|style)@@")
+_VERBATIM = re.compile(r"(<(?:pre|script|textarea)\b.*?</(?:pre|script|textarea)>)", re.DOTALL)
+_INDENTS = re.compile(r"\s*\n\s*")
 
 _UNUSED = (
     "404.html",
@@ -158,7 +160,13 @@ def _palette_rules() -> str:
 
 
 def _cut(path: Path) -> PageFrame:
-    return PageFrame(tuple(_MARKS.split(path.read_text(encoding="utf-8"))))
+    return PageFrame(tuple(_MARKS.split(_without_indents(path.read_text(encoding="utf-8")))))
+
+
+def _without_indents(html: str) -> str:
+    """Take out the blank lines and indents of Material's templates, which every page would carry."""
+    parts = _VERBATIM.split(html)
+    return "".join(part if place % 2 else _INDENTS.sub("\n", part) for place, part in enumerate(parts))
 
 
 def _remove(path: Path) -> None:

@@ -101,6 +101,10 @@ class Links:
         """Address of one whole reference image."""
         return f"photos/{digest}.webp"
 
+    def photos(self, class_index: int | None, number: int) -> str:
+        """Address of a file of many whole reference images of a class; of no class where it is None."""
+        return f"photos/{'no-class' if class_index is None else f'class-{class_index}'}-{number}.svg"
+
 
 def _unique_slugs(names: Iterable[str]) -> dict[str, str]:
     slugs: dict[str, str] = {}

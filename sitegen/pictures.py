@@ -1,4 +1,4 @@
-"""Pictures for the pages: sheets of tiles, thumbnails, whole reference images and coloured heatmaps.
+"""Pictures for the pages: sheets of tiles, thumbnails and coloured heatmaps.
 
 Owns Pillow, tile sizes, how relevance fades and content-hashed file names; a sheet that an earlier build already made
 is taken over without being encoded again. Must not know pages or what a picture means.
@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from precompute.errors import StoreError
 from precompute.printing import palette
 from precompute.records import RANKINGS, Box, Ranking, Reference
 from sitegen.links import Links
+from sitegen.photos import PhotoFiles
 
 PHOTO_TILE = 112
 HEAT_TILE = 56
@@ -30,7 +31,7 @@ THUMBS_PER_SHEET = 256
 QUALITY = 75
 REPORT_QUALITY = 90
 """On paper a picture is looked at closer than on a page of thousands."""
-SHEET_VERSION = b"1"
+SHEET_VERSION = b"2"
 
 HEAT_GAMMA = 0.6
 HEAT_BLUR = 1.4
@@ -120,6 +121,8 @@ class PictureStore:
         False writes no pixel of the data set, only heatmaps in plain colours.
     include_crops_only : bool
         True writes no whole image, and no crop that is one.
+    photo_plan : mapping of int to str
+        Address of the file that a whole image shares, by sample index, as of `plan_photos`.
     input_size : (int, int)
         Height and width of the model's input in pixels, for the frames; 0 where unknown.
     """
@@ -130,9 +133,13 @@ class PictureStore:
     include_images: bool = True
     input_size: tuple[int, int] = (0, 0)
     include_crops_only: bool = False
+    photo_plan: Mapping[int, str] = field(default_factory=dict)
     n_made: int = 0
     n_kept: int = 0
     _written: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._photos = PhotoFiles(self.output, self.photo_plan, lambda content: self.links.photo(_digest([content])))
 
     @property
     def include_whole(self) -> bool:
@@ -140,22 +147,23 @@ class PictureStore:
         return self.include_images and not self.include_crops_only
 
     def tiles(self, references: Sequence[Reference]) -> tuple[Tile, ...]:
-        """Write the sheets of one concept and tell where each picture lies."""
+        """Write the sheet of one concept and tell where each picture lies."""
         references = [self._allowed(reference) for reference in references]
-        crops = self._sheet([reference.crop for reference in references], references, "crop")
-        masked = self._sheet([reference.masked for reference in references], references, "masked")
-        heatmaps = self._sheet([reference.heatmap for reference in references], references, "heatmap")
         return tuple(
             Tile(
                 **{name: getattr(reference, name) for name in _SHARED},
-                crop=crops[index],
-                masked=masked[index],
-                heatmap=heatmaps[index],
+                crop=cuts["crop"],
+                masked=cuts["masked"],
+                heatmap=cuts["heatmap"],
                 whole=self._whole(reference),
                 frame=self._frame(reference.box),
             )
-            for index, reference in enumerate(references)
+            for reference, cuts in zip(references, self._sheet(references), strict=True)
         )
+
+    def close(self) -> None:
+        """End the files that are written bit by bit; afterwards no whole image can be added."""
+        self._photos.close()
 
     def thumbnails(self, best: Sequence[Reference | None]) -> list[SpriteSlice | None]:
         """Write the gallery sheets of one layer: one thumbnail for each channel that has a reference image."""
@@ -185,21 +193,25 @@ class PictureStore:
             self._save(colour_heatmap(_stretched(grey, full)), address)
         return Heat(address, full / 127)
 
-    def _sheet(self, blobs: Sequence[bytes], references: Sequence[Reference], kind: str) -> list[SpriteSlice | None]:
-        """Lay out one kind of picture: a column for each rank, a row for each ranking."""
-        if not any(blobs) or (kind != "heatmap" and not self.include_images):
-            return [None] * len(blobs)
-        side = HEAT_TILE if kind == "heatmap" else PHOTO_TILE
-        rankings = [name for name in RANKINGS if any(reference.ranking == name for reference in references)]
-        columns, rows = max(reference.rank for reference in references) + 1, len(rankings)
-        slots = [(reference.rank, rankings.index(reference.ranking)) for reference in references]
-        layout = repr((kind, _LOOKUP_KEY if kind == "heatmap" else "", side, columns, rows, slots)).encode()
-        address = self.links.sheet(_digest([layout, *blobs]))
+    def _sheet(self, references: Sequence[Reference]) -> list[dict[str, SpriteSlice | None]]:
+        """Lay out the pictures of a concept on one sheet, and return the part of each by its kind."""
+        blobs: dict[str, list[bytes]] = {kind: [getattr(item, kind) for item in references] for kind in _KINDS}
+        plan = _arrange(references, {kind for kind in _KINDS if any(blobs[kind])})
+        if not plan.slots:
+            return [dict.fromkeys(_KINDS) for _ in references]
+        layout = repr((_LOOKUP_KEY, PHOTO_TILE, HEAT_TILE, plan)).encode()
+        address = self.links.sheet(_digest([layout, *(blob for kind in _KINDS for blob in blobs[kind])]))
         if self._is_new(address):
-            self._save(_compose(blobs, slots, (columns, rows), side, heat=kind == "heatmap"), address)
+            self._save(_draw(blobs, plan), address)
+        used = [_used(next(filter(None, pictures), b"")) for pictures in zip(*blobs.values(), strict=True)]
         return [
-            SpriteSlice(address, columns, rows, *slot, *_used(blob)) if blob else None
-            for blob, slot in zip(blobs, slots, strict=True)
+            {
+                kind: SpriteSlice(address, *plan.shape(kind), *plan.slots[kind][index], *used[index])
+                if blobs[kind][index]
+                else None
+                for kind in _KINDS
+            }
+            for index in range(len(references))
         ]
 
     def _thumbnail_sheet(self, best: Sequence[Reference | None]) -> list[SpriteSlice | None]:
@@ -224,13 +236,7 @@ class PictureStore:
         """Write the whole image once, however many concepts show it: it is stored as it has to be shown."""
         if not self.include_whole or not reference.full:
             return ""
-        address = self.links.photo(_digest([reference.full]))
-        if address not in self._written:
-            self._written.add(address)
-            target = self.output / address
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(reference.full)
-        return address
+        return self._photos.address_of(reference.sample_index, reference.full, size_of)
 
     def _allowed(self, reference: Reference) -> Reference:
         """Take the pictures away that may not be shown."""
@@ -269,9 +275,15 @@ class PictureStore:
         return False
 
     def _save(self, picture: Image.Image, address: str) -> None:
-        picture.save(self.output / address, "WEBP", quality=QUALITY, method=0)
+        # with the least effort, 0, what is transparent in a part of a sheet takes twice the bytes of all the rest
+        picture.save(self.output / address, "WEBP", quality=QUALITY, method=int(picture.mode == "RGBA"))
 
 
+_PHOTO_KINDS = ("crop", "masked")
+_HEATS = PHOTO_TILE // HEAT_TILE
+"""Heatmaps in the width and in the height of a photo."""
+_KINDS = (*_PHOTO_KINDS, "heatmap")
+"""What a sheet holds of a reference, all of one shape."""
 _SHARED = ("ranking", "rank", "sample_index", "neuron", "score", "box")
 
 
@@ -402,6 +414,72 @@ def _compose(
     return colour_heatmap(sheet) if heat else sheet
 
 
+class _Arrangement(NamedTuple):
+    """Where the pictures of a concept lie on its sheet: photos on top, heatmaps of half their side below.
+
+    Attributes
+    ----------
+    columns, photo_rows : int
+        Tiles of photos.
+    heat_rows : int
+        Rows of heatmaps, in their own tiles.
+    slots : dict of str to list of (int, int)
+        Column and row in tiles of its own size, by kind and in the order of the references.
+    """
+
+    columns: int
+    photo_rows: int
+    heat_rows: int
+    slots: dict[str, list[tuple[int, int]]]
+
+    def shape(self, kind: str) -> tuple[int, int]:
+        """Return columns and rows of the whole sheet in tiles of that kind, the last row perhaps not a whole one."""
+        rows = self.photo_rows * _HEATS + self.heat_rows
+        return (self.columns * _HEATS, rows) if kind == "heatmap" else (self.columns, -(-rows // _HEATS))
+
+
+def _arrange(references: Sequence[Reference], kinds: Container[str]) -> _Arrangement:
+    """Give each rank a column, and each kind of photo and each ranking in it a row; a kind not there takes no room.
+
+    Heatmaps of one row belong to as many rankings as fit beside each other.
+    """
+    rankings = [name for name in RANKINGS if any(reference.ranking == name for reference in references)]
+    places = [(reference.rank, rankings.index(reference.ranking)) for reference in references]
+    columns = max((rank for rank, _ in places), default=0) + 1
+    photo_kinds = [kind for kind in _PHOTO_KINDS if kind in kinds]
+    photo_rows = len(photo_kinds) * len(rankings)
+    slots = {
+        kind: [(rank, above * len(rankings) + row) for rank, row in places] for above, kind in enumerate(photo_kinds)
+    }
+    if "heatmap" not in kinds:
+        return _Arrangement(columns, photo_rows, 0, slots)
+    slots["heatmap"] = [(row % _HEATS * columns + rank, photo_rows * _HEATS + row // _HEATS) for rank, row in places]
+    return _Arrangement(columns, photo_rows, -(-len(rankings) // _HEATS), slots)
+
+
+def _draw(blobs: Mapping[str, Sequence[bytes]], plan: _Arrangement) -> Image.Image:
+    """Compose a sheet as it was arranged; heatmaps alone are transparent anywhere."""
+    photos = [pair for kind in _PHOTO_KINDS for pair in zip(blobs[kind], plan.slots.get(kind, ()), strict=False)]
+    above = plan.photo_rows * _HEATS
+    heats = [
+        (blob, (column, row - above))
+        for blob, (column, row) in zip(blobs["heatmap"], plan.slots.get("heatmap", ()), strict=False)
+    ]
+    sheets = []
+    if photos:
+        content, slots = zip(*photos, strict=True)
+        sheets.append(_compose(content, slots, (plan.columns, plan.photo_rows), PHOTO_TILE, heat=False))
+    if heats:
+        content, slots = zip(*heats, strict=True)
+        sheets.append(_compose(content, slots, (plan.columns * _HEATS, plan.heat_rows), HEAT_TILE, heat=True))
+    if len(sheets) == 1:
+        return sheets[0]
+    whole = Image.new("RGBA", (sheets[0].width, sum(sheet.height for sheet in sheets)))
+    whole.paste(sheets[0], (0, 0))
+    whole.paste(sheets[1], (0, sheets[0].height))
+    return whole
+
+
 def _fitted(picture: Image.Image, side: int) -> Image.Image:
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -411,7 +489,9 @@ def _fitted(picture: Image.Image, side: int) -> Image.Image:
 
 
 def _used(blob: bytes) -> tuple[float, float]:
-    """Return the part of a slot that a picture fills; reads its header only."""
+    """Return the part of a slot that a picture fills, all of it where there is none; reads its header only."""
+    if not blob:
+        return 1.0, 1.0
     width, height = _open(blob).size
     longer = max(width, height)
     return width / longer, height / longer

@@ -6,14 +6,27 @@ Owns the template environment: autoescape always on, an undefined variable is an
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.ext import Extension
 from markupsafe import Markup
 
 from precompute.printing import numbers, palette
 from sitegen import charts, links
+
+
+class _WithoutIndents(Extension):
+    """Takes the indents out of the source of HTML templates, so that no page carries them.
+
+    Text of a ``pre`` begins no line of a template.
+    """
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        del filename
+        return re.sub(r"(?m)^[ \t]+", "", source) if name and name.endswith(".html.j2") else source
 
 
 @cache
@@ -25,6 +38,7 @@ def make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         loader=PackageLoader("sitegen", "templates"),
+        extensions=[_WithoutIndents],
     )
     environment.filters.update(
         percent=numbers.percent,

@@ -9,8 +9,10 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from precompute.printing.spreadsheet import csv_text
-from precompute.records import MISSING, RANKINGS, Concept, ConceptName, LayerTables, Ranking
+from precompute.records import MISSING, RANKINGS, Concept, ConceptName, FloatArray, LayerTables, Ranking
 from precompute.records.reliability import reliability_words
 
 from .catalogue import Catalogue
@@ -19,6 +21,8 @@ CSV_COLUMNS = (
     "concept", "layer", "channel", "name", "second_name", "kind", "reliability", "author", "description",
     "auprc", "f1", "part", "part_mass", "best_class", "best_class_mean", "page",
 )  # fmt: skip
+DIGITS = 9
+"""Significant digits of mean scores: as many as tell all numbers of single precision apart."""
 
 
 def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
@@ -26,7 +30,7 @@ def concept_data(catalogue: Catalogue, concept: Concept) -> dict[str, Any]:
     tables = catalogue.atlas.layers[concept.layer]
     name, score = catalogue.name(concept.key), catalogue.score(concept.key)
     truth = catalogue.truth(concept.key)
-    means = catalogue.class_means[concept.layer][:, concept.channel].tolist()
+    means = _shortened(catalogue.class_means[concept.layer][:, concept.channel])
     return {
         "concept": concept.key,
         "layer": concept.layer,
@@ -65,8 +69,16 @@ def class_data(catalogue: Catalogue, class_index: int) -> dict[str, Any]:
         "name": catalogue.class_name(class_index),
         "n_samples": int(catalogue.atlas.class_counts[class_index]),
         "scores": catalogue.atlas.scores,
-        "mean_relevance": {layer: means[class_index].tolist() for layer, means in catalogue.class_means.items()},
+        "mean_relevance": {layer: _shortened(means[class_index]) for layer, means in catalogue.class_means.items()},
     }
+
+
+def _shortened(values: FloatArray) -> list[float]:
+    """Keep `DIGITS` significant digits of means, of which a large atlas has millions."""
+    with np.errstate(divide="ignore"):
+        scale = 10.0 ** np.clip(DIGITS - 1 - np.floor(np.log10(np.abs(values))), -300, 300)
+    shortened: list[float] = (np.round(values * scale) / scale).tolist()
+    return shortened
 
 
 def to_json(value: object) -> str:

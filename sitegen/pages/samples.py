@@ -14,6 +14,7 @@ import numpy as np
 from precompute.records import MISSING, RANKINGS, Concept, Ranking
 from precompute.records.mined import LARGE_SHARE
 from sitegen.data.catalogue import Catalogue
+from sitegen.data.shown_samples import class_of, shown_samples
 
 from .page import Page
 
@@ -46,8 +47,8 @@ class SampleUses:
                     if sample < n_samples:
                         self.of_sample.setdefault(sample, []).append((Concept(layer, channel), ranking, rank))
         self.of_class: dict[int, list[int]] = {}
-        for sample in sorted(self.of_sample):
-            self.of_class.setdefault(class_of(catalogue, sample), []).append(sample)
+        for sample, class_index in shown_samples(catalogue.atlas, catalogue.illustrations.n_gallery).items():
+            self.of_class.setdefault(class_index, []).append(sample)
         self.explanations = {
             item.photo_name: catalogue.links.explanation(item.id) for item in catalogue.source.explanations
         }
@@ -68,14 +69,7 @@ def sample_address(catalogue: Catalogue, sample_index: int) -> str:
     """Address of the entry of a sample that is shown as a reference image; empty where the atlas does not know it."""
     if not 0 <= sample_index < len(catalogue.atlas.samples.name):
         return ""
-    return f"{catalogue.links.samples(class_of(catalogue, sample_index))}#sample-{sample_index}"
-
-
-def class_of(catalogue: Catalogue, sample_index: int) -> int:
-    """Return the class under which a sample stands: its label, else its prediction, else `MISSING`."""
-    samples = catalogue.atlas.samples
-    label = int(samples.label[sample_index])
-    return label if label != MISSING else int(samples.prediction[sample_index])
+    return f"{catalogue.links.samples(class_of(catalogue.atlas, sample_index))}#sample-{sample_index}"
 
 
 def samples_context(catalogue: Catalogue, class_index: int, uses: SampleUses) -> dict[str, Any]:
