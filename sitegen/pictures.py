@@ -432,9 +432,14 @@ class _Arrangement(NamedTuple):
     heat_rows: int
     slots: dict[str, list[tuple[int, int]]]
 
+    @property
+    def first_heat_row(self) -> int:
+        """Row of the first heatmaps in their own tiles; one above stays empty, so that no photo bleeds into them."""
+        return self.photo_rows * _HEATS + 1 if self.photo_rows else 0
+
     def shape(self, kind: str) -> tuple[int, int]:
         """Return columns and rows of the whole sheet in tiles of that kind, the last row perhaps not a whole one."""
-        rows = self.photo_rows * _HEATS + self.heat_rows
+        rows = self.first_heat_row + self.heat_rows if self.heat_rows else self.photo_rows * _HEATS
         return (self.columns * _HEATS, rows) if kind == "heatmap" else (self.columns, -(-rows // _HEATS))
 
 
@@ -451,18 +456,20 @@ def _arrange(references: Sequence[Reference], kinds: Container[str]) -> _Arrange
     slots = {
         kind: [(rank, above * len(rankings) + row) for rank, row in places] for above, kind in enumerate(photo_kinds)
     }
-    if "heatmap" not in kinds:
-        return _Arrangement(columns, photo_rows, 0, slots)
-    slots["heatmap"] = [(row % _HEATS * columns + rank, photo_rows * _HEATS + row // _HEATS) for rank, row in places]
-    return _Arrangement(columns, photo_rows, -(-len(rankings) // _HEATS), slots)
+    heat_rows = -(-len(rankings) // _HEATS) if "heatmap" in kinds else 0
+    plan = _Arrangement(columns, photo_rows, heat_rows, slots)
+    if heat_rows:
+        slots["heatmap"] = [
+            (row % _HEATS * columns + rank, plan.first_heat_row + row // _HEATS) for rank, row in places
+        ]
+    return plan
 
 
 def _draw(blobs: Mapping[str, Sequence[bytes]], plan: _Arrangement) -> Image.Image:
     """Compose a sheet as it was arranged; heatmaps alone are transparent anywhere."""
     photos = [pair for kind in _PHOTO_KINDS for pair in zip(blobs[kind], plan.slots.get(kind, ()), strict=False)]
-    above = plan.photo_rows * _HEATS
     heats = [
-        (blob, (column, row - above))
+        (blob, (column, row - plan.first_heat_row))
         for blob, (column, row) in zip(blobs["heatmap"], plan.slots.get("heatmap", ()), strict=False)
     ]
     sheets = []
@@ -474,9 +481,10 @@ def _draw(blobs: Mapping[str, Sequence[bytes]], plan: _Arrangement) -> Image.Ima
         sheets.append(_compose(content, slots, (plan.columns * _HEATS, plan.heat_rows), HEAT_TILE, heat=True))
     if len(sheets) == 1:
         return sheets[0]
-    whole = Image.new("RGBA", (sheets[0].width, sum(sheet.height for sheet in sheets)))
+    top = plan.first_heat_row * HEAT_TILE
+    whole = Image.new("RGBA", (sheets[0].width, top + sheets[1].height))
     whole.paste(sheets[0], (0, 0))
-    whole.paste(sheets[1], (0, sheets[0].height))
+    whole.paste(sheets[1], (0, top))
     return whole
 
 

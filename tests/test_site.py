@@ -533,6 +533,34 @@ def test_a_tile_shows_its_reference(site, source):
         assert difference < 8
 
 
+@pytest.mark.parametrize("view", ["masked", "heatmap"])
+def test_other_views_show_their_own_picture(site, source, view):
+    page = (site[0] / "concepts/features-14-c2.html").read_text(encoding="utf-8")
+    rules = dict(re.findall(r'\[(data-s="\d+")\]\[data-s\]\{([^}]*)\}', page))
+    cuts = re.findall(rf'class="cut v-{view}" (data-s="\d+")><img src="([^"]+)"', page)
+    with ReferenceReader(source / "references.h5") as reader:
+        concept = next(concept for concept in reader.concepts() if concept.key == "features.14:2")
+        references = reader.read(concept, "relmax") + reader.read(concept, "actmax")
+    assert len(cuts) == len(references) == 16
+    side = pictures.HEAT_TILE if view == "heatmap" else pictures.PHOTO_TILE
+    for (style, address), reference in zip(cuts, references, strict=True):
+        column, row = map(int, re.findall(r"--[cr]:(\d+)", rules[style]))
+        sheet = Image.open((site[0] / "concepts" / address).resolve()).convert("RGBA")
+        assert sheet.width == int(re.search(r"--n:(\d+)", rules[style])[1]) * side
+        used = [float(part) for part in re.findall(r"--[wh]:([\d.]+)", rules[style])] or [1.0, 1.0]
+        size = tuple(round(side * part) for part in used)
+        tile = sheet.crop((column * side, row * side, column * side + size[0], row * side + size[1]))
+        if view == "masked":
+            expected = Image.open(io.BytesIO(reference.masked)).convert("RGBA").resize(size)
+        else:
+            expected = pictures.colour_heatmap(Image.open(io.BytesIO(reference.heatmap)).convert("L").resize(size))
+            above = np.asarray(sheet.crop((column * side, row * side - 1, column * side + side, row * side)))
+            assert not above[:, :, 3].any()  # nothing of a photo to bleed into a heatmap that the browser scales
+        ground = Image.new("RGBA", size, "white")
+        shown, wanted = (np.asarray(Image.alpha_composite(ground, item), float) for item in (tile, expected))
+        assert np.abs(shown - wanted).mean() < 8
+
+
 def test_the_palette_is_signed_and_clear_at_zero():
     grey = Image.fromarray(np.array([[0, 1, 64, 128, 192, 255]], np.uint8))
     coloured = np.asarray(pictures.colour_heatmap(grey))[0]
