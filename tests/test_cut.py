@@ -175,6 +175,9 @@ def test_the_reach_of_a_rule_is_known_where_it_stands():
 
 ON_PHOTOS = {
     "squeezenet1_0": ["features.0", "features.5.expand3x3", "features.9.squeeze", "features.12.expand1x1"],
+    "googlenet": NETWORKS["googlenet"],
+    "resnet50": WHOLE["resnet50"],
+    "densenet121": WHOLE["densenet121"],
 }
 
 
@@ -183,7 +186,7 @@ ON_PHOTOS = {
 @pytest.mark.skipif(not SHARED.exists(), reason="the development photos are not here (../shared)")
 @pytest.mark.parametrize("name", ON_PHOTOS)
 def test_the_parts_of_every_cut_of_ten_photos_add_up_to_the_logit(name):
-    """At 224 px, SqueezeNet with its real weights."""
+    """At 224 px, where every network is one whole; SqueezeNet with its real weights."""
     layers, module = ON_PHOTOS[name], random_network(name)
     if name == "squeezenet1_0":
         module.load_state_dict(load_file(SHARED / "models/squeezenet1_0-imagenet.safetensors"))
