@@ -31,6 +31,7 @@ from precompute.serving import make_server
 
 if TYPE_CHECKING:
     from precompute.pipeline import Pipeline
+    from precompute.stages.on_ray import RayOptions
     from sitegen.reports.material import Material
 
 DEFAULT_CONFIG = "data/world.toml"
@@ -93,6 +94,8 @@ def build_parser() -> argparse.ArgumentParser:
             _add_agreement(command)
         if name == "card":
             _add_cards(command)
+        if name in ("run", "mine"):
+            _add_ray(command)
         _add_own_arguments(name, command)
     return parser
 
@@ -167,6 +170,16 @@ def _add_own_arguments(name: str, command: argparse.ArgumentParser) -> None:
         _add_study_arguments(command)
     if name == "serve":
         command.add_argument("--port", type=int, default=8000, help="port on this machine (8000)")
+
+
+def _add_ray(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--ray", metavar="ADDRESS", help="mine on Ray: local (this machine), auto or HOST:PORT (docs/cluster.md)"
+    )
+    command.add_argument("--ray-cpus", type=_positive, default=1, metavar="N", help="processors of a worker (1)")
+    command.add_argument("--ray-gpus", type=_share, default=0.0, metavar="X", help="GPUs of a worker, 0 to 1 (0)")
+    command.add_argument("--ray-mix", action="store_true", help="let devices of several kinds compute one atlas")
+    command.add_argument("--max-bad", type=_count, metavar="N", help="with --ray: end when more images are unusable")
 
 
 def _add_agreement(command: argparse.ArgumentParser) -> None:
@@ -251,6 +264,22 @@ def _positive(text: str) -> int:
     return value
 
 
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return value
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 12):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
 # --- commands --------------------------------------------------------------------------------------------------
 
 
@@ -260,7 +289,27 @@ def _pipeline(arguments: argparse.Namespace) -> Pipeline:
     from precompute.pipeline import Pipeline as Made  # noqa: PLC0415
 
     dry_run = getattr(arguments, "dry_run", False)
-    return Made(config, _workspace(config, arguments), TerminalReporter(), dry_run=dry_run)
+    workspace, cluster = _workspace(config, arguments), _cluster(arguments)
+    return Made(config, workspace, TerminalReporter(), dry_run=dry_run, cluster=cluster)
+
+
+def _cluster(arguments: argparse.Namespace) -> RayOptions | None:
+    """Read how a run uses Ray; a missing package is told before anything is opened."""
+    address = getattr(arguments, "ray", None)
+    given = any(getattr(arguments, key, None) for key in ("ray_mix", "ray_gpus")) or (
+        getattr(arguments, "max_bad", None) is not None or getattr(arguments, "ray_cpus", 1) != 1
+    )
+    if address is None:
+        if given:
+            raise AtlasError("--ray-cpus, --ray-gpus, --ray-mix and --max-bad say how --ray works: add --ray ADDRESS")
+        return None
+    if getattr(arguments, "shard", "1/1") != "1/1":
+        raise AtlasError("--shard and --ray do not go together: Ray shares the work out itself")
+    from precompute.stages.on_ray import RayOptions as Made  # noqa: PLC0415
+    from precompute.stages.on_ray import require_ray  # noqa: PLC0415
+
+    require_ray()
+    return Made(address, arguments.ray_cpus, arguments.ray_gpus, arguments.max_bad, arguments.ray_mix)
 
 
 def _workspace(config: Config, arguments: argparse.Namespace) -> Workspace:

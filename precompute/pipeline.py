@@ -37,6 +37,7 @@ from precompute.stages.check import Check
 from precompute.stages.explanations import ExplanationStage
 from precompute.stages.mining import ALL, ShardMiner, ShardPlan, ShardSubset, merge_plan
 from precompute.stages.names import NameStage
+from precompute.stages.on_ray import MIXED, RayOptions, connected
 from precompute.stages.overlap import require_apart
 from precompute.stages.references import Renderer, merge_blocks
 from precompute.stages.scores import ScoreStage, can_score
@@ -65,13 +66,23 @@ class Pipeline:
     reporter : Reporter
     dry_run : bool
         No call of a language model can be made; the estimates work.
+    cluster : RayOptions, optional
+        Mine on Ray.
     """
 
-    def __init__(self, config: Config, workspace: Workspace, reporter: Reporter, *, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        workspace: Workspace,
+        reporter: Reporter,
+        *,
+        dry_run: bool = False,
+        cluster: RayOptions | None = None,
+    ) -> None:
         require_apart(config, workspace)
         workspace.require_ours()  # opening an archive writes into its cache
         self.workspace, self.reporter = workspace, reporter
-        self._dry_run, self._holds = dry_run, False
+        self._dry_run, self._cluster, self._holds = dry_run, cluster, False
         self.inputs = Inputs(config, workspace.cache)
         self.config = self.inputs.config
 
@@ -140,6 +151,9 @@ class Pipeline:
                 self._keep_mined("nothing to mine")
                 return
             self.workspace.prepare()
+            if self._cluster is not None:
+                self._mine_on_ray(self._cluster)
+                return
             miner.mine(self.plan, part, self.reporter)
             if part.count == 1:
                 self.merge()
@@ -153,13 +167,22 @@ class Pipeline:
             if self._is_mined():
                 self._keep_mined("merged already")
                 return
-            atlas = merge_plan(self.plan, self._provenance())
-            counts = {"samples": len(atlas.samples.name), "used": int(atlas.class_counts.sum())}
-            atlas.provenance["counts"] = counts | {"skipped": len(atlas.samples.skipped)}
-            write_atlas(self.workspace.atlas, atlas)
-            self._mined_step.finish(self.workspace.atlas)
-            self.workspace.remove(self.plan.folder)
-            self.reporter.say(f"mined     {self.workspace.atlas}: {counts['used']} samples, {len(atlas.layers)} layers")
+            self._merge(self.plan, self.inputs.device.type)
+
+    def _mine_on_ray(self, options: RayOptions) -> None:
+        with connected(options) as driver:
+            plan, device = driver.plan(self.plan, self.config, self.reporter)
+            driver.mine(plan, device, self.config, self.workspace.cache, self.reporter)
+        self._merge(plan, device.partition(" ")[0] if device != MIXED else device)
+
+    def _merge(self, plan: ShardPlan, device: str) -> None:
+        atlas = merge_plan(plan, {**self._provenance(), "device": device})
+        counts = {"samples": len(atlas.samples.name), "used": int(atlas.class_counts.sum())}
+        atlas.provenance["counts"] = counts | {"skipped": len(atlas.samples.skipped)}
+        write_atlas(self.workspace.atlas, atlas)
+        self._mined_step.finish(self.workspace.atlas)
+        self.workspace.remove(self.plan.folder)
+        self.reporter.say(f"mined     {self.workspace.atlas}: {counts['used']} samples, {len(atlas.layers)} layers")
 
     def _miner(self) -> ShardMiner:
         inputs = self.inputs

@@ -69,12 +69,15 @@ class ShardPlan:
     shard_size : int
     mining_digest : str
         Of everything that the shards depend on; each carries it.
+    part_digest : str
+        Of how they are computed as well, where several machines have to agree on that; empty where one computes.
     """
 
     folder: Path
     names: tuple[str, ...]
     shard_size: int
     mining_digest: str
+    part_digest: str = ""
 
     @property
     def n_samples(self) -> int:
@@ -88,7 +91,8 @@ class ShardPlan:
 
     def path(self, number: int) -> Path:
         """Return the file of one shard."""
-        return self.folder / f"{number:06d}.h5"
+        of = f"-{self.part_digest[:16]}" if self.part_digest else ""
+        return self.folder / f"{number:06d}{of}.h5"
 
     def samples(self, number: int) -> range:
         """Return the sample indices of one shard."""
@@ -97,7 +101,9 @@ class ShardPlan:
     def origin(self, number: int) -> dict[str, object]:
         """Return what the provenance of one shard has to say."""
         samples = self.samples(number)
+        computed = {"part_digest": self.part_digest} if self.part_digest else {}
         return {
+            **computed,
             "mining_digest": self.mining_digest,
             "shard": number,
             "start": samples.start,
@@ -201,8 +207,13 @@ class ShardMiner:
             Not one sample of the data set could be used.
         """
         missing = plan.missing(part)
-        todo = [index for number in missing for index in plan.samples(number)]
-        done = sum(len(plan.samples(number)) for number in range(part.index, plan.n_shards, part.count)) - len(todo)
+        total = sum(len(plan.samples(number)) for number in range(part.index, plan.n_shards, part.count))
+        self.mine_only(plan, missing, reporter, total)
+
+    def mine_only(self, plan: ShardPlan, numbers: Sequence[int], reporter: Reporter, total: int = 0) -> None:
+        """Mine these shards, as `mine`; `total` is the number of samples of which they are what is left."""
+        todo = [index for number in numbers for index in plan.samples(number)]
+        done = max(0, total - len(todo))
         if not todo:
             return
         config = dataclasses.replace(
@@ -225,12 +236,13 @@ class ShardMiner:
             labels=np.asarray(self._dataset.labels[samples.start : samples.stop]),
             device=self._device,
         )
-        proof = Proof()
+        proof, skipped = Proof(), 0
         for batch in batches:
             accumulator.skip(batch.skipped)
+            skipped += len(batch.skipped)
             self._score(batch, accumulator, proof)
             advance(len(batch.indices) + len(batch.skipped))
-        provenance = {**plan.origin(number), **proof.of_shard()}
+        provenance = {**plan.origin(number), **proof.of_shard(), "skipped": skipped}
         write_atlas(plan.path(number), accumulator.finish(self._config.name, provenance))
 
     def _score(self, batch: Batch, accumulator: ShardAccumulator, proof: Proof) -> None:
