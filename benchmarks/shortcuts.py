@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("kinds", nargs="+", choices=get_args(Shortcut))
     parser.add_argument("--strengths", nargs="+", type=float, default=STRENGTHS)
     parser.add_argument("--seeds", type=int, default=2, help="worlds of each kind and strength")
+    parser.add_argument("--first", type=int, default=0, help="first of these worlds, to go on from where a run ended")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     model = world_vgg().eval()
@@ -142,7 +143,7 @@ def main() -> None:
         having = [index for index in range(N_TRAINING) if has_planted(TRAINING_SEED, index, most)]
         other = dict(zip(having, _features(model, having, most), strict=True)) if having else {}
         for strength in options.strengths if kind != "none" else (1.0,):
-            for seed in range(options.seeds):
+            for seed in range(options.first, options.seeds):
                 print(json.dumps(try_world(model, plain, other, Planted(kind, strength), seed)), flush=True)
 
 

@@ -1,7 +1,4 @@
-"""The HTML form of every report as a browser opens it: axe finds nothing, no request, no script, at most 3 MB.
-
-axe-core is no package of Python: `npm install --no-save axe-core` beside the project lets the test run.
-"""
+"""The HTML form of every report as a browser opens it: axe finds nothing, no request, no script, at most 3 MB."""
 
 from pathlib import Path
 
@@ -14,8 +11,8 @@ from . import site_fixture
 from .test_reports import OPTIONS, SUBJECTS
 
 CHROMIUM = Path("/usr/bin/chromium")
-AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
 
 
@@ -52,15 +49,13 @@ def test_it_opens_from_a_file_without_scripts_and_asks_for_nothing(pages, browse
     context.close()
 
 
-@pytest.mark.skipif(not AXE.exists(), reason=f"there is no {AXE}")
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("kind", SUBJECTS)
 def test_axe_finds_no_violation(pages, browser, kind, width):
     context = browser.new_context(bypass_csp=True, viewport={"width": width, "height": 844})
     page = context.new_page()
     page.goto(pages[kind].as_uri())
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run()")
+    found = axe.Axe().run(page).response
     assert len(found["passes"]) > 10
     assert [f"{item['id']}: {item['nodes'][0]['html'][:200]}" for item in found["violations"]] == []
     context.close()
