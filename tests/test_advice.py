@@ -25,6 +25,7 @@ HOLE = "\x00"
 FOREIGN = {
     *("--mmproj", "--max-model-len", "--limit-mm-per-prompt"),  # servers of language models
     *("--status", "--exclude", "--dereference", "--hard-dereference", "--concatenate"),  # h5clear, tar
+    "--head",  # ray start
 }
 """Options of other programs."""
 
